@@ -1,0 +1,258 @@
+"""Everything that reads or writes files between stages: atomic writes, hashes, and typed caches with provenance.
+
+This is the only module that calls torch.save and torch.load. A cache holds plain dicts, lists, numbers, strings
+and tensors, so that `weights_only=True` always reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from mmifn import __version__
+from mmifn.errors import ArtefactError, UnpicklingRefused, listed
+
+T = TypeVar("T", bound="Artefact")
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it replaces `path`, on any failure it is removed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", suffix=f".tmp{path.suffix}", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 in one atomic step."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as 64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """Return the SHA-256 of the UTF-8 bytes of `text`."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Return the SHA-256 of a JSON-serialisable value, independent of the order of its keys."""
+    return sha256_text(json.dumps(value, sort_keys=True, ensure_ascii=False))
+
+
+def sha256_tensors(state: Mapping[str, Tensor]) -> str:
+    """Return one SHA-256 over names, shapes, dtypes and bytes of a state dict."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def load_torch(path: Path) -> Any:
+    """Read a torch file onto the CPU without ever unpickling code.
+
+    Raises UnpicklingRefused where the file asks for code, ArtefactError where it is missing or damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ArtefactError(f"{path} does not exist")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error) or "Unsupported" in str(error):
+            raise UnpicklingRefused(f"{path} can only be read by running code that is pickled inside it") from error
+        raise ArtefactError(f"{path} is damaged or is not a torch file: {error}") from error
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise ArtefactError(f"{path} is damaged or only half there ({str(error).splitlines()[0]})") from error
+
+
+def save_torch(value: Any, path: Path) -> None:
+    """Write tensors and plain containers in one atomic step."""
+    with atomic_path(path) as temporary:
+        torch.save(value, temporary)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a cache comes from.
+
+    encoder: name of the network or method; weights_sha256: of its parameters ("" where it has none);
+    preprocess: every setting that changes the values; inputs: upstream name -> SHA-256; version: of this package.
+    """
+
+    encoder: str
+    weights_sha256: str
+    preprocess: dict[str, Any]
+    inputs: dict[str, str]
+    version: str = __version__
+
+    def method_digest(self) -> str:
+        """Identify how values were made, whatever they were made from (16 hex digits)."""
+        return sha256_json([self.encoder, self.weights_sha256, self.preprocess])[:16]
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """Base of every cache: a subclass adds its tensors, a SCHEMA, and the stage that makes it (MADE_BY)."""
+
+    SCHEMA: ClassVar[str] = ""
+    STAGE: ClassVar[str] = ""
+
+    dataset: str
+    names: list[str]
+    made_by: Provenance
+
+    def __post_init__(self) -> None:
+        if len(set(self.names)) != len(self.names):
+            raise ArtefactError(f"{self.SCHEMA}: image names are not unique")
+        for part in dataclasses.fields(self):
+            value = getattr(self, part.name)
+            for tensor in value if isinstance(value, list) else [value]:
+                if isinstance(tensor, Tensor) and part.metadata.get("rows", True) and len(tensor) != len(self.names):
+                    raise ArtefactError(
+                        f"{self.SCHEMA}: {part.name} has {len(tensor)} rows for {len(self.names)} image names")
+
+    def digest(self) -> str:
+        """Identify content and origin in 64 hex digits."""
+        tensors: dict[str, Tensor] = {}
+        for part in dataclasses.fields(self):
+            value = getattr(self, part.name)
+            for i, tensor in enumerate(value if isinstance(value, list) else [value]):
+                if isinstance(tensor, Tensor):
+                    tensors[f"{part.name}.{i}"] = tensor
+        return sha256_json([self.SCHEMA, self.dataset, self.names, dataclasses.asdict(self.made_by),
+                            sha256_tensors(tensors)])
+
+
+def not_rows(**kwargs: Any) -> Any:
+    """Declare a tensor field whose first axis is not the images."""
+    return field(metadata={"rows": False}, **kwargs)
+
+
+@dataclass(frozen=True)
+class TextFeatures(Artefact):
+    """Encoded quality descriptions; row i belongs to names[i].
+
+    tokens: (N, T, D) float16 or float32, zero beyond the mask; mask: (N, T) bool, true on real tokens;
+    pooled: (N, D) float32. made_by.inputs maps each image name to the SHA-256 of its description.
+    """
+
+    SCHEMA: ClassVar[str] = "text_features/1"
+    STAGE: ClassVar[str] = "text_encoder.py"
+    tokens: Tensor
+    mask: Tensor
+    pooled: Tensor
+
+
+@dataclass(frozen=True)
+class ViewportFeatures(Artefact):
+    """Embedded tangent views; row i belongs to names[i].
+
+    features: (N, V, D) float16; centres_deg: (V, 2) float32, longitude in [-180, 180) and latitude in [-90, 90].
+    """
+
+    SCHEMA: ClassVar[str] = "viewport_features/1"
+    STAGE: ClassVar[str] = "viewport_encoder.py"
+    features: Tensor
+    centres_deg: Tensor = not_rows()
+
+
+@dataclass(frozen=True)
+class GlobalFeatures(Artefact):
+    """Multi-scale features of the whole panorama, pooled to one small grid; row i belongs to names[i].
+
+    levels: f2, f3, f4, each (N, T, C_l) float16, T = rows x columns of the grid in row-major order, top row first.
+    """
+
+    SCHEMA: ClassVar[str] = "global_features/1"
+    STAGE: ClassVar[str] = "global_feature_extractor.py"
+    levels: list[Tensor]
+
+
+@dataclass(frozen=True)
+class FusedFeatures(Artefact):
+    """Features of one fusion branch by its trained weights; row i belongs to names[i].
+
+    fused: (N, T, D) float32, T = global tokens (GFF) or viewports (LFF); state: the branch's parameters;
+    branch: "gff" or "lff"; config and split: plain dicts of what it was trained with and on.
+    """
+
+    SCHEMA: ClassVar[str] = "fused_features/1"
+    STAGE: ClassVar[str] = "gff_module.py and lff_module.py"
+    fused: Tensor
+    branch: str
+    state: dict[str, Tensor]
+    config: dict[str, Any]
+    split: dict[str, Any]
+
+
+def save(artefact: Artefact, path: Path) -> None:
+    """Write an artefact atomically, replacing what was there."""
+    content = {part.name: getattr(artefact, part.name) for part in dataclasses.fields(artefact)}
+    content["made_by"] = dataclasses.asdict(artefact.made_by)
+    save_torch({"schema": artefact.SCHEMA, **content}, path)
+
+
+def load(path: Path, kind: type[T], *, dataset: str | None = None, remake: str | None = None) -> T:
+    """Read an artefact of one kind, refusing anything else.
+
+    dataset: the database it must belong to; remake: the command to name in a refusal (default: its stage).
+    Raises ArtefactError with what was found, wanted, and the command that rebuilds it.
+    """
+    remake = remake or f"python {kind.STAGE}" + (f" --dataset {dataset}" if dataset else "")
+    hint = f"\nRebuild it: {remake}"
+    try:
+        content = load_torch(path)
+    except ArtefactError as error:
+        raise ArtefactError(f"{error}{hint}") from error
+    if not isinstance(content, dict) or content.get("schema") != kind.SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise ArtefactError(f"{path} is not what this stage reads:\n  schema  found {found}, wanted {kind.SCHEMA}{hint}")
+    fields = {part.name for part in dataclasses.fields(kind)}
+    if set(content) - {"schema"} != fields:
+        wrong = listed(sorted(fields ^ (set(content) - {"schema"})))
+        raise ArtefactError(f"{path} has missing or unknown fields:\n{wrong}{hint}")
+    if dataset is not None and content["dataset"] != dataset:
+        raise ArtefactError(f"{path} was made for dataset {content['dataset']}, not for {dataset}{hint}")
+    content["made_by"] = Provenance(**content["made_by"])
+    content.pop("schema")
+    return kind(**content)
+
+
+def require_names(artefact: Artefact, names: list[str], path: Path) -> list[int]:
+    """Return the row of every name, or refuse, counting what is missing (rows join by name, never by position)."""
+    rows = {name: i for i, name in enumerate(artefact.names)}
+    missing = [name for name in names if name not in rows]
+    if missing:
+        raise ArtefactError(f"{path} lacks {len(missing)} of {len(names)} images of {artefact.dataset}:\n{listed(missing)}\n"
+                            f"Complete it: python {artefact.STAGE} --dataset {artefact.dataset}")
+    return [rows[name] for name in names]

@@ -1,0 +1,1 @@
+"""Frozen networks that turn panoramas, viewports and descriptions into features."""
