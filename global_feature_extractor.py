@@ -1,0 +1,50 @@
+"""Stage 4 of 10: encode every whole panorama with a frozen network at three scales.
+
+Reads   datasets/<DS>/des.csv, datasets/<DS>/images/
+Writes  features/<DS>/global_features.pt   (GlobalFeatures: f2, f3, f4 pooled to a small grid)
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmifn.encoders.encode import encode_globals
+from mmifn.encoders.networks import load_erp_encoder
+from mmifn.encoders.presets import add_preset_arguments, choose, resolve_device
+from mmifn.errors import user_main
+from mmifn.images import add_limit_argument
+from mmifn.manifest import read_manifest
+from mmifn.workspace import Workspace, add_root_argument
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_root_argument(parser)
+    parser.add_argument("--dataset", required=True, help="name of the database below datasets/")
+    add_preset_arguments(parser)
+    parser.add_argument("--global-encoder", metavar="NAME", help="lite0 or a VMamba variant, instead of the preset's")
+    parser.add_argument("--global-weights", type=Path, metavar="FILE", help="local VMamba checkpoint (.pth or .safetensors)")
+    parser.add_argument("--erp-height-px", type=int, help="height to which the ERP is resized (default: the preset's)")
+    add_limit_argument(parser)
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    space = Workspace(args.root)
+    preset = choose(args.preset, global_=args.global_encoder, erp_height_px=args.erp_height_px)
+    print(f"[4/10] global_feature_extractor: {args.dataset}, whole ERP at {preset.erp_height_px}x{2 * preset.erp_height_px}, "
+          f"encoded by {preset.global_}")
+    manifest = read_manifest(space.manifest(args.dataset), args.dataset)
+    encoder = load_erp_encoder(preset.global_, resolve_device(args.device), preset.grid, args.global_weights)
+    features = encode_globals(space, manifest, preset, encoder, max_megapixels=args.max_megapixels)
+    shapes = ", ".join("x".join(map(str, level.shape)) for level in features.levels)
+    print(f"{space.features(args.dataset, 'global_features')}: f2, f3, f4 = {shapes} (images x cells x features)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

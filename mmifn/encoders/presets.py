@@ -1,0 +1,66 @@
+"""Presets: which frozen networks describe a panorama. Only the encoder scripts know them.
+
+Every stage after the encoders takes its dimensions from the caches.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+
+import torch
+
+from mmifn.errors import UserError
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One coherent choice of networks and input sizes.
+
+    description: source of the words (depictqa, vlm, measured); text, viewport, global_: encoder names;
+    fov_deg, size_px, sampler: the tangent views; erp_height_px: height of the ERP that the global encoder sees;
+    grid: rows and columns to which its maps are pooled.
+    """
+
+    description: str
+    text: str
+    viewport: str
+    global_: str
+    fov_deg: float
+    size_px: int
+    sampler: str = "dodecahedron-20"
+    erp_height_px: int = 512
+    grid: tuple[int, int] = (4, 8)
+
+
+PRESETS: dict[str, Preset] = {
+    "paper": Preset("depictqa", "google-bert/bert-base-uncased", "vit_base_patch16_224.augreg_in21k",
+                    "vmamba_tiny_s1l8", fov_deg=90.0, size_px=224),
+    # 40° at 224 px is 5.6 px per degree: the resolution of a 2048 px wide ERP, where fine distortions survive.
+    "offline": Preset("measured", "minilm", "vit_s14", "lite0", fov_deg=40.0, size_px=224),
+}
+
+
+def add_preset_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give an encoder script its --preset, --device and --max-megapixels flags."""
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="paper",
+                        help="which networks: 'paper' (downloaded weights) or 'offline' (weights from installed "
+                             "packages, no network); default: %(default)s")
+    add_device_argument(parser)
+
+
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+                        help="where to compute; auto takes a GPU where there is one (default: %(default)s)")
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn auto, cpu or cuda into a device; asking for CUDA where there is none is a UserError."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no CUDA device here; use --device cpu or install a CUDA build of torch")
+    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name)
+
+
+def choose(preset: str, **overrides: object) -> Preset:
+    """Return a preset with every override that is not None put in its place."""
+    return replace(PRESETS[preset], **{key: value for key, value in overrides.items() if value is not None})

@@ -1,0 +1,57 @@
+"""Stage 3 of 10: look at every panorama through 20 tangent viewports and embed each view with a frozen network.
+
+Reads   datasets/<DS>/des.csv, datasets/<DS>/images/
+Writes  datasets/<DS>/viewports/<image stem>/viewport_00.png … viewport_19.png   (unless --no-png)
+        features/<DS>/viewport_features.pt                                       (ViewportFeatures)
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmifn.encoders.encode import encode_viewports
+from mmifn.encoders.networks import load_view_encoder
+from mmifn.encoders.presets import add_preset_arguments, choose, resolve_device
+from mmifn.errors import user_main
+from mmifn.images import add_limit_argument
+from mmifn.manifest import read_manifest
+from mmifn.sphere import SAMPLERS
+from mmifn.workspace import Workspace, add_root_argument
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_root_argument(parser)
+    parser.add_argument("--dataset", required=True, help="name of the database below datasets/")
+    add_preset_arguments(parser)
+    parser.add_argument("--viewport-encoder", metavar="NAME", help="vit_s14, lite0 or a timm model, instead of the preset's")
+    parser.add_argument("--viewport-weights", type=Path, metavar="FILE", help="local weights file for a timm model")
+    parser.add_argument("--fov-deg", type=float, help="angle a view spans on its tangent plane (default: the preset's)")
+    parser.add_argument("--size-px", type=int, help="side of a view (default: the preset's)")
+    parser.add_argument("--sampler", choices=sorted(SAMPLERS), help="where the views look (default: the preset's)")
+    parser.add_argument("--no-png", action="store_true", help="do not write the views as pictures")
+    add_limit_argument(parser)
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    space = Workspace(args.root)
+    preset = choose(args.preset, viewport=args.viewport_encoder, fov_deg=args.fov_deg, size_px=args.size_px,
+                    sampler=args.sampler)
+    print(f"[3/10] viewport_encoder: {args.dataset}, {preset.sampler} views of {preset.fov_deg:g}° at {preset.size_px} px, "
+          f"embedded by {preset.viewport}")
+    manifest = read_manifest(space.manifest(args.dataset), args.dataset)
+    encoder = load_view_encoder(preset.viewport, resolve_device(args.device), args.viewport_weights)
+    features = encode_viewports(space, manifest, preset, encoder, write_pngs=not args.no_png,
+                                max_megapixels=args.max_megapixels)
+    print(f"{space.features(args.dataset, 'viewport_features')}: {' x '.join(map(str, features.features.shape))} "
+          "(images x viewports x features)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
