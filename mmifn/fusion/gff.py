@@ -1,0 +1,86 @@
+"""GFF: fuse text with the panorama's features at three scales (Bi-LSTM, self- and cross-attention)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+
+def head_count(width: int, wanted: int) -> int:
+    """Return the largest number of attention heads up to `wanted` that divides `width`."""
+    return max(heads for heads in range(1, wanted + 1) if width % heads == 0)
+
+
+class BiLSTM(nn.Module):
+    """A bidirectional LSTM that keeps its input width: (B, T, C) -> (B, T, C), C even; padding is never read."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        if width % 2:
+            raise ValueError(f"a bidirectional LSTM needs an even width, got {width}")
+        self.lstm = nn.LSTM(width, width // 2, batch_first=True, bidirectional=True)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        if mask is None:
+            return self.lstm(tokens)[0]
+        lengths = mask.sum(dim=1).clamp_min(1).cpu()
+        packed = pack_padded_sequence(tokens, lengths, batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=tokens.shape[1])[0]
+
+
+class GlobalLevel(nn.Module):
+    """One scale of GFF: visual tokens (B, T, C_in) and text tokens (B, S, D) -> (B, T, C).
+
+    Text is projected to the scale's width; a Bi-LSTM then self-attention run over the visual tokens (row-major over
+    the panorama), a Bi-LSTM over the text, then multi-head cross-attention from vision (queries) to text.
+    Not given by the paper: residual connections with layer norm around both attentions; dropout; a linear map to
+    `width` where that differs from the features' own width (the paper keeps the stage's width).
+    """
+
+    def __init__(self, visual_dim: int, width: int, text_dim: int | None, heads: int, dropout: float) -> None:
+        super().__init__()
+        heads = head_count(width, heads)
+        self.enter = nn.Identity() if visual_dim == width else nn.Linear(visual_dim, width)
+        self.visual_lstm = BiLSTM(width)
+        self.self_attention = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
+        self.self_norm = nn.LayerNorm(width)
+        self.with_text = text_dim is not None
+        if self.with_text:
+            self.project_text = nn.Linear(text_dim, width)
+            self.text_lstm = BiLSTM(width)
+            self.cross_attention = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
+            self.cross_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, visual: Tensor, text: Tensor | None, mask: Tensor | None) -> Tensor:
+        visual = self.visual_lstm(self.enter(visual))
+        attended = self.self_attention(visual, visual, visual, need_weights=False)[0]
+        visual = self.self_norm(visual + self.dropout(attended))
+        if not self.with_text:
+            return visual
+        words = self.text_lstm(self.project_text(text), mask)
+        attended = self.cross_attention(visual, words, words, key_padding_mask=~mask, need_weights=False)[0]
+        return self.cross_norm(visual + self.dropout(attended))
+
+
+class GFF(nn.Module):
+    """Global feature fusion: three levels, each concatenated to those before it.
+
+    levels: f2, f3, f4, each (B, T, C_l) on one grid; text: (B, S, D) with mask (B, S), true on words.
+    Returns F_G3 (B, T, W2 + W3 + W4): 192 + 384 + 768 = 1344 with VMamba-T and the paper's widths. The paper gives
+    the widths of the concatenation; keeping one vector per grid cell, so that AFM can attend to them, is our reading.
+    """
+
+    def __init__(self, level_dims: tuple[int, ...], widths: tuple[int, ...], text_dim: int | None, heads: int,
+                 dropout: float) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(GlobalLevel(c, w, text_dim, heads, dropout)
+                                    for c, w in zip(level_dims, widths, strict=True))
+        self.out_dim = sum(widths)
+
+    def forward(self, levels: list[Tensor], text: Tensor | None, mask: Tensor | None) -> Tensor:
+        fused = levels[0].new_zeros(*levels[0].shape[:2], 0)
+        for module, features in zip(self.levels, levels, strict=True):
+            fused = torch.cat([fused, module(features, text, mask)], dim=2)
+        return fused
