@@ -1,0 +1,91 @@
+"""Find the block grid of a codec in the pixels: its period and phase are measured, not assumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmifn.describe.pixels import tile_mean
+
+PERIODS_PX = np.arange(4.0, 64.01, 0.25)  # quarter steps: a panorama may have been scaled after it was compressed
+_STEP_LIMIT = 24.0  # grey levels; real edges must not outvote the grid
+_BINS = 2 ** 16  # of the zero-padded spectrum, fine enough for any quarter-step period
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A periodic pattern of edges along one axis.
+
+    period_px: distance of the edges; phase_px: index of the pixel before the first edge;
+    strength: median excess of the steps across its edges over those beside them, in grey levels.
+    """
+
+    period_px: float
+    phase_px: float
+    strength: float
+
+
+def _excess(luma: np.ndarray, axis: int) -> np.ndarray:
+    """Return for every boundary between pixels (along axis) by how much its step exceeds its two neighbours."""
+    follow = np.roll(luma, -1, axis) if axis else np.concatenate([luma[1:], luma[-1:]])
+    steps = np.minimum(np.abs(follow - luma), _STEP_LIMIT)
+    return steps - (np.roll(steps, 1, axis) + np.roll(steps, -1, axis)) / 2
+
+
+def _profile(excess: np.ndarray, axis: int) -> np.ndarray:
+    """Average over the other axis, without the polar caps, and clip lone rows or columns that stand out."""
+    height = excess.shape[0]
+    if axis:
+        return excess[height // 8: height - height // 8].mean(axis=0)
+    profile = excess.mean(axis=1)
+    profile[:height // 8] = profile[height - height // 8:] = np.median(profile)
+    return profile
+
+
+def _scores(profile: np.ndarray) -> np.ndarray:
+    """Return for every candidate period how well it explains a profile.
+
+    The power of all its harmonics over the root of their number: half the true period misses half of the power,
+    twice the true period spends twice the harmonics on the same power.
+    """
+    limit = 2 * max(float(np.quantile(profile, 0.97)), 1e-6)
+    centred = np.minimum(profile, limit)
+    spectrum = np.abs(np.fft.rfft(centred - centred.mean(), _BINS)) ** 2
+    scores = []
+    for period in PERIODS_PX:
+        orders = np.arange(1, int(period / 2) + 1)
+        scores.append(spectrum[np.round(orders / period * _BINS).astype(int)].sum() / np.sqrt(len(orders)))
+    return np.array(scores)
+
+
+def _hits(length: int, period: float, phase: float) -> np.ndarray:
+    """Return which of `length` boundaries lie on the grid."""
+    return np.abs((np.arange(length) - phase + period / 2) % period - period / 2) < 0.5
+
+
+def find_grid(luma: np.ndarray, axis: int) -> tuple[Grid, np.ndarray]:
+    """Find the strongest grid along an axis (0: horizontal edges, 1: vertical edges) from the pixels alone.
+
+    luma: (H, W) float32. Every period of PERIODS_PX is tried by the power of its harmonics in the profile of steps
+    across pixel boundaries. Returns the grid and its excess on tiles (H // TILE_PX, W // TILE_PX), in grey levels.
+    """
+    excess = _excess(luma, axis)
+    profile = _profile(excess, axis)
+    period = float(PERIODS_PX[np.argmax(_scores(profile))])
+    phases = np.arange(0, period, 1.0)
+    scores = [profile[_hits(len(profile), period, phase)].mean() for phase in phases]
+    phase = float(phases[int(np.argmax(scores))])
+    on = _hits(len(profile), period, phase)
+    off = float(np.median(profile[~on]))
+    strength = max(0.0, float(np.median(profile[on])) - off)
+    return Grid(period, phase, strength), _tiles(excess, on, axis, off)
+
+
+def _tiles(excess: np.ndarray, on: np.ndarray, axis: int, off: float) -> np.ndarray:
+    """Return the mean excess on grid lines of each tile (tiles without a line take their neighbours' along the axis)."""
+    weight = np.broadcast_to(on[None, :] if axis else on[:, None], excess.shape).astype(np.float32)
+    lines = tile_mean(weight)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = tile_mean(excess * weight) / lines - off
+    return np.where(lines > 0, value, np.nan)

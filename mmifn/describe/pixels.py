@@ -1,0 +1,102 @@
+"""Measurements on the plane of the ERP, where codecs and sensor noise act: noise, detail, ringing, flatness.
+
+All take planes (H, W) float32 in 0..255, wrap across the ±180° seam, and give maps of tiles of TILE_PX pixels, so that
+viewports can be told apart; weighting by area on the sphere is left to the caller.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+TILE_PX = 16
+CLIPPED_LOW, CLIPPED_HIGH = 4.0, 251.0  # beyond these, noise is cut off and detail is lost to exposure
+_EDGE_STEP = 40.0  # grey levels between neighbours (Sobel / 4) that make a strong edge
+_RING_PX = 6  # how far around a strong edge ringing is looked for
+
+# Immerkaer (1996): the difference of two Laplacians ignores edges and slopes; white noise of sigma 1 gives rms 1.
+_NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6.0
+
+
+def luminance(erp: np.ndarray) -> np.ndarray:
+    """Return BT.601 luma (H, W) float32, 0..255, of an ERP (H, W, 3) uint8."""
+    return cv2.cvtColor(erp, cv2.COLOR_RGB2GRAY).astype(np.float32)
+
+
+def chroma(erp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return Cr and Cb (H, W) float32 of an ERP (H, W, 3) uint8."""
+    planes = cv2.cvtColor(erp, cv2.COLOR_RGB2YCrCb)
+    return planes[..., 1].astype(np.float32), planes[..., 2].astype(np.float32)
+
+
+def tile_mean(values: np.ndarray) -> np.ndarray:
+    """Average (H, W) over tiles: (H // TILE_PX, W // TILE_PX) float32; a remainder at the edges is dropped."""
+    rows, columns = values.shape[0] // TILE_PX, values.shape[1] // TILE_PX
+    whole = np.ascontiguousarray(values[:rows * TILE_PX, :columns * TILE_PX], dtype=np.float32)
+    return cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+
+
+def tile_std(values: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of each tile."""
+    return np.sqrt(np.maximum(tile_mean(values * values) - tile_mean(values) ** 2, 0))
+
+
+def clipped_tiles(luma: np.ndarray) -> np.ndarray:
+    """Return the fraction of black or burnt-out pixels of each tile."""
+    return tile_mean(((luma <= CLIPPED_LOW) | (luma >= CLIPPED_HIGH)).astype(np.float32))
+
+
+def _wrapped(plane: np.ndarray, reach: int) -> np.ndarray:
+    return cv2.copyMakeBorder(plane, 0, 0, reach, reach, cv2.BORDER_WRAP)
+
+
+def noise_residual(plane: np.ndarray) -> np.ndarray:
+    """Return what is left of a plane (H, W) when edges and slopes are ignored; white noise keeps its sigma."""
+    return cv2.filter2D(_wrapped(plane, 1), cv2.CV_32F, _NOISE_KERNEL, borderType=cv2.BORDER_REFLECT_101)[:, 1:-1]
+
+
+def band_tiles(luma: np.ndarray, count: int = 4) -> list[np.ndarray]:
+    """Return the rms of `count` band-pass layers of each tile, one octave apart, finest first."""
+    layers, finer = [], luma
+    for i in range(count):
+        sigma = 0.8 * 2 ** i
+        reach = int(4 * sigma) + 1
+        coarser = cv2.GaussianBlur(_wrapped(luma, reach), (0, 0), sigma,
+                                   borderType=cv2.BORDER_REFLECT_101)[:, reach:-reach]
+        layers.append(np.sqrt(tile_mean((finer - coarser) ** 2)))
+        finer = coarser
+    return layers
+
+
+def ringing_tiles(luma: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """Return, per tile, the residual beside strong edges (but not on them) in grey levels; NaN where there are none."""
+    slope = cv2.magnitude(cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1)) / 4
+    edge = (slope > _EDGE_STEP / 2).astype(np.uint8)
+    near = cv2.dilate(edge, np.ones((2 * _RING_PX + 1, 2 * _RING_PX + 1), np.uint8))
+    beside = (near - cv2.dilate(edge, np.ones((5, 5), np.uint8))).astype(np.float32).clip(0, 1)
+    weight = tile_mean(beside)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = tile_mean(np.minimum(np.abs(residual), 20) * beside) / weight
+    return np.where(weight > 0.05, value, np.nan)
+
+
+def constant_tiles(luma: np.ndarray) -> np.ndarray:
+    """Return the fraction of pixels of each tile whose 3x3 neighbourhood is one value: detail removed altogether."""
+    kernel = np.ones((3, 3), np.uint8)
+    levels = luma.round().astype(np.uint8)
+    same = cv2.dilate(levels, kernel) == cv2.erode(levels, kernel)
+    return tile_mean(same.astype(np.float32))
+
+
+def banding_tiles(luma: np.ndarray) -> np.ndarray:
+    """Return per tile how much of it is contours: small steps (2..12 levels) between plateaus that are exactly flat."""
+    levels = luma.round()
+    total = np.zeros_like(luma)
+    for axis in (0, 1):
+        step = np.abs(np.diff(levels, axis=axis, append=levels.take([-1], axis=axis)))
+        flat = (step == 0).astype(np.float32)
+        shape = (1, 3) if axis else (3, 1)
+        run = cv2.erode(flat, np.ones(shape, np.uint8))
+        both = np.roll(run, 2, axis) * np.roll(run, -2, axis)
+        total += ((step >= 2) & (step <= 12)).astype(np.float32) * both
+    return tile_mean(total)

@@ -1,0 +1,60 @@
+"""Stage 2 of 10: encode the quality descriptions with a frozen text encoder.
+
+Reads   text/des.csv, datasets/<DS>/des.csv
+Writes  features/<DS>/text_features.pt   (TextFeatures: token features, mask, pooled vector)
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mmifn.artefact import save
+from mmifn.describe.table import read_descriptions
+from mmifn.encoders.presets import add_preset_arguments, choose, resolve_device
+from mmifn.encoders.text import MAX_TOKENS, encode_descriptions, load_text_encoder
+from mmifn.errors import UserError, user_main
+from mmifn.manifest import read_manifest
+from mmifn.workspace import Workspace, add_root_argument
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", action="append", metavar="DS",
+                        help="database to encode; may be given again (default: every one in the workspace)")
+    add_root_argument(parser)
+    add_preset_arguments(parser)
+    parser.add_argument("--text-encoder", metavar="NAME", help="'minilm', a model on the hub, or a folder with one "
+                        "(default: the preset's)")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts at once (default: %(default)s)")
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    workspace = Workspace(args.root)
+    known = workspace.datasets()
+    datasets = args.dataset or known
+    if not datasets:
+        raise UserError(f"{workspace.root / 'datasets'} has no database with a des.csv; make one with "
+                        "prepare_dataset.py or simulate_dataset.py")
+    device = resolve_device(args.device)
+    name = choose(args.preset, text=args.text_encoder).text
+    names = {each: read_manifest(workspace.manifest(each), each).names for each in {*datasets, *known}}
+    print(f"[2/10] text_encoder: encoding the descriptions of {', '.join(datasets)} with {name} on {device}",
+          file=sys.stderr)
+    texts = {each: read_descriptions(workspace.descriptions, each, names[each], others=names) for each in datasets}
+    encoder = load_text_encoder(name, device)
+    for each in datasets:
+        features, cut = encode_descriptions(each, texts[each], encoder, batch_size=args.batch_size)
+        path = workspace.features(each, "text_features")
+        save(features, path)
+        n, t, d = features.tokens.shape
+        print(f"{path}: {n} descriptions, up to {t} tokens of {d} dims; {len(cut)} cut at {MAX_TOKENS} tokens"
+              + (f" (first: {cut[0]})" if cut else ""))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
