@@ -17,6 +17,7 @@ from mmifn.sphere import erp_directions
 KINDS = ("street", "meadow", "room", "plaza", "wood", "night", "shore", "hall")
 CATALOGUE = 32
 _SUPERSAMPLE = 2
+RENDERER = 1  # raise it whenever a change alters the pictures
 
 
 def scene_names(count: int = CATALOGUE) -> list[str]:

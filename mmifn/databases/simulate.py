@@ -1,0 +1,204 @@
+"""Make a database of the design of OIQA or CVIQ from pristine panoramas, with simulated labels.
+
+Layout below datasets/<DS>/: references/<scene>.png, images/<scene>_<type>_<level>.*, label_scores/<scene>.json (the
+label metric of each image), simulation.json (every setting), des.csv (last, so its presence means complete).
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from mmifn import __version__
+from mmifn.artefact import atomic_path, write_text
+from mmifn.databases.designs import DESIGNS, Distortion, image_name
+from mmifn.databases.labels import LABEL_METRIC, label_score, label_views, simulated_mos
+from mmifn.databases.panoramas import Scene, check_scenes, choose_scenes, find_scenes
+from mmifn.errors import UserError, listed
+from mmifn.images import read_image, write_png
+from mmifn.manifest import SIMULATED, write_manifest
+from mmifn.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What to simulate: `like` one of DESIGNS; levels: numbers from 1, () for all; height: None keeps the panoramas'."""
+
+    like: str
+    dataset: str
+    panoramas: str
+    scenes: int | None = None
+    seed: int = 0
+    height: int | None = None
+    levels: tuple[int, ...] = ()
+    exclude: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    workers: int = 0
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class _Job:
+    """All images of one scene."""
+
+    scene: Scene
+    like: str
+    levels: tuple[int, ...]
+    height: int | None
+    seed: int
+    folder: Path
+
+
+def simulate(plan: Simulation, space: Workspace) -> pd.DataFrame:
+    """Make or complete the database and return the table that is written to des.csv.
+
+    Finished images are not made again; the result does not depend on the number of workers nor on interruptions.
+    Raises UserError where the folder holds a real database or one of other settings, or the panoramas do not do.
+    """
+    levels = _check_levels(plan)
+    chosen = choose_scenes(find_scenes(plan.panoramas), plan.scenes, plan.seed, plan.exclude, plan.only)
+    check_scenes(chosen, plan.height)
+    folder = space.dataset_dir(plan.dataset)
+    _claim(folder, plan, _record(plan, chosen, levels))
+    jobs = [_Job(scene, plan.like, levels, plan.height, plan.seed, folder) for scene in chosen]
+    scores = dict(_run(jobs, plan.workers))
+    table = _label(plan.like, chosen, levels, scores)
+    write_manifest(table, space.manifest(plan.dataset))
+    return table
+
+
+def _check_levels(plan: Simulation) -> tuple[int, ...]:
+    count = len(DESIGNS[plan.like][0].values)
+    levels = tuple(sorted(set(plan.levels))) or tuple(range(1, count + 1))
+    if levels[0] < 1 or levels[-1] > count:
+        raise UserError(f"--levels {','.join(map(str, plan.levels))}: {plan.like} has levels 1 (mildest) to {count}")
+    return levels
+
+
+# --- the record of settings ------------------------------------------------------------------------------------------
+
+def _record(plan: Simulation, chosen: list[Scene], levels: tuple[int, ...]) -> dict:
+    """Collect every setting that changes pixels or labels, and what made them."""
+    return {"like": plan.like, "seed": plan.seed, "height": plan.height, "levels": list(levels),
+            "label_metric": LABEL_METRIC, "scenes": {scene.name: [scene.location, scene.digest()] for scene in chosen},
+            "parameters": {kind.type: {kind.parameter: list(kind.values)} for kind in DESIGNS[plan.like]},
+            "made_with": {"mmifn": __version__} | {name: version(name) for name in ("av", "pillow", "numpy", "piq")}}
+
+
+def _claim(folder: Path, plan: Simulation, record: dict) -> None:
+    """Make the folder ours: new, or of the very same settings, or cleared with --overwrite."""
+    path = folder / "simulation.json"
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        changed = [f"{key}: there {_short(found.get(key))}, now {_short(record[key])}" for key in record
+                   if found.get(key) != json.loads(json.dumps(record[key]))]
+        if not changed:
+            return
+        if not plan.overwrite:
+            raise UserError(f"{folder} was simulated with other settings:\n{listed(changed)}\n"
+                            "Use another --dataset name, or --overwrite to make it anew.")
+        for name in ("images", "references", "label_scores", "viewports"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / "des.csv").unlink(missing_ok=True)
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} holds files that no simulation made (no simulation.json); it may be a real database."
+                        "\nUse another --dataset name or another --root.")
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) < 90 else text[:87] + "…"
+
+
+# --- making images ---------------------------------------------------------------------------------------------------
+
+def _run(jobs: list[_Job], workers: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield (scene, {image name: label score}) as scenes are finished, in parallel processes."""
+    kinds, levels = DESIGNS[jobs[0].like], jobs[0].levels
+    workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
+    with tqdm(total=len(jobs) * len(kinds) * len(levels), unit="image", desc="simulate") as bar:
+        if workers == 1:
+            for job in jobs:
+                yield job.scene.name, _make_scene(job)
+                bar.update(len(kinds) * len(levels))
+            return
+        context = multiprocessing.get_context("spawn")  # forking a process with torch's threads can hang
+        with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            futures = {pool.submit(_make_scene, job): job.scene.name for job in jobs}
+            try:
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
+                    bar.update(len(kinds) * len(levels))
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+
+def _make_scene(job: _Job) -> dict[str, float]:
+    """Write the reference, the images and the label scores of one scene, leaving alone what is there."""
+    wanted = [(kind, level) for kind in DESIGNS[job.like] for level in job.levels]
+    names = [image_name(job.scene.name, kind, level) for kind, level in wanted]
+    score_path = job.folder / "label_scores" / f"{job.scene.name}.json"
+    reference_path = job.folder / "references" / f"{job.scene.name}.png"
+    if score_path.is_file() and reference_path.is_file():
+        if all((job.folder / "images" / name).is_file() for name in names):
+            return json.loads(score_path.read_text(encoding="utf-8"))
+    pixels = job.scene.load(job.height)
+    if not reference_path.is_file():
+        write_png(pixels, reference_path)
+    views = label_views(pixels)
+    scores = {}
+    for (kind, level), name in zip(wanted, names, strict=True):
+        distorted = _make_image(job, kind, level, pixels, job.folder / "images" / name)
+        scores[name] = label_score(views, label_views(distorted))
+    write_text(score_path, json.dumps(scores, indent=1) + "\n")
+    return scores
+
+
+def _make_image(job: _Job, kind: Distortion, level: int, pixels: np.ndarray, path: Path) -> np.ndarray:
+    """Return the pixels of one distorted image, making its file unless it is there and whole."""
+    if path.is_file():
+        try:
+            return read_image(path)
+        except UserError:
+            path.unlink()  # damaged after it was written: make it again
+    # A generator of its own for every image: the order of work and the choice of levels change nothing.
+    key = zlib.crc32(f"{job.scene.name} {kind.type} {level}".encode())
+    distorted = kind.apply(pixels, kind.values[level - 1], np.random.default_rng([job.seed, key]))
+    if distorted.data is None:
+        write_png(distorted.pixels, path)
+    else:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(distorted.data)
+    return distorted.pixels
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+def _label(like: str, chosen: list[Scene], levels: tuple[int, ...], scores: dict[str, dict[str, float]]) -> pd.DataFrame:
+    """Return des.csv: one row per image, ordered by scene, type and level."""
+    rows = []
+    for order, kind in enumerate(DESIGNS[like]):
+        values = np.array([[scores[scene.name][image_name(scene.name, kind, level)] for level in levels]
+                           for scene in chosen])
+        mos = simulated_mos(like, kind.type, values, list(levels))
+        for i, scene in enumerate(chosen):
+            for j, level in enumerate(levels):
+                rows.append((i, order, {"image_name": image_name(scene.name, kind, level), "MOS": f"{mos[i, j]:.4f}",
+                                        "distortion_type": kind.type, "level": level, "reference": scene.name,
+                                        "location": scene.location, "mos_source": SIMULATED}))
+    return pd.DataFrame([row for _, _, row in sorted(rows, key=lambda row: (row[0], row[1], row[2]["level"]))])

@@ -1,0 +1,67 @@
+"""Make a database of the design of OIQA or CVIQ from pristine panoramas; its labels are simulated, and say so.
+
+Reads   a folder of pristine 2:1 panoramas (manifest.csv beside them may give each scene's location), or none:
+        --panoramas synthetic lets the package render its own scenes
+Writes  datasets/<DS>/images/, datasets/<DS>/references/, datasets/<DS>/des.csv, datasets/<DS>/simulation.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmifn.databases.designs import DESIGNS
+from mmifn.databases.simulate import Simulation, simulate
+from mmifn.databases.summary import describe
+from mmifn.errors import UserError, user_main
+from mmifn.workspace import Workspace, add_root_argument
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Read scene names from a text file, one a line, or from the argument itself, separated by commas."""
+    path = Path(text)
+    parts = path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _levels(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UserError(f"--levels {text}: wanted numbers from 1, separated by commas, such as 1,3,5") from error
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_root_argument(parser)
+    parser.add_argument("--like", required=True, choices=sorted(DESIGNS), help="whose design to follow")
+    parser.add_argument("--panoramas", required=True, metavar="DIR", help="folder of pristine ERPs, or: synthetic")
+    parser.add_argument("--dataset", help="name of the database below datasets/ (default: as --like)")
+    parser.add_argument("--scenes", type=int, metavar="N", help="how many scenes (default: 16, or all --only-scenes)")
+    parser.add_argument("--seed", type=int, default=Simulation.seed, help="chooses scenes and noise (default: %(default)s)")
+    parser.add_argument("--height", type=int, metavar="PX", help="reduce the panoramas to this height (default: keep)")
+    parser.add_argument("--levels", default="", metavar="LIST", help="only these levels, such as 1,3,5 (default: all)")
+    parser.add_argument("--exclude-scenes", default="", metavar="NAMES", help="never these places: names or a file")
+    parser.add_argument("--only-scenes", default="", metavar="NAMES", help="exactly these scenes: names or a file")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one per core)")
+    parser.add_argument("--overwrite", action="store_true", help="make anew a simulation of other settings")
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    only = _names(args.only_scenes)
+    plan = Simulation(args.like, args.dataset or args.like, args.panoramas, args.scenes or (None if only else 16),
+                      args.seed, args.height, _levels(args.levels) if args.levels else (), _names(args.exclude_scenes),
+                      only, args.workers, args.overwrite)
+    space = Workspace(args.root)
+    table = simulate(plan, space)
+    print(describe(table, plan.dataset))
+    print(f"{space.manifest(plan.dataset)}: {len(table)} images of {table['reference'].nunique()} scenes, labels simulated")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
