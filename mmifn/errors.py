@@ -35,9 +35,9 @@ def user_main(main: Callable[..., int]) -> Callable[..., int]:
     """Wrap a script's `main`: UserError and a full disk become a message and exit code 2, Ctrl-C 130."""
 
     @functools.wraps(main)
-    def wrapped(argv: list[str] | None = None) -> int:
+    def wrapped(*args: object) -> int:
         try:
-            return main(argv)
+            return main(*args)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2

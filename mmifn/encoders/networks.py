@@ -22,7 +22,7 @@ from mmifn.errors import UserError
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-VIT_S_TAPS = (2, 4, 6, 9)  # intermediate layers see distortions; the last one mostly meaning
+VIT_S_TAPS = (2, 4, 6)  # early layers see distortions; the last ones mostly meaning
 LITE0_STAGES = (0, 1, 2, 3, 4)
 
 

@@ -1,0 +1,45 @@
+"""Stage 9 of 10: Table III: train on one whole database, test on the other, both ways; nothing chosen on the target.
+
+Reads   datasets/<DS>/des.csv, features/<DS>/{text,viewport,global}_features.pt
+Writes  results/cross_validation_results.txt, .md, .csv   (Table III)
+"""
+
+from __future__ import annotations
+
+import sys
+
+from mmifn.cli import experiment_parser, open_experiments
+from mmifn.errors import user_main
+from mmifn.fusion.configs import chosen_config
+from mmifn.protocol import cross_jobs
+from mmifn.reporting import cross_table
+from mmifn.tables import write_tables
+
+
+def build_parser():
+    parser = experiment_parser(__doc__)
+    parser.add_argument("--datasets", nargs=2, default=["OIQA", "CVIQ"], metavar="DS", help="the two databases (default: OIQA CVIQ)")
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    first, second = args.datasets
+    print(f"[9/10] cross_eval: {first} → {second} and {second} → {first}, {args.splits} trainings each, configuration {args.config}")
+    experiments = open_experiments(args, args.datasets)
+    config = chosen_config(args, epochs_share=0.5)
+    groups = [(source, target, cross_jobs(experiments, source, target, args.splits, config.model, config.train, args.split_by))
+              for source, target in ((second, first), (first, second))]
+    done = iter(experiments.run([job for *_, jobs in groups for job in jobs], "training"))
+    table = cross_table([(experiments.databases[source], experiments.databases[target], [next(done) for _ in jobs])
+                         for source, target, jobs in groups])
+    path = experiments.space.results / "cross_validation_results.txt"
+    write_tables([table], path)
+    print(path.read_text(encoding="utf-8"))
+    print(f"{path} (and .md, .csv)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""The three feature caches of one database, joined by image name into what the model reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmifn.artefact import GlobalFeatures, TextFeatures, ViewportFeatures, load, require_names, sha256_json
+from mmifn.errors import ArtefactError
+from mmifn.manifest import Manifest, read_manifest
+from mmifn.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """Sizes that a model is built for: text, one viewport, the three levels, and the number of viewports."""
+
+    text: int
+    view: int
+    levels: tuple[int, int, int]
+    viewports: int
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Model inputs of N images, float32 on one device.
+
+    text (N, S, D) and mask (N, S), true on words; pooled (N, D); views (N, V, D_v); levels f2, f3, f4 (N, T, C_l).
+    """
+
+    text: Tensor
+    mask: Tensor
+    pooled: Tensor
+    views: Tensor
+    levels: tuple[Tensor, Tensor, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.pooled)
+
+    def __getitem__(self, rows: Tensor | list[int]) -> Inputs:
+        """Return some rows, cutting the text to the longest among them."""
+        mask = self.mask[rows]
+        longest = max(1, int(mask.any(dim=0).nonzero().max()) + 1 if mask.any() else 1)
+        return Inputs(self.text[rows][:, :longest], mask[:, :longest], self.pooled[rows], self.views[rows],
+                      tuple(level[rows] for level in self.levels))
+
+    def to(self, device: torch.device) -> Inputs:
+        return Inputs(self.text.to(device), self.mask.to(device), self.pooled.to(device), self.views.to(device),
+                      tuple(level.to(device) for level in self.levels))
+
+    @property
+    def dimensions(self) -> Dimensions:
+        return Dimensions(self.pooled.shape[1], self.views.shape[2], tuple(level.shape[2] for level in self.levels),
+                          self.views.shape[1])
+
+
+@dataclass(frozen=True)
+class FusedInputs:
+    """What AFM reads, of N images: F_G3 (N, T, D_g) and F_L (N, V, D_l) of branches that are not trained further."""
+
+    fused_global: Tensor
+    fused_local: Tensor
+
+    def __len__(self) -> int:
+        return len(self.fused_global)
+
+    def __getitem__(self, rows: Tensor | list[int]) -> FusedInputs:
+        return FusedInputs(self.fused_global[rows], self.fused_local[rows])
+
+    def to(self, device: torch.device) -> FusedInputs:
+        return FusedInputs(self.fused_global.to(device), self.fused_local.to(device))
+
+
+@dataclass(frozen=True)
+class Database:
+    """A manifest with its features; row i of both is image i.
+
+    method: how the features were made (must agree between databases that one model reads);
+    digest: identity of names, scores and features, for finding finished runs again.
+    """
+
+    manifest: Manifest
+    inputs: Inputs | FusedInputs
+    method: dict[str, str]
+    digest: str
+
+    @property
+    def name(self) -> str:
+        return self.manifest.dataset
+
+    @property
+    def mos(self) -> np.ndarray:
+        return self.manifest.mos
+
+    def with_text(self, rows: list[int], label: str) -> Database:
+        """Return the same database with image i described by the text of image rows[i] (a control)."""
+        inputs = replace(self.inputs, text=self.inputs.text[rows], mask=self.inputs.mask[rows],
+                         pooled=self.inputs.pooled[rows])
+        return replace(self, inputs=inputs, digest=sha256_json([self.digest, label, rows]))
+
+
+def load_database(space: Workspace, dataset: str) -> Database:
+    """Read des.csv and the three caches of a database, refusing what is missing or does not fit together."""
+    manifest = read_manifest(space.manifest(dataset), dataset)
+    kinds = {"text_features": TextFeatures, "viewport_features": ViewportFeatures, "global_features": GlobalFeatures}
+    caches, rows = {}, {}
+    for name, kind in kinds.items():
+        path = space.features(dataset, name)
+        caches[name] = load(path, kind, dataset=dataset)
+        rows[name] = require_names(caches[name], manifest.names, path)
+    _same_pixels(caches["viewport_features"], caches["global_features"], manifest)
+    text, views, whole = caches.values()
+    inputs = Inputs(text.tokens[rows["text_features"]].float(), text.mask[rows["text_features"]],
+                    text.pooled[rows["text_features"]].float(), views.features[rows["viewport_features"]].float(),
+                    tuple(level[rows["global_features"]].float() for level in whole.levels))
+    method = {name: cache.made_by.method_digest() for name, cache in caches.items()}
+    identity = [manifest.names, manifest.mos.tolist(), manifest.types, manifest.references, manifest.locations,
+                manifest.mos_source, [cache.digest() for cache in caches.values()]]
+    return Database(manifest, inputs, method, sha256_json(identity))
+
+
+def _same_pixels(views: ViewportFeatures, whole: GlobalFeatures, manifest: Manifest) -> None:
+    differ = [name for name in manifest.names if views.made_by.inputs[name] != whole.made_by.inputs[name]]
+    if differ:
+        raise ArtefactError(
+            f"{manifest.dataset}: {len(differ)} images changed between viewport_encoder.py and "
+            f"global_feature_extractor.py, first {differ[0]}\nRun both again: python viewport_encoder.py --dataset "
+            f"{manifest.dataset} && python global_feature_extractor.py --dataset {manifest.dataset}")
+
+
+def require_same_method(source: Database, target: Database) -> None:
+    """Refuse two databases whose features were made by different encoders or settings."""
+    differ = [name for name in source.method if source.method[name] != target.method[name]]
+    if differ:
+        raise ArtefactError(f"{source.name} and {target.name} were encoded differently ({', '.join(differ)}); encode "
+                            "both with the same preset and flags")

@@ -1,0 +1,69 @@
+"""Tables as text, csv and markdown: one structure, three forms."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmifn.artefact import write_text
+
+RULE = "-"
+
+
+@dataclass
+class Table:
+    """A titled table of strings; a row of None is a rule; notes stand below it, one per line."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str] | None] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def as_text(self) -> str:
+        """Return aligned plain text: first column to the left, the others to the right."""
+        filled = [row for row in self.rows if row is not None]
+        widths = [max(len(row[i]) for row in [self.columns, *filled]) for i in range(len(self.columns))]
+        rule = "  ".join(RULE * width for width in widths)
+
+        def line(row: list[str]) -> str:
+            cells = [cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+            return "  ".join(cells).rstrip()
+
+        body = [rule if row is None else line(row) for row in self.rows]
+        return "\n".join([self.title, "=" * len(self.title), line(self.columns), rule, *body, "", *self.notes, ""])
+
+    def as_markdown(self) -> str:
+        """Return a GitHub-flavoured table with title and notes."""
+        head = ["| " + " | ".join(self.columns) + " |", "|" + "|".join([" --- "] + [" ---: "] * (len(self.columns) - 1)) + "|"]
+        body = ["| " + " | ".join(row) + " |" for row in self.rows if row is not None]
+        return "\n".join([f"**{self.title}**", "", *head, *body, "", *[f"- {note}" for note in self.notes], ""])
+
+    def as_csv(self) -> str:
+        """Return the columns and rows as csv, preceded by title and notes as comment lines."""
+        buffer = io.StringIO()
+        for remark in [self.title, *self.notes]:
+            buffer.write(f"# {remark}\n")
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows(row for row in self.rows if row is not None)
+        return buffer.getvalue()
+
+
+def write_tables(tables: list[Table], path: Path) -> None:
+    """Write the tables below each other as .txt at `path`, and as .md and .csv beside it."""
+    write_text(path, "\n".join(table.as_text() for table in tables))
+    write_text(path.with_suffix(".md"), "\n".join(table.as_markdown() for table in tables))
+    write_text(path.with_suffix(".csv"), "\n".join(table.as_csv() for table in tables))
+
+
+def mean_sd(values: list[float], digits: int = 3) -> str:
+    """Format mean ± SD over runs (sample SD; none for a single run); a dash where there is nothing."""
+    if not values:
+        return "–"
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return f"{mean:.{digits}f}"
+    sd = (sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5
+    return f"{mean:.{digits}f} ± {sd:.{digits}f}"

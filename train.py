@@ -1,0 +1,54 @@
+"""Stage 7 of 10: train MMIFN (GFF, LFF, AFM and head, jointly) on one scene split.
+
+Starts from the branches that gff_module.py and lff_module.py fitted on the same split (unless --from-scratch), chooses
+the epoch on the validation scenes, then scores the test scenes and every image of the second database, once each.
+
+Reads   datasets/<DS>/des.csv, features/<DS>/*.pt
+Writes  checkpoints/mmifn_best.pth
+"""
+
+from __future__ import annotations
+
+import sys
+
+from mmifn.artefact import sha256_file
+from mmifn.checkpoint import Checkpoint, save_checkpoint
+from mmifn.cli import add_split_arguments, training_parser
+from mmifn.encoders.presets import resolve_device
+from mmifn.errors import user_main
+from mmifn.fusion.configs import chosen_config
+from mmifn.fusion.inputs import load_database, require_same_method
+from mmifn.reporting import training_table
+from mmifn.splits import make_split
+from mmifn.stages import train_jointly
+from mmifn.workspace import Workspace
+
+
+def build_parser():
+    parser = training_parser(__doc__)
+    parser.add_argument("--dataset", default="OIQA", help="database to train on (default: %(default)s)")
+    parser.add_argument("--test-dataset", default="CVIQ", help="second database to test on; 'none' for none (default: %(default)s)")
+    add_split_arguments(parser)
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    space, config, device = Workspace(args.root), chosen_config(args), resolve_device(args.device)
+    print(f"[7/10] train: MMIFN on {args.dataset}, split {args.split_seed}, {config.train.epochs} epochs, configuration {args.config}")
+    source = load_database(space, args.dataset)
+    targets = [] if args.test_dataset == "none" else [load_database(space, args.test_dataset)]
+    for target in targets:
+        require_same_method(source, target)
+    split = make_split(source.manifest.scenes(args.split_by), args.split_seed, dataset=source.name, unit=args.split_by)
+    fit = train_jointly(space, source, split, args.split_by, config, args.split_seed, device)
+    checkpoint = Checkpoint.of(fit, source, split, config.model, config.train, args.split_seed)
+    save_checkpoint(checkpoint, space.checkpoint)
+    print(training_table(fit, source, targets, split, config, args.split_by).as_text())
+    print(f"{space.checkpoint}: epoch {fit.epoch} of {config.train.epochs}, sha256 {sha256_file(space.checkpoint)[:16]}…")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
