@@ -25,12 +25,15 @@ from tqdm import tqdm
 from mmifn import __version__
 from mmifn.artefact import atomic_path, write_text
 from mmifn.databases.designs import DESIGNS, Distortion, image_name
-from mmifn.databases.labels import LABEL_METRIC, label_score, label_views, simulated_mos
+from mmifn.databases.fullref import compare_views, measure
+from mmifn.databases.labels import LABEL_METRIC, simulated_mos
 from mmifn.databases.panoramas import Scene, check_scenes, choose_scenes, find_scenes
 from mmifn.errors import UserError, listed
 from mmifn.images import read_image, write_png
 from mmifn.manifest import SIMULATED, write_manifest
 from mmifn.workspace import Workspace
+
+_WORTH_A_POOL = 3e7  # pixels of work below which starting processes costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,9 @@ def _claim(folder: Path, plan: Simulation, record: dict) -> None:
     path = folder / "simulation.json"
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
+        finished = (folder / "des.csv").is_file()  # then other library versions have nothing left to make
         changed = [f"{key}: there {_short(found.get(key))}, now {_short(record[key])}" for key in record
-                   if found.get(key) != json.loads(json.dumps(record[key]))]
+                   if found.get(key) != json.loads(json.dumps(record[key])) and not (finished and key == "made_with")]
         if not changed:
             return
         if not plan.overwrite:
@@ -129,14 +133,15 @@ def _short(value: object) -> str:
 def _run(jobs: list[_Job], workers: int) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield (scene, {image name: label score}) as scenes are finished, in parallel processes."""
     kinds, levels = DESIGNS[jobs[0].like], jobs[0].levels
-    workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
+    pixels = len(jobs) * len(kinds) * len(levels) * 2 * (jobs[0].height or 1024) ** 2
+    workers = min(workers or (usable_cores() if pixels > _WORTH_A_POOL else 1), len(jobs))
     with tqdm(total=len(jobs) * len(kinds) * len(levels), unit="image", desc="simulate") as bar:
         if workers == 1:
             for job in jobs:
                 yield job.scene.name, _make_scene(job)
                 bar.update(len(kinds) * len(levels))
             return
-        context = multiprocessing.get_context("spawn")  # forking a process with torch's threads can hang
+        context = _process_context()
         with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             futures = {pool.submit(_make_scene, job): job.scene.name for job in jobs}
             try:
@@ -146,6 +151,20 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[tuple[str, dict[str, float]
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _process_context() -> multiprocessing.context.BaseContext:
+    """Start workers from a clean process (forking one with torch's threads can hang) that imports once for all."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mmifn.databases.simulate"])
+    return context
 
 
 def _make_scene(job: _Job) -> dict[str, float]:
@@ -160,11 +179,11 @@ def _make_scene(job: _Job) -> dict[str, float]:
     pixels = job.scene.load(job.height)
     if not reference_path.is_file():
         write_png(pixels, reference_path)
-    views = label_views(pixels)
+    views = compare_views(pixels)
     scores = {}
     for (kind, level), name in zip(wanted, names, strict=True):
         distorted = _make_image(job, kind, level, pixels, job.folder / "images" / name)
-        scores[name] = label_score(views, label_views(distorted))
+        scores[name] = measure(pixels, distorted, (LABEL_METRIC,), views)[LABEL_METRIC]
     write_text(score_path, json.dumps(scores, indent=1) + "\n")
     return scores
 

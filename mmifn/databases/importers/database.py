@@ -1,0 +1,41 @@
+"""What an importer knows of one database: the key of each file, what each image is, and how scores are ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+UNKNOWN_TYPE = "unknown"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One distorted image of a database: its distortion type, level (0: unknown) and reference scene ("": unknown)."""
+
+    type: str
+    level: int
+    reference: str
+
+
+# Looks at pixels where names do not tell all: (slots, files by key) -> (slots, notes for the summary).
+Refine = Callable[[dict[str, Slot], dict[str, Path]], tuple[dict[str, Slot], list[str]]]
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database as it is distributed. A further one is one module that makes one of these.
+
+    key: file -> its key, or None where the file is no image of the database. The key is what label files call it.
+    slots: every distorted image by key, in the database's order; None where the label file says it (users' own).
+    references: key of each pristine image -> its scene; vectors: length of a bare score vector -> keys in its order.
+    refine: settles from pixels what the names leave open. scales: the MOS scales in circulation.
+    """
+
+    name: str
+    key: Callable[[Path], str | None]
+    slots: dict[str, Slot] | None
+    references: dict[str, str]
+    vectors: dict[int, list[str]]
+    refine: Refine | None = None
+    scales: tuple[str, ...] = ("0-100",)

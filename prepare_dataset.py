@@ -1,0 +1,54 @@
+"""Import OIQA, CVIQ or a database of your own from the folder it was downloaded to.
+
+Reads   DOWNLOAD_FOLDER: images (.jpg, .png, … in any subfolders) and a label file (.mat, .csv or .txt)
+Writes  datasets/<DS>/images/ and references/ (links, or copies with --copy), datasets/<DS>/des.csv, import.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmifn.databases.importers import REGISTRY, database_named
+from mmifn.databases.importers.prepare import Import, prepare
+from mmifn.databases.importers.scores import SCALES
+from mmifn.databases.summary import describe
+from mmifn.errors import user_main
+from mmifn.workspace import Workspace, add_root_argument
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_root_argument(parser)
+    parser.add_argument("--dataset", required=True, help=f"{', '.join(REGISTRY)}, or a name for a database of your own "
+                        "(its table: columns image and MOS, better also distortion_type, level, reference)")
+    parser.add_argument("--source", required=True, type=Path, metavar="DIR", help="folder of the download")
+    parser.add_argument("--labels", type=Path, nargs="+", default=[], metavar="FILE",
+                        help="label files, where the folder holds none or several")
+    parser.add_argument("--mos-scale", choices=SCALES, help="which scale to take where the labels have both (default: 0-100)")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--link", action="store_true", help="link to the images (default)")
+    how.add_argument("--copy", action="store_true", help="copy the images")
+    parser.add_argument("--allow-missing", action="store_true", help="import an incomplete download")
+    parser.add_argument("--overwrite", action="store_true", help="replace a des.csv that differs")
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    space = Workspace(args.root)
+    space.dataset_dir(args.dataset)
+    plan = Import(database_named(args.dataset), args.source, tuple(args.labels), args.copy, args.mos_scale,
+                  args.allow_missing, args.overwrite)
+    done = prepare(plan, space)
+    print(describe(done.table, args.dataset))
+    for note in done.notes:
+        print(f"  {note}")
+    print(f"{space.manifest(args.dataset)}: {len(done.table)} images")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
