@@ -7,8 +7,6 @@ label metric of each image), simulation.json (every setting), des.csv (last, so 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -28,6 +26,7 @@ from mmifn.databases.designs import DESIGNS, Distortion, image_name
 from mmifn.databases.fullref import compare_views, measure
 from mmifn.databases.labels import LABEL_METRIC, simulated_mos
 from mmifn.databases.panoramas import Scene, check_scenes, choose_scenes, find_scenes
+from mmifn.databases.pool import process_context, usable_cores
 from mmifn.errors import UserError, listed
 from mmifn.images import read_image, write_png
 from mmifn.manifest import SIMULATED, write_manifest
@@ -141,7 +140,7 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[tuple[str, dict[str, float]
                 yield job.scene.name, _make_scene(job)
                 bar.update(len(kinds) * len(levels))
             return
-        context = _process_context()
+        context = process_context(__name__)
         with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             futures = {pool.submit(_make_scene, job): job.scene.name for job in jobs}
             try:
@@ -151,20 +150,6 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[tuple[str, dict[str, float]
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _process_context() -> multiprocessing.context.BaseContext:
-    """Start workers from a clean process (forking one with torch's threads can hang) that imports once for all."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mmifn.databases.simulate"])
-    return context
 
 
 def _make_scene(job: _Job) -> dict[str, float]:

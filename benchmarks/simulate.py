@@ -1,0 +1,161 @@
+"""Measure the simulator: speed and memory, the choice of the label metric, the levels of the OIQA-like design.
+
+    python benchmarks/simulate.py speed   --panoramas DIR            one scene of each design, seconds per type
+    python benchmarks/simulate.py sweep   --panoramas DIR --out CSV  all candidate metrics over a sweep of distortions
+    python benchmarks/simulate.py metrics --sweep CSV                which metric deviates over scenes as humans do
+    python benchmarks/simulate.py levels  --sweep CSV                parameters at which levels get OIQA's human means
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mmifn import compat  # noqa: E402, F401  (before piq)
+from mmifn.databases import fullref  # noqa: E402
+from mmifn.databases.designs import DESIGNS, Distortion  # noqa: E402
+from mmifn.databases.human_anchor import HUMAN_MOS, HUMAN_PRISTINE  # noqa: E402
+from mmifn.databases.labels import LABEL_METRIC, simulated_mos  # noqa: E402
+from mmifn.databases.panoramas import choose_scenes, find_scenes  # noqa: E402
+
+import piq  # noqa: E402  # isort: skip
+
+SWEEP = {"JP2K": (20, 40, 80, 160, 320, 640), "GN": (5, 10, 20, 40, 70, 110), "GB": (0.5, 0.8, 1.3, 2, 3.2, 5)}
+FURTHER = {"vp_ssim": piq.ssim, "vp_haarpsi": piq.haarpsi, "vp_dss": piq.dss,
+           "vp_mdsi": lambda a, b, data_range: -piq.mdsi(a, b, data_range=data_range)}
+# Correlation over scenes of the mean deviation of two types, in the human scores of the real databases (16 scenes).
+HUMAN_PAIRS = {("JPEG", "GN"): 0.86, ("JP2K", "GB"): 0.42, ("JPEG", "JP2K"): -0.46, ("GN", "GB"): -0.26,
+               ("JPEG", "AVC"): 0.73, ("AVC", "HEVC"): 0.84}
+
+
+def speed(panoramas: str) -> None:
+    """Print seconds per image of one scene, on one thread, for making, decoding and labelling."""
+    torch.set_num_threads(1)
+    scene = choose_scenes(find_scenes(panoramas), 1, 0)[0]
+    pixels = scene.load()
+    started = time.perf_counter()
+    views = fullref.compare_views(pixels)
+    print(f"{scene.name} {pixels.shape[1]}x{pixels.shape[0]}: views of the reference {time.perf_counter() - started:.2f} s")
+    for name, kinds in DESIGNS.items():
+        for kind in kinds:
+            making = labelling = 0.0
+            for value in kind.values:
+                started = time.perf_counter()
+                distorted = kind.apply(pixels, value, np.random.default_rng(0)).pixels
+                made = time.perf_counter()
+                fullref.measure(pixels, distorted, (LABEL_METRIC,), views)
+                making, labelling = making + made - started, labelling + time.perf_counter() - made
+            count = len(kind.values)
+            print(f"  {name} {kind.type:<5} made in {making / count:.2f} s, labelled in {labelling / count:.2f} s per image")
+    print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20:.2f} GiB")
+
+
+def sweep(panoramas: str, scenes: int, out: Path) -> None:
+    """Score every distortion of the designs and of SWEEP on some scenes by all metrics; write one csv."""
+    kinds = [*DESIGNS["CVIQ"], *(_with_values(kind, SWEEP[kind.type]) for kind in DESIGNS["OIQA"] if kind.type in SWEEP)]
+    rows = []
+    for scene in choose_scenes(find_scenes(panoramas), scenes, 0):
+        pixels = scene.load()
+        views = fullref.compare_views(pixels)
+        for kind in kinds:
+            for value in kind.values:
+                distorted = kind.apply(pixels, value, np.random.default_rng(0)).pixels
+                seen = fullref.compare_views(distorted)
+                row = fullref.measure(pixels, distorted, reference_views=views)
+                row["vp_gmsd"] *= -1
+                with torch.inference_mode():
+                    row |= {name: float(metric(views, seen, data_range=1.0)) for name, metric in FURTHER.items()}
+                rows.append({"scene": scene.name, "type": kind.type, "parameter": value, **row})
+        pd.DataFrame(rows).to_csv(out, index=False)
+        print(f"{scene.name}: {len(rows)} rows", file=sys.stderr)
+
+
+def _with_values(kind: Distortion, values: tuple[float, ...]) -> Distortion:
+    return Distortion(kind.type, kind.parameter, values, kind.apply)
+
+
+def _matrix(table: pd.DataFrame, kind: str, metric: str) -> np.ndarray:
+    """Return (scenes, levels), mild to severe."""
+    wide = table[table["type"] == kind].pivot(index="scene", columns="parameter", values=metric)
+    return wide.to_numpy()[:, ::-1] if kind == "JPEG" else wide.to_numpy()
+
+
+def metrics(table: pd.DataFrame) -> None:
+    """Print, per metric, how types go together over scenes beside humans, ties to GMSD, and how often MOS falls."""
+    names = [name for name in table.columns if name not in ("scene", "type", "parameter")]
+    print(f"{table['scene'].nunique()} scenes; " + ", ".join(f"{a}-{b} {r:+.2f}" for (a, b), r in HUMAN_PAIRS.items())
+          + " among humans")
+    by_level = table.groupby(["type", "parameter"])
+    for name in names:
+        score = by_level[name].transform(lambda values: (values - values.mean()) / values.std())
+        gmsd = by_level["vp_gmsd"].transform(lambda values: (values - values.mean()) / values.std())
+        over = table.assign(z=score).pivot_table(index="scene", columns="type", values="z").corr()
+        pairs = " ".join(f"{over.loc[a, b]:+.2f}" for a, b in HUMAN_PAIRS)
+        error = np.sqrt(np.mean([(over.loc[a, b] - r) ** 2 for (a, b), r in HUMAN_PAIRS.items()]))
+        falls = []
+        for kind in ("JPEG", "AVC", "HEVC"):
+            mos = simulated_mos("CVIQ", kind, _matrix(table, kind, name), list(range(1, 12)))
+            falls.append(f"{(np.diff(mos, axis=1) < 0).mean():.3f}")
+        print(f"{name:<11} {pairs}  off by {error:.2f}, with GMSD {score.corr(gmsd):.2f}, MOS falls {' '.join(falls)}")
+
+
+def levels(table: pd.DataFrame) -> None:
+    """Print the parameter at which each OIQA-like level's mean label metric is worth OIQA's human mean in CVIQ.
+
+    CVIQ's settings and human means give metric -> MOS per type; OIQA's means are shifted by the difference of the two
+    databases' pristine means. JPEG goes by CVIQ's JPEG, JP2K and GB by its AVC and HEVC, GN by all three.
+    """
+    shift = HUMAN_PRISTINE["CVIQ"][0] - HUMAN_PRISTINE["OIQA"][0]
+    by = {"JPEG": ("JPEG",), "JP2K": ("AVC", "HEVC"), "GN": ("JPEG", "AVC", "HEVC"), "GB": ("AVC", "HEVC")}
+    for kind, teachers in by.items():
+        human = np.array([mean + shift for mean, _ in HUMAN_MOS["OIQA", kind]])
+        loss = np.mean([_extended([mean for mean, _ in HUMAN_MOS["CVIQ", teacher]],
+                                  _log_loss(table, teacher), human) for teacher in teachers], axis=0)
+        values = np.sort(table.loc[table["type"] == kind, "parameter"].unique()).astype(float)
+        values = values[::-1] if kind == "JPEG" else values
+        found = np.exp(_extended(_log_loss(table, kind), np.log(values + 1), loss)) - 1
+        print(f"{kind:<5} human means {np.round(human - shift, 1)}  {LABEL_METRIC} {np.round(1 - np.exp(loss), 3)}  "
+              f"parameters {np.round(found, 2)}")
+
+
+def _log_loss(table: pd.DataFrame, kind: str) -> np.ndarray:
+    return np.log(1 - _matrix(table, kind, LABEL_METRIC).mean(axis=0))
+
+
+def _extended(x: list[float] | np.ndarray, y: list[float] | np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Interpolate y(x) linearly, going on beyond the ends with the slope of the last three points."""
+    order = np.argsort(x)
+    x, y = np.asarray(x, dtype=float)[order], np.asarray(y, dtype=float)[order]
+    inside = np.interp(at, x, y)
+    low, high = (np.polyfit(x[part], y[part], 1)[0] for part in (slice(0, 3), slice(-3, None)))
+    return inside + np.minimum(at - x[0], 0) * low + np.maximum(at - x[-1], 0) * high
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("speed", "sweep", "metrics", "levels"))
+    parser.add_argument("--panoramas", default="synthetic")
+    parser.add_argument("--scenes", type=int, default=10)
+    parser.add_argument("--sweep", type=Path, default=Path("sweep.csv"))
+    parser.add_argument("--out", type=Path, default=Path("sweep.csv"))
+    args = parser.parse_args()
+    if args.what == "speed":
+        speed(args.panoramas)
+    elif args.what == "sweep":
+        sweep(args.panoramas, args.scenes, args.out)
+    else:
+        {"metrics": metrics, "levels": levels}[args.what](pd.read_csv(args.sweep))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Score a whole database by full-reference metrics, and measure how they agree with its opinion scores."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from mmifn.databases.fullref import METRICS, compare_views, measure
+from mmifn.databases.labels import LABEL_METRIC
+from mmifn.databases.pool import process_context, usable_cores
+from mmifn.errors import UserError, listed
+from mmifn.images import EXTENSIONS, read_image, read_size
+from mmifn.manifest import SIMULATED, Manifest
+from mmifn.metrics import agreement
+from mmifn.workspace import Workspace
+
+_LARGEST_DB = 100.0  # an undistorted copy has an infinite PSNR; tables and fits need a number
+
+
+def reference_paths(space: Workspace, manifest: Manifest) -> dict[str, Path]:
+    """Return the pristine panorama of every scene of a database.
+
+    Raises UserError where des.csv has no references, or files are missing or differ in size from their images.
+    """
+    if manifest.references is None:
+        raise UserError(f"{manifest.dataset}: des.csv has no `reference` column, so nothing tells which pristine image "
+                        "belongs to which distorted one")
+    folder = space.references_dir(manifest.dataset)
+    found = {path.stem: path for path in sorted(folder.glob("*")) if path.suffix.lower() in EXTENSIONS}
+    missing = sorted(set(manifest.references) - set(found))
+    if missing:
+        raise UserError(f"{folder} lacks {len(missing)} of {len(set(manifest.references))} pristine images:\n"
+                        f"{listed(f'{scene}.png (or another ending)' for scene in missing)}")
+    unequal = []
+    for name, scene in zip(manifest.names, manifest.references, strict=True):
+        sizes = read_size(space.images_dir(manifest.dataset) / name), read_size(found[scene])
+        if sizes[0] != sizes[1]:
+            unequal.append(f"{name} is {sizes[0][0]}x{sizes[0][1]}, {found[scene].name} is {sizes[1][0]}x{sizes[1][1]}")
+    if unequal:
+        raise UserError(f"{manifest.dataset}: {len(unequal)} images differ in size from their references:\n"
+                        f"{listed(unequal)}")
+    return {scene: found[scene] for scene in dict.fromkeys(manifest.references)}
+
+
+def score_database(space: Workspace, manifest: Manifest, names: tuple[str, ...] = tuple(METRICS),
+                   workers: int = 0) -> pd.DataFrame:
+    """Return one row per image in the order of the manifest: image_name and one column per metric."""
+    references = reference_paths(space, manifest)
+    folder = space.images_dir(manifest.dataset)
+    images = list(zip(manifest.names, manifest.references, strict=True))
+    jobs = [(path, folder, [name for name, of in images if of == scene], names) for scene, path in references.items()]
+    workers = min(workers or usable_cores(), len(jobs))
+    rows: dict[str, dict[str, float]] = {}
+    with tqdm(total=len(manifest), unit="image", desc="full reference") as bar:
+        if workers == 1:
+            for job in jobs:
+                rows |= _score_scene(*job)
+                bar.update(len(job[2]))
+        else:
+            with ProcessPoolExecutor(workers, process_context(__name__), torch.set_num_threads, (1,)) as pool:
+                for future in as_completed([pool.submit(_score_scene, *job) for job in jobs]):
+                    rows |= future.result()
+                    bar.update(len(future.result()))
+    return pd.DataFrame([{"image_name": name, **rows[name]} for name in manifest.names])
+
+
+def _score_scene(reference_path: Path, folder: Path, images: list[str],
+                 names: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    reference = read_image(reference_path)
+    views = compare_views(reference) if any(METRICS[name].on_views for name in names) else None
+    scores = {image: measure(reference, read_image(folder / image), names, views) for image in images}
+    return {name: {key: min(value, _LARGEST_DB) for key, value in row.items()} for name, row in scores.items()}
+
+
+def agreement_table(manifest: Manifest, scores: pd.DataFrame) -> str:
+    """Return PLCC, SRCC and RMSE of every metric, over all images and per distortion type, as lines of text."""
+    types = np.array(manifest.types)
+    groups = {"all": np.full(len(manifest), True)} | {kind: types == kind for kind in dict.fromkeys(manifest.types)}
+    groups = {name: rows for name, rows in groups.items() if rows.sum() > 4}
+    simulated = manifest.mos_source == SIMULATED
+    lines = [f"{manifest.dataset}: {len(manifest)} images, {manifest.mos_source} MOS on {manifest.mos_scale}; PLCC and "
+             "RMSE after a 4-parameter logistic fit",
+             f"{'':<16}" + "".join(f"{name:>21}" for name in groups),
+             f"{'metric':<16}" + "   PLCC   SRCC   RMSE" * len(groups)]
+    for name in scores.columns.drop("image_name"):
+        metric, sign = METRICS[name], 1 if METRICS[name].higher_is_better else -1
+        values = sign * scores[name].to_numpy()
+        found = [agreement(values[rows], manifest.mos[rows]) for rows in groups.values()]
+        note = " *" if simulated and name == LABEL_METRIC else ""
+        lines.append(f"{metric.title + note:<16}" + "".join(f"{f.plcc:>7.3f}{f.srcc:>7.3f}{f.rmse:>7.2f}" for f in found))
+    if simulated:
+        lines.append(f"* made the simulated labels ({METRICS[LABEL_METRIC].title}), so its row says nothing about it; no "
+                     "row of a simulated table says how a metric agrees with people")
+    return "\n".join(lines)
