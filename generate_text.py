@@ -13,6 +13,7 @@ import argparse
 import sys
 
 from mmifn.describe.generation import generate, list_items
+from mmifn.describe.inputs import VIEWPORTS
 from mmifn.describe.sources import add_source_arguments, make_describer
 from mmifn.encoders.presets import add_preset_arguments
 from mmifn.errors import user_main
@@ -40,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     workspace = Workspace(args.root)
     manifest = read_manifest(workspace.manifest(args.dataset), args.dataset)
     paths = image_paths(manifest, workspace.images_dir(args.dataset))
-    describer, viewports = make_describer(args)
+    describer = make_describer(args)
+    viewports = VIEWPORTS if args.per_viewport else 0
     print(f"[1/10] generate_text: describing {len(manifest)} images of {args.dataset} (source {describer.identity.source}) "
           f"-> {workspace.descriptions}", file=sys.stderr)
     written = generate(workspace.descriptions, args.dataset, list_items(manifest.names, paths, viewports), describer,

@@ -102,8 +102,8 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     rows = list(rows)
     extra = list(dict.fromkeys(name for row in rows for name in row.extra))
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*COLUMNS, *extra])
+        csv.writer(file, lineterminator="\n").writerow([*COLUMNS, *extra])
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)  # else a lone carriage return is not quoted
         for row in rows:
             writer.writerow([*(getattr(row, name) for name in COLUMNS), *(row.extra.get(name, "") for name in extra)])
 
