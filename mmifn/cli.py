@@ -55,8 +55,10 @@ def run_branch_script(branch: str, stage: int, doc: str | None, argv: list[str] 
     space = Workspace(args.root)
     database = load_database(space, args.dataset)
     split = make_split(database.manifest.scenes(args.split_by), args.split_seed, dataset=args.dataset, unit=args.split_by)
-    cache, fit = make_branch_cache(branch, space, database, split, args.split_by, config, args.split_seed,
+    cache, kept = make_branch_cache(branch, space, database, split, args.split_by, config, args.split_seed,
                                    resolve_device(args.device))
-    print(f"{space.features(args.dataset, CACHES[branch])}: {' x '.join(map(str, cache.fused.shape))}; best epoch {fit.epoch}, "
-          f"validation {fit.curve[fit.epoch - 1]['validation']:.3f} (mean of PLCC and SRCC)")
+    chosen = cache.made_by.preprocess
+    print(f"{space.features(args.dataset, CACHES[branch])}: {' x '.join(map(str, cache.fused.shape))}; best epoch "
+          f"{chosen['epoch']}, validation {chosen['validation']:.3f} (mean of PLCC and SRCC)"
+          + ("; kept from an earlier run" if kept else ""))
     return 0

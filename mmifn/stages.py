@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mmifn.artefact import FusedFeatures, Provenance, load, save, sha256_tensors
-from mmifn.errors import ArtefactError
+from mmifn.errors import ArtefactError, listed
 from mmifn.fusion.configs import Config
 from mmifn.fusion.inputs import Database
 from mmifn.splits import Split
@@ -41,20 +42,46 @@ def _branch_settings(config: Config, seed: int) -> dict[str, Any]:
     return {"model": model, "train": train, "seed": seed}
 
 
+def _misfits(cache: FusedFeatures, database: Database, split: Split, config: Config, seed: int) -> list[str]:
+    """Return in words why a branch cache does not belong to this run; empty where it does."""
+    wrong = []
+    if cache.made_by.inputs["database"] != database.digest:
+        wrong.append("features or scores: made from others than are there now")
+    if cache.split != split.as_dict():
+        wrong.append(f"split: file seed {cache.split['seed']} (test {', '.join(cache.split['test'])}), "
+                     f"run seed {split.seed} (test {', '.join(split.test)})")
+    wanted = _branch_settings(config, seed)
+    for part in ("model", "train"):
+        wrong += [f"{part}.{key}: file {cache.config[part].get(key)}, run {value}"
+                  for key, value in wanted[part].items() if cache.config[part].get(key) != value]
+    if cache.config["seed"] != seed:
+        wrong.append(f"seed: file {cache.config['seed']}, run {seed}")
+    return wrong
+
+
 def make_branch_cache(branch: str, space: Workspace, database: Database, split: Split, split_by: str, config: Config,
-                      seed: int, device: torch.device) -> tuple[FusedFeatures, Fit]:
-    """Fit GFF or LFF on the training scenes, fuse ALL images with it, and write the branch's cache."""
+                      seed: int, device: torch.device) -> tuple[FusedFeatures, bool]:
+    """Fit GFF or LFF on the training scenes, fuse ALL images with it, and write the branch's cache.
+
+    A cache of the very same run is kept. Returns the cache and whether it was there already.
+    """
+    path = space.features(database.name, CACHES[branch])
+    with contextlib.suppress(ArtefactError):  # a missing or foreign cache is about to be replaced
+        cache = load(path, FusedFeatures, dataset=database.name)
+        if not _misfits(cache, database, split, config, seed):
+            return cache, True
     bar, tick = with_progress(f"{branch.upper()} {database.name}", config.train.branch_epochs)
     with bar:
         fit = fit_branch(branch, database, split, database.manifest.scenes(split_by), config.model, config.train, seed,
                          device, tick)
     state = {key: value.detach().cpu() for key, value in fit.network.branch.state_dict().items()}
-    made_by = Provenance(branch, sha256_tensors(state), {"epoch": fit.epoch, **_branch_settings(config, seed)},
-                         {"database": database.digest})
+    settings = _branch_settings(config, seed)
+    chosen = {"epoch": fit.epoch, "validation": fit.curve[fit.epoch - 1]["validation"]}
+    made_by = Provenance(branch, sha256_tensors(state), {**chosen, **settings}, {"database": database.digest})
     cache = FusedFeatures(database.name, database.manifest.names, made_by, fuse_branch(fit.network.branch, database.inputs),
-                          branch, state, _branch_settings(config, seed), split.as_dict())
-    save(cache, space.features(database.name, CACHES[branch]))
-    return cache, fit
+                          branch, state, settings, split.as_dict())
+    save(cache, path)
+    return cache, False
 
 
 def read_branch_states(space: Workspace, database: Database, split: Split, config: Config, seed: int) -> dict[str, dict[str, Tensor]]:
@@ -64,20 +91,9 @@ def read_branch_states(space: Workspace, database: Database, split: Split, confi
         path = space.features(database.name, CACHES[branch])
         remake = f"python {SCRIPTS[branch]} --dataset {database.name} (same flags), or use --from-scratch"
         cache = load(path, FusedFeatures, dataset=database.name, remake=remake)
-        wrong = []
-        if cache.made_by.inputs["database"] != database.digest:
-            wrong.append("features or scores: made from others than are there now")
-        if cache.split != split.as_dict():
-            wrong.append(f"split: file seed {cache.split['seed']} (test {', '.join(cache.split['test'])}), "
-                         f"run seed {split.seed} (test {', '.join(split.test)})")
-        wanted = _branch_settings(config, seed)
-        for part in ("model", "train"):
-            wrong += [f"{part}.{key}: file {cache.config[part].get(key)}, run {value}"
-                      for key, value in wanted[part].items() if cache.config[part].get(key) != value]
-        if cache.config["seed"] != seed:
-            wrong.append(f"seed: file {cache.config['seed']}, run {seed}")
+        wrong = _misfits(cache, database, split, config, seed)
         if wrong:
-            raise ArtefactError(f"{path} does not fit this run:\n" + "\n".join(f"  {row}" for row in wrong) + f"\nRebuild it: {remake}")
+            raise ArtefactError(f"{path} does not fit this run:\n{listed(wrong)}\nRebuild it: {remake}")
         states[branch] = cache.state
     return states
 

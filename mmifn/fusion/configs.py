@@ -60,3 +60,12 @@ def chosen_config(args: argparse.Namespace, epochs_share: float = 1.0) -> Config
     model = {key: value for key, value in given.items() if key in _MODEL_FIELDS}
     train = {field.name: given[field.name] for field in fields(TrainConfig) if field.name in given}
     return Config(replace(base.model, **model), replace(base.train, **train))
+
+
+def training_flags(args: argparse.Namespace) -> list[str]:
+    """Return the flags that would give these training arguments again, for handing them on to another script."""
+    flags = ["--config", args.config, "--split-by", args.split_by]
+    for name in ("epochs", "branch_epochs", "learning_rate", "weight_decay", "batch_size", "dropout", "loss", "schedule"):
+        value = getattr(args, name)
+        flags += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+    return flags + (["--freeze-branches"] if args.freeze_branches else [])

@@ -1,0 +1,126 @@
+"""The order of the stages, and running them one after the other."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmifn.artefact import write_text
+from mmifn.errors import UserError
+from mmifn.fusion.configs import training_flags
+from mmifn.manifest import read_manifest
+from mmifn.workspace import Workspace
+
+SEEDS = (0, 1)  # of the two simulations; the second never takes a place that the first has
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One script with its arguments."""
+
+    script: str
+    argv: list[str] = field(default_factory=list)
+
+    def run(self) -> int:
+        print(f"\n$ python {self.script}.py {' '.join(self.argv)}", flush=True)
+        return importlib.import_module(self.script).main(self.argv)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages before anything exists, and where they work."""
+
+    space: Workspace
+    datasets: tuple[str, str]
+    simulation: list[str]
+    levels: dict[str, str]
+    encoders: list[str]
+    training: list[str]
+    runs: list[str]
+    no_png: bool
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Plan:
+        """Turn the flags of run_pipeline.py into those of the stages."""
+        simulation = []
+        if args.panoramas:
+            simulation = ["--panoramas", args.panoramas, "--scenes", str(args.scenes)]
+            simulation += ["--height", str(args.height)] if args.height else []
+        runs = ["--splits", str(args.splits)] + (["--workers", str(args.workers)] if args.workers else [])
+        return cls(Workspace(args.root), tuple(args.datasets), simulation, args.levels,
+                   ["--preset", args.preset, "--device", args.device],
+                   ["--device", args.device, *training_flags(args)], runs, args.no_png)
+
+    def simulations(self) -> list[Stage]:
+        """Return the simulations of both databases; the second leaves out the first's places."""
+        root = ["--root", str(self.space.root)]
+        stages = []
+        for name, like, seed in zip(self.datasets, ("OIQA", "CVIQ"), SEEDS, strict=True):
+            argv = [*root, "--like", like, "--dataset", name, *self.simulation, "--seed", str(seed)]
+            argv += ["--levels", self.levels[like]] if like in self.levels else []
+            argv += ["--exclude-scenes", str(self.used_places())] if stages else []
+            stages.append(Stage("simulate_dataset", argv))
+        return stages
+
+    def used_places(self) -> Path:
+        return self.space.dataset_dir(self.datasets[0]) / "places.txt"
+
+    def stages(self) -> list[Stage]:
+        """Return the ten stages in order, those of the encoders once for each database."""
+        root = ["--root", str(self.space.root)]
+        first, second = self.datasets
+
+        def each(script: str, *extra: str) -> list[Stage]:
+            return [Stage(script, [*root, "--dataset", name, *self.encoders, *extra]) for name in self.datasets]
+
+        train = [*root, *self.training]
+        both = ["--datasets", first, second]
+        return [
+            *each("generate_text"),
+            Stage("text_encoder", [*root, *self.encoders]),
+            *each("viewport_encoder", *(["--no-png"] if self.no_png else [])),
+            *each("global_feature_extractor"),
+            Stage("gff_module", [*train, "--dataset", first]),
+            Stage("lff_module", [*train, "--dataset", first]),
+            Stage("train", [*train, "--dataset", first, "--test-dataset", second]),
+            Stage("evaluate", [*train, *self.runs, *both]),
+            Stage("cross_eval", [*train, *self.runs, *both]),
+            Stage("ablation_study", [*train, *self.runs, *both]),
+        ]
+
+
+def run_plan(plan: Plan) -> int:
+    """Run everything; stop with the exit code of the first stage that fails. Finished work of earlier runs is kept."""
+    start = time.monotonic()
+    if plan.simulation:
+        first, second = plan.simulations()
+        if code := first.run():
+            return code
+        _note_places(plan)
+        if code := second.run():
+            return code
+    for name in plan.datasets:
+        if not plan.space.manifest(name).is_file():
+            raise UserError(f"{plan.space.manifest(name)} does not exist.\nImport the database: python prepare_dataset.py --dataset "
+                            f"{name} --source DOWNLOAD_FOLDER, or simulate one with --panoramas DIR")
+    for stage in plan.stages():
+        if code := stage.run():
+            return code
+    results = plan.space.results
+    print(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes. Where to look next:\n"
+          f"  {results}/evaluation_results.txt         Tables I and II\n"
+          f"  {results}/cross_validation_results.txt   Table III\n"
+          f"  {results}/ablation_results.txt           Table IV\n"
+          f"  {results}/predictions.csv                the score of every image by every run\n"
+          f"  {plan.space.descriptions}                        what is said of every image\n"
+          f"  {plan.space.dataset_dir(plan.datasets[0])}/viewports/        what the local branch saw\n"
+          f"  {plan.space.checkpoint}        the trained model")
+    return 0
+
+
+def _note_places(plan: Plan) -> None:
+    manifest = read_manifest(plan.space.manifest(plan.datasets[0]), plan.datasets[0])
+    write_text(plan.used_places(), "\n".join(sorted(set(manifest.scenes()))) + "\n")

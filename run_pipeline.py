@@ -1,0 +1,51 @@
+"""All ten stages in order, in one command; run it again after a stop and it goes on where it was.
+
+With --panoramas the databases are first simulated from pristine panoramas (disjoint scenes for each); without, they are
+expected below datasets/ (see prepare_dataset.py). --demo is a small run on rendered scenes with the offline preset.
+
+Reads   datasets/<DS>/, or --panoramas DIR
+Writes  everything the stages write
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmifn.cli import experiment_parser
+from mmifn.encoders.presets import PRESETS
+from mmifn.errors import user_main
+from mmifn.pipeline import Plan, run_plan
+
+DEMO = {"root": Path("demo"), "preset": "offline", "config": "compact", "panoramas": "synthetic", "scenes": 8,
+        "height": 512, "levels": {"OIQA": "1,3,5", "CVIQ": "1,6,11"}, "splits": 3}
+PHOTOGRAPHS = {"scenes": 16, "height": None, "levels": {}, "splits": 10}  # --demo with --panoramas DIR: full designs
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = experiment_parser(__doc__)
+    parser.add_argument("--datasets", nargs=2, default=["OIQA", "CVIQ"], metavar="DS", help="first and second database (default: OIQA CVIQ)")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="paper", help="encoders (default: %(default)s)")
+    parser.add_argument("--panoramas", metavar="DIR", help="simulate both databases from these pristine ERPs ('synthetic': render some)")
+    parser.add_argument("--scenes", type=int, default=16, metavar="N", help="scenes of each simulated database (default: %(default)s)")
+    parser.add_argument("--height", type=int, metavar="PX", help="reduce simulated panoramas to this height (default: keep)")
+    parser.add_argument("--no-png", action="store_true", help="do not write the viewports as pictures")
+    parser.add_argument("--demo", action="store_true", help="defaults of the demonstration: offline preset, rendered scenes, demo/; "
+                                                            "with --panoramas DIR: 16 scenes of DIR for each database, 10 splits")
+    parser.set_defaults(levels={})
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    parser = build_parser()
+    if parser.parse_known_args(argv)[0].demo:
+        photographs = parser.parse_known_args(argv)[0].panoramas not in (None, "synthetic")
+        parser.set_defaults(**DEMO | (PHOTOGRAPHS if photographs else {}))
+    args = parser.parse_args(argv)
+    return run_plan(Plan.of(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
