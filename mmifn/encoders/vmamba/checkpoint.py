@@ -38,8 +38,8 @@ def load_vmamba(variant: str, weights: str | os.PathLike[str] | None = None,
                 ) -> tuple[VMamba, str]:
     """Return a published variant with weights, in eval mode, and the SHA-256 of the weights file.
 
-    variant: as for `build_vmamba`. weights: a .pth, .pt or .safetensors file; None takes the release file from
-    `cache_dir` (`default_cache_dir()` by default), downloading it if it is not there. The size of the
+    variant: as for `build_vmamba`. weights: a .pth, .pt or .safetensors file; None takes the release file
+    from `cache_dir` (by default `default_cache_dir()`), downloading it if it is not there. The size of the
     classifier is the file's. Nothing in a file is ever executed.
     Raises UserError: unknown variant; a file that is missing, damaged, of another variant, or readable only
     by unpickling; a download that fails.
@@ -72,7 +72,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except UnpicklingRefused as error:
         target = path.with_suffix(".safetensors")
         raise UnpicklingRefused(
-            f"{path} holds more than tensors (such as a pickled configuration), and reading that could run code.\n"
+            f"{path} holds more than tensors (maybe a pickled configuration); reading that could run code.\n"
             f"Convert it once, if you trust where it came from:\n"
             f"  python convert_checkpoint.py {path} {target} --allow-unpickling\n"
             f"and give {target} as the weights.") from error
@@ -104,11 +104,12 @@ def find_state(value: Any, path: Path) -> dict[str, Tensor]:
     found = type(value).__name__
     if isinstance(value, Mapping):
         found += f" of {sorted(map(str, value))[:MAX_NAMED]}"
-    raise ArtefactError(f'{path} holds no network weights: found {found}; wanted tensors by name, or under "model"')
+    raise ArtefactError(f"{path} holds no network weights: found {found}; wanted tensors by name, or such a "
+                        'dict under "model"')
 
 
 def official_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Bring released names and shapes to those of `VMamba`: vanilla names, linears saved as 1x1 convolutions."""
+    """Bring names and shapes to those of `VMamba`: vanilla names, linears saved as 1x1 convolutions."""
     named = {}
     for key, value in state.items():
         key = key.removeprefix("module.")

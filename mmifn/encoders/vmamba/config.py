@@ -116,7 +116,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-_NAMES = {_plain(alias): name for name, variant in VARIANTS.items() 
+_NAMES = {_plain(alias): name for name, variant in VARIANTS.items()
           for alias in (name, *variant.aliases, variant.filename, variant.filename.removesuffix(".pth"))}
 
 

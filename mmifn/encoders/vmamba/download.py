@@ -33,8 +33,7 @@ def download(url: str, path: Path, *, min_bytes: int = 1, timeout_s: float = 30.
                 _copy(response, file, path.name)
             _check_size(response, temporary.stat().st_size, min_bytes)
     except FAILURES as error:
-        reason = getattr(error, "reason", None) or error
-        raise UserError(f"could not download {url}\n  to {path}: {reason}\n"
+        raise UserError(f"could not download {url}\n  to {path}: {error}\n"
                         "Run the same command again, or fetch the file another way and give its path as the "
                         "weights file.") from error
     return path

@@ -80,10 +80,7 @@ def scan_direction_(y: Tensor, seq: Direction, space: Workspace) -> Tensor:
         sums = (chunk_sums(delta.flatten(1, 2), n * batch * d, seq.reverse) * decay).flatten(0, 1)
         a = torch.mul(delta, decay.unsqueeze(1), out=space.take("a", n, *delta.shape)).exp_()
         delta.mul_(seq.x[:, part])
-        if n == 1:
-            b = delta.mul_(b_in[0]).unsqueeze(0)
-        else:
-            b = torch.mul(delta, b_in, out=space.take("b", n, *delta.shape))
+        b = delta.mul_(b_in[0])[None] if n == 1 else torch.mul(delta, b_in, out=space.take("b", n, *delta.shape))
         joined = (value.view(n * batch, -1, d) for value in (a, b))
         state = linear_scan_(*joined, state, seq.reverse, sums).clone()
         for c, h in zip(c_out, b, strict=True):
