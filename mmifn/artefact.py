@@ -13,6 +13,7 @@ import json
 import os
 import pickle
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from mmifn import __version__
 from mmifn.errors import ArtefactError, UnpicklingRefused, listed
 
 T = TypeVar("T", bound="Artefact")
+# What torch's restricted unpickler says of a file that wants a class or a function, not merely nonsense.
+_ASKS_FOR_CODE = ("Unsupported global", "Unsupported class", "Trying to", "Can only")
 
 
 @contextlib.contextmanager
@@ -86,19 +89,39 @@ def load_torch(path: Path) -> Any:
     if not path.is_file():
         raise ArtefactError(f"{path} does not exist")
     try:
+        _check_sums(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
+        if any(phrase in str(error) for phrase in _ASKS_FOR_CODE):
             raise UnpicklingRefused(f"{path} can only be read by running code that is pickled inside it") from error
-        raise ArtefactError(f"{path} is damaged or is not a torch file: {error}") from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        raise ArtefactError(f"{path} is damaged or only half there ({str(error).splitlines()[0]})") from error
+        raise ArtefactError(f"{path} is damaged or is not a torch file") from error
+    except PermissionError:
+        raise
+    except (RuntimeError, EOFError, OSError, LookupError, ValueError, zipfile.BadZipFile) as error:
+        reason = str(error).partition("\n")[0].partition(". This is an internal")[0] or type(error).__name__
+        raise ArtefactError(f"{path} is damaged or only half there ({reason})") from error
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the checksums inside a torch file, which torch.load does not do."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        if broken:
+            raise zipfile.BadZipFile(f"the checksum of {broken} is wrong")
 
 
 def save_torch(value: Any, path: Path) -> None:
     """Write tensors and plain containers in one atomic step."""
     with atomic_path(path) as temporary:
-        torch.save(value, temporary)
+        try:
+            with open(temporary, "wb") as file:
+                torch.save(value, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # torch hides a full disk behind an error of its own
+                full = error.__context__
+                raise OSError(full.errno, full.strerror, str(path)) from error
+            raise
 
 
 @dataclass(frozen=True)
@@ -243,9 +266,11 @@ def load(path: Path, kind: type[T], *, dataset: str | None = None, remake: str |
         raise ArtefactError(f"{path} has missing or unknown fields:\n{wrong}{hint}")
     if dataset is not None and content["dataset"] != dataset:
         raise ArtefactError(f"{path} was made for dataset {content['dataset']}, not for {dataset}{hint}")
-    content["made_by"] = Provenance(**content["made_by"])
     content.pop("schema")
-    return kind(**content)
+    try:
+        return kind(**{**content, "made_by": Provenance(**content["made_by"])})
+    except (TypeError, ArtefactError) as error:
+        raise ArtefactError(f"{path} is not whole: {error}{hint}") from error
 
 
 def require_names(artefact: Artefact, names: list[str], path: Path) -> list[int]:
