@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from mmifn.artefact import atomic_path
 from mmifn.errors import UserError
@@ -27,7 +30,7 @@ def add_limit_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _to_rgb(image: Image.Image, path: Path) -> np.ndarray:
-    """Convert any mode to (H, W, 3) uint8; 16-bit values keep their upper eight bits."""
+    """Convert any mode to (H, W, 3) uint8; 0..65535 becomes 0..255 (grey rounded, colour by its upper eight bits)."""
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema()[0] < 255:
@@ -55,23 +58,36 @@ def check_header(size_px: tuple[int, int], path: Path, max_megapixels: float, pa
 
 def read_size(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, panorama: bool = True) -> tuple[int, int]:
     """Return (width, height) from the header alone, checked as read_image checks it."""
-    with _open(path) as image:
-        width, height = image.size
-        if image.getexif().get(0x0112, 1) >= 5:  # orientations 5..8 swap the axes
-            width, height = height, width
-        check_header((width, height), path, max_megapixels, panorama)
-        return width, height
+    with _decoding(path), Image.open(path) as image:
+        return _checked_size(image, path, max_megapixels, panorama)
 
 
-def _open(path: Path) -> Image.Image:
+def _checked_size(image: Image.Image, path: Path, max_megapixels: float, panorama: bool) -> tuple[int, int]:
+    width, height = image.size
+    # The base class reads the orientation from the header; a PNG's own getexif would decode all pixels first.
+    if Image.Image.getexif(image).get(0x0112, 1) >= 5:  # orientations 5..8 swap the axes
+        width, height = height, width
+    check_header((width, height), path, max_megapixels, panorama)
+    return width, height
+
+
+@contextlib.contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises on a bad file into a UserError."""
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist")
-    try:
-        return Image.open(path)
-    except UnidentifiedImageError as error:
-        raise UserError(f"{path} is not an image that can be read, or is damaged; replace the file") from error
-    except (ValueError, SyntaxError) as error:
-        raise UserError(f"{path} has a damaged header ({error}); replace the file") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except (UserError, PermissionError):
+            raise
+        except UnidentifiedImageError as error:
+            raise UserError(f"{path} is not an image that can be read, or is damaged; replace the file") from error
+        except MemoryError as error:
+            raise UserError(f"{path} does not fit into memory; lower --max-megapixels to refuse such images") from error
+        except Exception as error:  # decoders raise almost anything on bad bytes: OSError, struct.error, RuntimeError…
+            raise UserError(f"{path} is truncated or damaged ({error or type(error).__name__}); replace the file") from error
 
 
 def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, panorama: bool = True) -> np.ndarray:
@@ -81,21 +97,27 @@ def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, panorama: 
     Raises UserError for a missing, damaged, truncated, transparent, oversized or tiny file, and for a wrong aspect.
     """
     path = Path(path)
-    read_size(path, max_megapixels=max_megapixels, panorama=panorama)
-    with _open(path) as image, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image), path)
-        except UserError:
-            raise
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise UserError(f"{path} is truncated or damaged ({error}); replace the file") from error
-        except MemoryError as error:
-            raise UserError(f"{path} does not fit into memory ({image.size[0]}x{image.size[1]})") from error
+    with _decoding(path), Image.open(path) as image:
+        _checked_size(image, path, max_megapixels, panorama)
+        image.load()
+        pixels = _to_rgb(ImageOps.exif_transpose(image), path)
+        check_header((pixels.shape[1], pixels.shape[0]), path, max_megapixels, panorama)  # a late EXIF may turn it
+        return pixels
 
 
-def write_png(pixels: np.ndarray, path: Path) -> None:
-    """Write (H, W, 3) uint8 as PNG, atomically, lightly compressed (fast)."""
+def write_png(pixels: np.ndarray, path: Path, made_from: str = "") -> None:
+    """Write (H, W, 3) uint8 as PNG, atomically, lightly compressed (fast); `made_from` goes into its header."""
+    header = PngInfo()
+    if made_from:
+        header.add_text("made_from", made_from)
     with atomic_path(path) as temporary:
-        Image.fromarray(pixels).save(temporary, format="PNG", compress_level=1)
+        Image.fromarray(pixels).save(temporary, format="PNG", compress_level=1, pnginfo=header)
+
+
+def png_made_from(path: Path) -> str | None:
+    """Return what write_png noted in a PNG's header, or None where there is no such file or note."""
+    try:
+        with _decoding(path), Image.open(path) as image:
+            return image.info.get("made_from")
+    except UserError:
+        return None
