@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,9 +16,9 @@ from mmifn.errors import UserError, listed
 REQUIRED = ("image_name", "MOS", "distortion_type")
 SIMULATED, HUMAN = "simulated", "human"
 
-# Scene of an image from its number in the original downloads (method_facts: 20 images a scene in OIQA, in CVIQ 34
-# counting the pristine one).
-NUMBERINGS = {"OIQA": (re.compile(r"img(\d+)\.\w+"), 20), "CVIQ": (re.compile(r"(\d{3})\.\w+"), 34)}
+# Scene of an image from its number in the original downloads: 20 images a scene in OIQA, whose numbers beyond 320 are
+# the pristine ones; in CVIQ 34 with the pristine one.
+NUMBERINGS = {"OIQA": (re.compile(r"img(\d+)\.\w+"), 20, 320), "CVIQ": (re.compile(r"(\d{3})\.\w+"), 34, 544)}
 
 
 @dataclass(frozen=True)
@@ -70,32 +71,59 @@ def check_name(name: str) -> str | None:
         return "is empty or has spaces around it"
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
         return "climbs out of the images folder"
+    if str(path) != name:
+        return f"is written otherwise than {str(path)!r}"  # so that one file has one name
     return None
 
 
 def _derive_references(dataset: str, names: list[str]) -> list[str] | None:
-    pattern, per_scene = NUMBERINGS.get(dataset, (None, 0))
+    pattern, per_scene, last = NUMBERINGS.get(dataset, (None, 0, 0))
     matches = [pattern.fullmatch(name) for name in names] if pattern else [None]
-    if not all(matches):
+    if not all(matches) or not all(1 <= int(match[1]) <= last for match in matches):
         return None
     return [f"{(int(match[1]) - 1) // per_scene + 1:02d}" for match in matches]
 
 
+def _read_table(path: Path, remedy: str) -> tuple[pd.DataFrame, list[str]]:
+    """Return a csv file as strings, indexed by line number (the header is line 1), and the rows of a wrong length."""
+    header, rows, found = None, {}, []
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, skipinitialspace=True, strict=True)
+            for row in reader:
+                if not any(row):
+                    continue
+                if header is None:
+                    header = [column.strip() for column in row]
+                elif len(row) == len(header):
+                    rows[reader.line_num] = row
+                else:
+                    found.append(f"line {reader.line_num}: {len(row)} fields where the header has {len(header)}")
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a readable csv table in UTF-8 ({error})") from error
+    if header is None:
+        raise UserError(f"{path} is empty{remedy}")
+    doubled = sorted({column for column in header if header.count(column) > 1})
+    if doubled:
+        raise UserError(f"{path} has the column(s) {', '.join(doubled)} more than once")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype=str), found
+
+
 def _problems(table: pd.DataFrame) -> list[str]:
-    """Collect every bad row of a table, with its line number in the file (the header is line 1)."""
+    """Collect what is wrong with every row of a table."""
     found = []
     duplicated = table["image_name"].duplicated(keep="first")
     mos = pd.to_numeric(table["MOS"], errors="coerce")
-    for i, name in enumerate(table["image_name"]):
-        line = f"line {i + 2}"
+    for number, name in table["image_name"].items():
+        line = f"line {number}"
         wrong = check_name(name)
         if wrong:
             found.append(f"{line}: image_name {name!r} {wrong}")
-        elif duplicated.iloc[i]:
+        elif duplicated[number]:
             found.append(f"{line}: image_name {name!r} appears again")
-        if not np.isfinite(mos.iloc[i]):
-            found.append(f"{line}: MOS {table['MOS'].iloc[i]!r} is not a finite number")
-        if not table["distortion_type"].iloc[i].strip():
+        if not np.isfinite(mos[number]):
+            found.append(f"{line}: MOS {table['MOS'][number]!r} is not a finite number")
+        if not table["distortion_type"][number].strip():
             found.append(f"{line}: distortion_type is empty")
     return found
 
@@ -110,43 +138,47 @@ def read_manifest(path: Path, dataset: str) -> Manifest:
               f"or python simulate_dataset.py --like OIQA --dataset {dataset} --panoramas DIR")
     if not path.is_file():
         raise UserError(f"{path} does not exist; the stage needs columns {', '.join(REQUIRED)}{remedy}")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a readable csv table ({error}){remedy}") from error
+    table, found = _read_table(path, remedy)
     missing = [column for column in REQUIRED if column not in table.columns]
     if missing:
-        raise UserError(f"{path} lacks the column(s) {', '.join(missing)}; found {', '.join(map(str, table.columns))}")
-    if table.empty:
+        raise UserError(f"{path} lacks the column(s) {', '.join(missing)}; found {', '.join(table.columns)}")
+    if table.empty and not found:
         raise UserError(f"{path} has a header but no rows{remedy}")
-    found = _problems(table)
+    found += _problems(table) + _optional_problems(table)
     if found:
+        found.sort(key=lambda row: int(re.match(r"line (\d+)", row)[1]))
         raise UserError(f"{path} has {len(found)} bad row(s):\n{listed(found)}\nMend them and run the same command again.")
     return _from_table(table, path, dataset)
+
+
+def _optional_problems(table: pd.DataFrame) -> list[str]:
+    """Collect what is wrong with the columns that a table need not have."""
+    found = []
+    for column in ("reference", "location", "level", "mos_source"):
+        if column in table.columns:
+            found += [f"line {number}: {column} is empty" for number, value in table[column].items() if not value.strip()]
+    if "level" in table.columns:
+        found += [f"line {number}: level {value!r} is not a whole number" for number, value in table["level"].items()
+                  if value.strip() and not value.strip().isdecimal()]
+    if {"reference", "location"} <= set(table.columns):
+        first = table.drop_duplicates("reference").set_index("reference")["location"]
+        found += [f"line {number}: reference {row.reference!r} lies in location {row.location!r}, above in {first[row.reference]!r}"
+                  for number, row in table.iterrows() if row.location != first[row.reference]]
+    return found
 
 
 def _from_table(table: pd.DataFrame, path: Path, dataset: str) -> Manifest:
     names = table["image_name"].tolist()
 
     def column(name: str) -> list[str] | None:
-        if name not in table.columns:
-            return None
-        values = table[name].str.strip().tolist()
-        empty = [f"line {i + 2}" for i, value in enumerate(values) if not value]
-        if empty:
-            raise UserError(f"{path}: the column {name} is empty in {len(empty)} row(s):\n{listed(empty)}")
-        return values
+        return table[name].str.strip().tolist() if name in table.columns else None
 
     sources = set(column("mos_source") or [HUMAN])
     if len(sources) > 1 or not sources <= {SIMULATED, HUMAN}:
         raise UserError(f"{path}: mos_source must be all {HUMAN!r} or all {SIMULATED!r}; found {sorted(sources)}")
-    levels = column("level") or ["0"] * len(names)
-    bad = [f"line {i + 2}: {level!r}" for i, level in enumerate(levels) if not level.isdigit()]
-    if bad:
-        raise UserError(f"{path}: level must be a whole number; found\n{listed(bad)}")
-    references = column("reference") or _derive_references(dataset, names)
-    return Manifest(dataset, names, table["MOS"].astype(float).to_numpy(), column("distortion_type"), references,
-                    column("location"), [int(level) for level in levels], sources.pop())
+    return Manifest(dataset, names, pd.to_numeric(table["MOS"]).astype(float).to_numpy(), column("distortion_type"),
+                    column("reference") or _derive_references(dataset, names), column("location"),
+                    [int(level) for level in column("level") or ["0"] * len(names)], sources.pop())
 
 
 def write_manifest(table: pd.DataFrame, path: Path) -> None:
