@@ -81,7 +81,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise ArtefactError(f"{path} is not a checkpoint of this version: found {found}, wanted {SCHEMA}{hint}")
     content.pop("schema")
     kinds = {"model": ModelConfig, "train": TrainConfig, "dims": Dimensions, "split": Split, "scale": MosScale}
-    return Checkpoint(**{key: kinds[key](**value) if key in kinds else value for key, value in content.items()})
+    try:
+        return Checkpoint(**{key: kinds[key](**value) if key in kinds else value for key, value in content.items()})
+    except (TypeError, ValueError) as error:
+        raise ArtefactError(f"{path} is not whole: {error}{hint}") from error
 
 
 def require_fitting(checkpoint: Checkpoint, database: Database, path: Path) -> None:
@@ -91,5 +94,3 @@ def require_fitting(checkpoint: Checkpoint, database: Database, path: Path) -> N
     if differ:
         raise ArtefactError(f"{path} was trained on features of other encoders or settings than {database.name}'s:\n"
                             + "\n".join(differ) + "\nTrain again: python train.py, or encode with the checkpoint's settings")
-
-

@@ -20,14 +20,14 @@ import torch
 from tqdm import tqdm
 
 from mmifn.artefact import load_torch, save_torch, sha256_json
-from mmifn.errors import ArtefactError
+from mmifn.errors import ArtefactError, UserError
 from mmifn.fusion.inputs import Database, load_database, require_same_method
 from mmifn.fusion.mmifn import ModelConfig
 from mmifn.splits import Split, make_splits, whole_database_split
 from mmifn.training import TrainConfig, fit_all, predict
 from mmifn.workspace import Workspace
 
-SCHEMA = "run/1"  # bump when the same configuration would give other numbers
+SCHEMA = "run/2"  # bump when the same configuration would give other numbers
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class Experiments:
 
     def __init__(self, space: Workspace, datasets: Iterable[str], device: torch.device, workers: int | None = None) -> None:
         self.space, self.device = space, device
+        if workers is not None and workers < 1:
+            raise UserError(f"--workers must be at least 1, got {workers}")
         self.databases = {name: load_database(space, name) for name in datasets}
         self.workers = 1 if device.type == "cuda" else workers or os.cpu_count() or 1
 
@@ -110,10 +112,12 @@ class Experiments:
             return None
         try:
             content = load_torch(path)
-        except ArtefactError:
+            scores = {name: content["scores"][name].numpy() for name in (job.source, *job.targets)}
+            outcome = Outcome(job, scores, content["epoch"], content["curve"])
+        except (ArtefactError, LookupError, TypeError, AttributeError):
             return None  # a damaged run is made again
-        scores = {name: value.numpy() for name, value in content["scores"].items()}
-        return Outcome(job, scores, content["epoch"], content["curve"])
+        whole = all(scores[name].shape == (len(self.databases[name].manifest),) for name in scores)
+        return outcome if whole else None
 
 
 def _write(outcome: Outcome, path: Path) -> None:
@@ -164,6 +168,10 @@ def split_jobs(experiments: Experiments, dataset: str, count: int, model: ModelC
 def cross_jobs(experiments: Experiments, source: str, target: str, count: int, model: ModelConfig, train: TrainConfig,
                split_by: str) -> list[Job]:
     """Return `count` trainings on the whole source (validation scenes drawn by seed), each scoring the whole target."""
+    if source == target:
+        raise UserError(f"a database cannot be tested on itself across databases: {source} was given twice")
+    if count < 1:
+        raise UserError(f"--splits must be at least 1, got {count}")
     scenes = experiments.scenes(source, split_by)
     return [Job(source, whole_database_split(scenes, seed, dataset=source, unit=split_by), model, train, seed, (target,), split_by)
             for seed in range(count)]

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmifn.artefact import sha256_json
 from mmifn.errors import UserError
 from mmifn.fusion.inputs import Database, FusedInputs, Inputs
 from mmifn.fusion.mmifn import MMIFN, BranchScorer, FusionOnly, GlobalBranch, LocalBranch, ModelConfig
-from mmifn.metrics import plcc, srcc
+from mmifn.metrics import MIN_IMAGES, plcc, srcc
 from mmifn.splits import Split
 
 BRANCHES = {"gff": GlobalBranch, "lff": LocalBranch}
@@ -45,8 +46,12 @@ class TrainConfig:
                 raise UserError(f"--{name.replace('_', '-')} must be at least {low}, got {getattr(self, name)}")
         if self.freeze_branches and not self.branch_epochs:
             raise UserError("frozen branches must have been fitted: --freeze-branches does not go with --from-scratch")
-        if self.learning_rate <= 0:
+        if not 0 < self.learning_rate < np.inf:
             raise UserError(f"--learning-rate must be positive, got {self.learning_rate}")
+        if not 0 <= self.weight_decay < np.inf:
+            raise UserError(f"--weight-decay must not be negative, got {self.weight_decay}")
+        if self.loss != "mse" and self.batch_size < 2:
+            raise UserError(f"--loss {self.loss} correlates the scores of a batch: --batch-size must be at least 2")
 
 
 def _mse(score: Tensor, target: Tensor) -> Tensor:
@@ -95,7 +100,7 @@ class Fit:
 @contextlib.contextmanager
 def seeded(*parts: Any) -> Iterator[torch.Generator]:
     """Seed torch from the parts, giving the caller's random state back afterwards."""
-    seed = int(np.random.SeedSequence([sum(map(ord, str(part))) * 1009 + len(str(part)) for part in parts]).generate_state(1)[0])
+    seed = int(sha256_json([str(part) for part in parts])[:15], 16)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield torch.Generator().manual_seed(seed)
@@ -114,6 +119,8 @@ def predict(network: nn.Module, inputs: Inputs, scale: MosScale, batch_size: int
 def _validation_quality(network: nn.Module, inputs: Inputs, mos: np.ndarray, scale: MosScale) -> float:
     """Return the mean of PLCC and SRCC on the validation scenes: what the epoch is chosen by."""
     score = predict(network, inputs, scale).mean(axis=1)
+    if not np.isfinite(score).all():
+        raise UserError("the scores of the validation images are not finite; lower --learning-rate or look at the features")
     return 0.5 * (plcc(score, mos) + srcc(score, mos))
 
 
@@ -123,7 +130,7 @@ def fit(network: nn.Module, database: Database, split: Split, scenes: list[str],
 
     Only training rows are learnt from, only validation rows choose; MOS scale and feature scales come from training.
     """
-    rows, val_rows = split.rows(scenes, "train"), split.rows(scenes, "val")
+    rows, val_rows = _training_rows(database, split, scenes)
     inputs, val_inputs = database.inputs[rows].to(device), database.inputs[val_rows].to(device)
     scale = MosScale.fit(database.mos[rows])
     target = scale.standardise(database.mos[rows]).to(device)
@@ -147,6 +154,16 @@ def fit(network: nn.Module, database: Database, split: Split, scenes: list[str],
                 tick(best.curve[-1])
     network.load_state_dict(state)
     return best
+
+
+def _training_rows(database: Database, split: Split, scenes: list[str]) -> tuple[list[int], list[int]]:
+    """Return the training and the validation rows, or refuse sides too small to learn from and to choose by."""
+    sides = {"training": split.rows(scenes, "train"), "validation": split.rows(scenes, "val")}
+    for side, rows in sides.items():
+        if len(rows) < MIN_IMAGES:
+            raise UserError(f"{database.name}: split {split.seed} has {len(rows)} {side} image(s), at least {MIN_IMAGES} are "
+                            "needed; add images or scenes to des.csv")
+    return sides["training"], sides["validation"]
 
 
 def _epoch(network: nn.Module, inputs: Inputs, target: Tensor, config: TrainConfig, optimizer: torch.optim.Optimizer,
