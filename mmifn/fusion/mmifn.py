@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mmifn.errors import UserError
 from mmifn.fusion.afm import AFM, ConcatFusion, Head
 from mmifn.fusion.gff import GFF
 from mmifn.fusion.inputs import Dimensions, FusedInputs, Inputs
@@ -35,6 +36,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise ValueError(f"variant {self.variant!r} is not one of {', '.join(VARIANTS)}")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"--dropout must be at least 0 and below 1, got {self.dropout}")
 
 
 class Standardise(nn.Module):
@@ -55,7 +58,11 @@ class Standardise(nn.Module):
 
 
 class GlobalBranch(nn.Module):
-    """Inputs -> F_G3 (B, T, D): GFF, or in variant 4 the pooled levels and the text, concatenated (T = 1)."""
+    """Inputs -> F_G3 (B, T, D): GFF, or in variant 4 the levels, as pooled to the grid, with the text beside each cell.
+
+    Pooled to a single vector, variant 4 would leave AFM one key: its output, without the residual, would be the same
+    for every viewport and never see LFF.
+    """
 
     def __init__(self, config: ModelConfig, dims: Dimensions) -> None:
         super().__init__()
@@ -76,7 +83,7 @@ class GlobalBranch(nn.Module):
     def forward(self, inputs: Inputs) -> Tensor:
         levels = [module(level) for module, level in zip(self.standardise, inputs.levels, strict=True)]
         if self.concatenate:
-            return torch.cat([level.mean(dim=1) for level in levels] + [inputs.pooled], dim=1)[:, None]
+            return torch.cat([*levels, inputs.pooled[:, None].expand(-1, levels[0].shape[1], -1)], dim=2)
         return self.gff(levels, inputs.text if self.with_text else None, inputs.mask if self.with_text else None)
 
 
