@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmifn.artefact import GlobalFeatures, Provenance, ViewportFeatures, save
+from mmifn.artefact import GlobalFeatures, Provenance, ViewportFeatures, save, sha256_json
 from mmifn.encoders.networks import Encoder
 from mmifn.encoders.presets import Preset
 from mmifn.encoders.rows import Row, encode_rows, finish, hash_inputs
 from mmifn.errors import UserError
-from mmifn.images import read_image, write_png
+from mmifn.images import png_made_from, read_image, write_png
 from mmifn.manifest import Manifest, image_paths
 from mmifn.sphere import SAMPLERS, render_viewports, resize_erp
 from mmifn.workspace import Workspace
@@ -36,10 +36,23 @@ def check_stems(manifest: Manifest) -> None:
                             f"{Path(name).with_suffix('')}; rename one, or leave the pictures out with --no-png")
 
 
-def _write_views(views: Tensor, targets: list[Path]) -> None:
-    pixels = (views.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
-    for view, target in zip(pixels, targets, strict=True):
-        write_png(view, target)
+@dataclass(frozen=True)
+class _Pictures:
+    """The views of one image as PNGs; made_from identifies pixels and geometry and stands in every PNG's header."""
+
+    targets: list[Path]
+    made_from: str
+
+    def there(self) -> bool:
+        return all(png_made_from(path) == self.made_from for path in self.targets)
+
+    def write(self, views: Tensor) -> None:
+        """Write all views, and remove those of an earlier sampler with more of them."""
+        pixels = (views.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+        for view, target in zip(pixels, self.targets, strict=True):
+            write_png(view, target, self.made_from)
+        for path in set(self.targets[0].parent.glob("viewport_*.png")) - set(self.targets):
+            path.unlink()
 
 
 def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encoder: Encoder, *, write_pngs: bool,
@@ -53,35 +66,30 @@ def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encod
                 "projection": "gnomonic, bicubic, low-passed"}
     made_by = Provenance(encoder.name, encoder.weights_sha256, settings, hash_inputs(manifest.names, paths))
     cache = space.features(manifest.dataset, "viewport_features")
+    geometry = [preset.sampler, preset.fov_deg, preset.size_px, settings["projection"]]
+    pictures = [_Pictures(viewport_pngs(space.viewports_dir(manifest.dataset), name, len(centres)),
+                          sha256_json([*geometry, digest])) for name, digest in made_by.inputs.items()]
 
-    def read(i: int) -> tuple[Tensor, list[Path]]:
-        erp = read_image(paths[i], max_megapixels=max_megapixels)
-        targets = viewport_pngs(space.viewports_dir(manifest.dataset), manifest.names[i], len(centres))
-        return render_viewports(erp, centres, preset.fov_deg, preset.size_px), targets
+    def render(i: int) -> Tensor:
+        return render_viewports(read_image(paths[i], max_megapixels=max_megapixels), centres, preset.fov_deg, preset.size_px)
 
-    def encode(item: tuple[Tensor, list[Path]]) -> Row:
-        views, targets = item
+    def encode(item: tuple[int, Tensor]) -> Row:
+        i, views = item
         if write_pngs:
-            _write_views(views, targets)
+            pictures[i].write(views)
         return {"views": encoder(views).half().cpu()}
 
-    rows = encode_rows(cache, ViewportFeatures, made_by, read, encode,
+    rows = encode_rows(cache, ViewportFeatures, made_by, lambda i: (i, render(i)), encode,
                        lambda old: [{"views": row} for row in old.features], f"viewports {manifest.dataset}")
     if write_pngs:
-        _complete_pngs(read, manifest, space, len(centres))
+        for i, picture in enumerate(pictures):
+            if not picture.there():  # the features were, from a run without pictures or with others
+                picture.write(render(i))
     result = ViewportFeatures(manifest.dataset, manifest.names, made_by,
                               torch.stack([_finite(row["views"], manifest.names[i]) for i, row in enumerate(rows)]), centres)
     save(result, cache)
     finish(cache, made_by)
     return result
-
-
-def _complete_pngs(read: Callable[[int], tuple[Tensor, list[Path]]], manifest: Manifest, space: Workspace, count: int) -> None:
-    """Write the pictures of images whose features were there already but whose pictures are not."""
-    folder = space.viewports_dir(manifest.dataset)
-    for i, name in enumerate(manifest.names):
-        if not all(path.is_file() for path in viewport_pngs(folder, name, count)):
-            _write_views(*read(i))
 
 
 def encode_globals(space: Workspace, manifest: Manifest, preset: Preset, encoder: Encoder, *,
