@@ -15,7 +15,7 @@ from mmifn.encoders.networks import load_erp_encoder
 from mmifn.encoders.presets import add_preset_arguments, choose, resolve_device
 from mmifn.errors import user_main
 from mmifn.images import add_limit_argument
-from mmifn.manifest import read_manifest
+from mmifn.manifest import image_paths, read_manifest
 from mmifn.workspace import Workspace, add_root_argument
 
 
@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"[4/10] global_feature_extractor: {args.dataset}, whole ERP at {preset.erp_height_px}x{2 * preset.erp_height_px}, "
           f"encoded by {preset.global_}")
     manifest = read_manifest(space.manifest(args.dataset), args.dataset)
+    image_paths(manifest, space.images_dir(args.dataset))  # all there? before any weights are loaded
     encoder = load_erp_encoder(preset.global_, resolve_device(args.device), preset.grid, args.global_weights)
     features = encode_globals(space, manifest, preset, encoder, max_megapixels=args.max_megapixels)
     shapes = ", ".join("x".join(map(str, level.shape)) for level in features.levels)

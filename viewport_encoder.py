@@ -16,7 +16,7 @@ from mmifn.encoders.networks import load_view_encoder
 from mmifn.encoders.presets import add_preset_arguments, choose, resolve_device
 from mmifn.errors import user_main
 from mmifn.images import add_limit_argument
-from mmifn.manifest import read_manifest
+from mmifn.manifest import image_paths, read_manifest
 from mmifn.sphere import SAMPLERS
 from mmifn.workspace import Workspace, add_root_argument
 
@@ -45,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"[3/10] viewport_encoder: {args.dataset}, {preset.sampler} views of {preset.fov_deg:g}° at {preset.size_px} px, "
           f"embedded by {preset.viewport}")
     manifest = read_manifest(space.manifest(args.dataset), args.dataset)
+    image_paths(manifest, space.images_dir(args.dataset))  # all there? before any weights are loaded
     encoder = load_view_encoder(preset.viewport, resolve_device(args.device), args.viewport_weights)
     features = encode_viewports(space, manifest, preset, encoder, write_pngs=not args.no_png,
                                 max_megapixels=args.max_megapixels)

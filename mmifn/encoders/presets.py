@@ -12,6 +12,9 @@ import torch
 
 from mmifn.errors import UserError
 
+MIN_SIZE_PX = 32
+COARSEST_STRIDE = 32  # of the last maps of both ERP encoders
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -31,6 +34,16 @@ class Preset:
     sampler: str = "dodecahedron-20"
     erp_height_px: int = 512
     grid: tuple[int, int] = (4, 8)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fov_deg < 180:
+            raise UserError(f"--fov-deg must lie between 0 and 180, got {self.fov_deg:g}")
+        if self.size_px < MIN_SIZE_PX:
+            raise UserError(f"--size-px must be at least {MIN_SIZE_PX}, got {self.size_px}")
+        lowest = COARSEST_STRIDE * self.grid[0]
+        if self.erp_height_px < lowest:
+            raise UserError(f"--erp-height-px must be at least {lowest} ({self.grid[0]} rows of cells at stride "
+                            f"{COARSEST_STRIDE}), got {self.erp_height_px}")
 
 
 PRESETS: dict[str, Preset] = {
