@@ -15,7 +15,7 @@ from mmifn.artefact import sha256_file
 from mmifn.checkpoint import Checkpoint, save_checkpoint
 from mmifn.cli import add_split_arguments, training_parser
 from mmifn.encoders.presets import resolve_device
-from mmifn.errors import user_main
+from mmifn.errors import UserError, user_main
 from mmifn.fusion.configs import chosen_config
 from mmifn.fusion.inputs import load_database, require_same_method
 from mmifn.reporting import training_table
@@ -37,6 +37,9 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     space, config, device = Workspace(args.root), chosen_config(args), resolve_device(args.device)
     print(f"[7/10] train: MMIFN on {args.dataset}, split {args.split_seed}, {config.train.epochs} epochs, configuration {args.config}")
+    if args.test_dataset == args.dataset:
+        raise UserError(f"--test-dataset {args.test_dataset} is the database to train on, whose test scenes are scored anyway; "
+                        "name another, or none")
     source = load_database(space, args.dataset)
     targets = [] if args.test_dataset == "none" else [load_database(space, args.test_dataset)]
     for target in targets:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from mmifn import __version__
+from mmifn.errors import UserError
 from mmifn.fusion.configs import Config
 from mmifn.fusion.inputs import Database
 from mmifn.fusion.mmifn import VARIANTS
@@ -53,6 +54,15 @@ def test_agreement(outcome: Outcome, database: Database, kind: str | None = None
     if len(rows) < MIN_PER_TYPE:
         return None
     return agreement(outcome.scores[database.name][rows], manifest.mos[rows])
+
+
+def overall_agreement(outcome: Outcome, database: Database) -> Agreement:
+    """Measure one outcome over all types. Raises UserError where there are too few images."""
+    figures = test_agreement(outcome, database)
+    if figures is None:
+        raise UserError(f"{database.name}: fewer than {MIN_PER_TYPE} images to score in split {outcome.job.split.seed}; a "
+                        "correlation over so few says nothing")
+    return figures
 
 
 def types_in_order(database: Database) -> list[str]:
@@ -110,8 +120,7 @@ def evaluation_table(number: str, database: Database, outcomes: list[Outcome]) -
     table.rows += [None, summary_row("overall", overall)]
     table.notes = common_notes(database, outcomes, overall)
     if overall:
-        table.notes.append("Median over runs: PLCC {:.3f}, SRCC {:.3f}.".format(
-            statistics.median(one.plcc for one in overall), statistics.median(one.srcc for one in overall)))
+        table.notes.append(f"Median over runs: PLCC {statistics.median(one.plcc for one in overall):.3f}, SRCC {statistics.median(one.srcc for one in overall):.3f}.")
     if database.name in CLAIMED:
         table.notes.append(claim_note(database.name, CLAIMED[database.name]))
     return table
@@ -130,7 +139,7 @@ def cross_table(pairs: list[tuple[Database, Database, list[Outcome]]]) -> Table:
     """Build Table III: trained on the whole source, tested on the whole target."""
     table = Table("Table III. MMIFN across databases", ["train → test", *FIGURE_COLUMNS])
     for source, target, outcomes in pairs:
-        figures = [test_agreement(outcome, target) for outcome in outcomes]
+        figures = [overall_agreement(outcome, target) for outcome in outcomes]
         table.rows.append(summary_row(f"{source.name} → {target.name}", figures))
         table.notes += common_notes(target, outcomes, figures)
         if (source.name, target.name) in CLAIMED_CROSS:
@@ -143,9 +152,9 @@ def ablation_table(database: Database, by_variant: dict[str, list[Outcome]]) -> 
     """Build Table IV: every variant trained anew on the same splits and seeds, with a paired test against the full model."""
     table = Table(f"Table IV. Ablation on {database.name}",
                   ["variant", "PLCC", "SRCC", "RMSE", "PLCC - full", "p (Wilcoxon)", "PLCC claimed (OIQA)"])
-    full = [test_agreement(outcome, database) for outcome in by_variant["full"]]
+    full = [overall_agreement(outcome, database) for outcome in by_variant["full"]]
     for variant, outcomes in by_variant.items():
-        figures = [test_agreement(outcome, database) for outcome in outcomes]
+        figures = [overall_agreement(outcome, database) for outcome in outcomes]
         gaps = [one.plcc - reference.plcc for one, reference in zip(figures, full, strict=True)]
         number = f"{VARIANTS[variant]} " if variant in VARIANTS else "– "
         claim = f"{CLAIMED_ABLATION[variant]:.3f}" if variant in CLAIMED_ABLATION else "–"
