@@ -70,10 +70,8 @@ def read_intra_header(stream: bytes, codec: str) -> IntraHeader:
     for unit in nal_units(stream):
         kind = unit[0] & 31 if codec == "h264" else (unit[0] >> 1) & 63
         units.setdefault(kind, unit)
-    if codec == "h264":
-        wanted = [7, 8, 5]
-    else:
-        wanted = [33, 34, next((kind for kind in (19, 20, 21, 16, 17, 18) if kind in units), 19)]
+    slice_kind = 5 if codec == "h264" else next((kind for kind in (19, 20, 21, 16, 17, 18) if kind in units), 19)
+    wanted = [7, 8, slice_kind] if codec == "h264" else [33, 34, slice_kind]
     if any(kind not in units for kind in wanted):
         raise ValueError(f"the stream has NAL units {sorted(units)}, wanted {wanted}")
     header = 1 if codec == "h264" else 2

@@ -178,7 +178,7 @@ def _house(view: View, x: tuple[float, float], z: tuple[float, float], height: f
 
 def _rays_near(view: View, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Return the rays whose longitude can meet a box beside the viewer (the ray grid is row-major, height x 2 height)."""
-    side = int(round((len(view.rays) / 2) ** 0.5))
+    side = round((len(view.rays) / 2) ** 0.5)
     corners = [(x, z) for x in (low[0], high[0]) for z in (low[2], high[2])]
     middle = np.arctan2((low[0] + high[0]) / 2, (low[2] + high[2]) / 2)
     away = [(np.arctan2(x, z) - middle + np.pi) % (2 * np.pi) - np.pi for x, z in corners]

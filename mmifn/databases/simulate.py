@@ -11,7 +11,7 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -158,9 +158,8 @@ def _make_scene(job: _Job) -> dict[str, float]:
     names = [image_name(job.scene.name, kind, level) for kind, level in wanted]
     score_path = job.folder / "label_scores" / f"{job.scene.name}.json"
     reference_path = job.folder / "references" / f"{job.scene.name}.png"
-    if score_path.is_file() and reference_path.is_file():
-        if all((job.folder / "images" / name).is_file() for name in names):
-            return json.loads(score_path.read_text(encoding="utf-8"))
+    if all(path.is_file() for path in [score_path, reference_path, *(job.folder / "images" / name for name in names)]):
+        return json.loads(score_path.read_text(encoding="utf-8"))
     pixels = job.scene.load(job.height)
     if not reference_path.is_file():
         write_png(pixels, reference_path)

@@ -150,7 +150,7 @@ def _refuse_replacing(folder: Path, table: pd.DataFrame, overwrite: bool) -> Non
         raise UserError(f"{folder} holds a simulated database; real and simulated labels are never mixed.\n"
                         "Use another --root, or remove that folder first.")
     manifest = folder / "des.csv"
-    if manifest.is_file() and not overwrite:
-        if manifest.read_text(encoding="utf-8") != table.to_csv(index=False, lineterminator="\n"):
-            raise UserError(f"{manifest} is there and differs from what this import gives; look at it, then use "
-                            "--overwrite to replace it.")
+    same = manifest.is_file() and manifest.read_text(encoding="utf-8") == table.to_csv(index=False, lineterminator="\n")
+    if manifest.is_file() and not same and not overwrite:
+        raise UserError(f"{manifest} is there and differs from what this import gives; look at it, then use --overwrite "
+                        "to replace it.")
