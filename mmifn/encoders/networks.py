@@ -119,10 +119,10 @@ def _vit_s14(device: torch.device) -> Encoder:
 
     def run(images: Tensor) -> Tensor:
         states = network(pixel_values=images, output_hidden_states=True).hidden_states
-        parts = [part for tap in VIT_S_TAPS for part in (states[tap][:, 0], states[tap][:, 1:].mean(dim=1))]
-        return torch.cat(parts, dim=1).float()
+        # patch tokens of a layer as a map (B, 384, patches, 1): the spread over patches tells noise and blocks
+        return torch.cat([mean_std(states[tap][:, 1:].transpose(1, 2)[..., None]) for tap in VIT_S_TAPS], dim=1)
 
-    return Encoder("vit_s14", digest, {"taps": list(VIT_S_TAPS), "pool": "cls+mean"}, device, *IMAGENET, run)
+    return Encoder("vit_s14", digest, {"taps": list(VIT_S_TAPS), "pool": "mean+std of patches"}, device, *IMAGENET, run)
 
 
 # --- EfficientNet-Lite0 from its package -----------------------------------------------------------------------------

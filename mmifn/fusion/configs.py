@@ -21,8 +21,8 @@ CONFIGS: dict[str, Config] = {
     # Eq. 13-19 to the letter, GFF as wide as its features, AdaMax 1e-3, MSE, 100 epochs.
     "paper": Config(ModelConfig(lit_hidden=768, width=768, afm_residual=False), TrainConfig()),
     # Narrow enough for a CPU; AFM keeps its query.
-    "compact": Config(ModelConfig(level_widths=(64, 96, 128), lit_hidden=192, width=128),
-                      TrainConfig(epochs=30, branch_epochs=10, schedule="cosine")),
+    "compact": Config(ModelConfig(level_widths=(48, 64, 96), lit_hidden=96, width=96, heads=4),
+                      TrainConfig(epochs=20, branch_epochs=6, schedule="cosine")),
 }
 _MODEL_FIELDS = {field.name for field in fields(ModelConfig)}
 
