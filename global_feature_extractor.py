@@ -27,6 +27,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--global-encoder", metavar="NAME", help="lite0 or a VMamba variant, instead of the preset's")
     parser.add_argument("--global-weights", type=Path, metavar="FILE", help="local VMamba checkpoint (.pth or .safetensors)")
     parser.add_argument("--erp-height-px", type=int, help="height to which the ERP is resized (default: the preset's)")
+    parser.add_argument("--wrap-px", type=int, metavar="PX",
+                        help="continue the ERP across its seam by this much, a multiple of 32, so that the network sees it closed "
+                             "(default: the preset's)")
     add_limit_argument(parser)
     return parser
 
@@ -35,12 +38,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     space = Workspace(args.root)
-    preset = choose(args.preset, global_=args.global_encoder, erp_height_px=args.erp_height_px)
+    preset = choose(args.preset, global_=args.global_encoder, erp_height_px=args.erp_height_px, wrap_px=args.wrap_px)
     print(f"[4/10] global_feature_extractor: {args.dataset}, whole ERP at {preset.erp_height_px}x{2 * preset.erp_height_px}, "
           f"encoded by {preset.global_}")
     manifest = read_manifest(space.manifest(args.dataset), args.dataset)
     image_paths(manifest, space.images_dir(args.dataset))  # all there? before any weights are loaded
-    encoder = load_erp_encoder(preset.global_, resolve_device(args.device), preset.grid, args.global_weights)
+    encoder = load_erp_encoder(preset, resolve_device(args.device), args.global_weights)
     features = encode_globals(space, manifest, preset, encoder, max_megapixels=args.max_megapixels)
     shapes = ", ".join("x".join(map(str, level.shape)) for level in features.levels)
     print(f"{space.features(args.dataset, 'global_features')}: f2, f3, f4 = {shapes} (images x cells x features)")

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from mmifn import compat  # noqa: F401  (before timm and transformers)
 from mmifn.artefact import load_torch, sha256_tensors
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
+from mmifn.encoders.presets import Preset
+from mmifn.encoders.vmamba import crop_wrapped, load_vmamba, pad_wrapped
 from mmifn.errors import UserError
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -154,14 +156,21 @@ def _lite0_views(device: torch.device) -> Encoder:
                    lambda images: torch.cat([mean_std(maps) for maps in network(images)], dim=1))
 
 
-def _lite0_erp(device: torch.device, grid: tuple[int, int]) -> Encoder:
+def _see_closed(network: Callable[[Tensor], list[Tensor]], images: Tensor, wrap_px: int) -> list[Tensor]:
+    """Run a network on panoramas continued by wrap_px on both sides, and cut the continuation from its maps."""
+    if not wrap_px:
+        return list(network(images))
+    return crop_wrapped(list(network(pad_wrapped(images, wrap_px))), wrap_px, images.shape[-1])
+
+
+def _lite0_erp(device: torch.device, grid: tuple[int, int], wrap_px: int) -> Encoder:
     network, digest = _freeze(build_lite0(), device)
 
     def run(images: Tensor) -> list[Tensor]:
-        pooled = [pool_erp_grid(maps, grid, with_std=True) for maps in network(images)]
+        pooled = [pool_erp_grid(maps, grid, with_std=True) for maps in _see_closed(network, images, wrap_px)]
         return [torch.cat(pooled[:3], dim=2), pooled[3], pooled[4]]
 
-    settings = {"stages": "1+2+3, 4, 5", "pool": "mean+std", "grid": list(grid)}
+    settings = {"stages": "1+2+3, 4, 5", "pool": "mean+std", "grid": list(grid), "wrap_px": wrap_px}
     return Encoder("lite0", digest, settings, device, *HALF, run)
 
 
@@ -190,14 +199,15 @@ def _timm_views(name: str, weights: Path | None, device: torch.device) -> Encode
     return Encoder(name, digest, {"pool": "pre-logits (class token for ViT)"}, device, config["mean"], config["std"], run)
 
 
-def _vmamba_erp(name: str, weights: Path | None, device: torch.device, grid: tuple[int, int]) -> Encoder:
-    from mmifn.encoders.vmamba import load_vmamba
-
+def _vmamba_erp(name: str, weights: Path | None, device: torch.device, grid: tuple[int, int], wrap_px: int) -> Encoder:
     network, digest = load_vmamba(name, weights)
     network = network.requires_grad_(False).to(device)
-    settings = {"stages": "2, 3, 4", "pool": "mean", "grid": list(grid)}
-    return Encoder(name, digest, settings, device, *IMAGENET,
-                   lambda images: [pool_erp_grid(maps, grid) for maps in network.forward_features(images)[1:]])
+
+    def run(images: Tensor) -> list[Tensor]:
+        return [pool_erp_grid(maps, grid) for maps in _see_closed(network.forward_features, images, wrap_px)[1:]]
+
+    settings = {"stages": "2, 3, 4", "pool": "mean", "grid": list(grid), "wrap_px": wrap_px}
+    return Encoder(name, digest, settings, device, *IMAGENET, run)
 
 
 def load_view_encoder(name: str, device: torch.device, weights: Path | None = None) -> Encoder:
@@ -208,12 +218,14 @@ def load_view_encoder(name: str, device: torch.device, weights: Path | None = No
     return _timm_views(name, weights, device)
 
 
-def load_erp_encoder(name: str, device: torch.device, grid: tuple[int, int], weights: Path | None = None) -> Encoder:
-    """Return an ERP encoder by name: lite0 (from its package) or a VMamba variant (downloaded or `weights`)."""
-    if name == "lite0":
-        _refuse_weights(name, weights, "--global-weights")
-        return _lite0_erp(device, grid)
-    return _vmamba_erp(name, weights, device, grid)
+def load_erp_encoder(preset: Preset, device: torch.device, weights: Path | None = None) -> Encoder:
+    """Return a preset's ERP encoder: lite0 (from its package) or a VMamba variant (downloaded or `weights`)."""
+    if preset.wrap_px % 32 or preset.wrap_px < 0 or preset.wrap_px > 2 * preset.erp_height_px:
+        raise UserError(f"--wrap-px {preset.wrap_px}: wanted a multiple of 32, the networks' stride, up to the ERP's width")
+    if preset.global_ == "lite0":
+        _refuse_weights("lite0", weights, "--global-weights")
+        return _lite0_erp(device, preset.grid, preset.wrap_px)
+    return _vmamba_erp(preset.global_, weights, device, preset.grid, preset.wrap_px)
 
 
 def _refuse_weights(name: str, weights: Path | None, flag: str) -> None:

@@ -22,7 +22,7 @@ class Preset:
 
     description: source of the words (depictqa, vlm, measured); text, viewport, global_: encoder names;
     fov_deg, size_px, sampler: the tangent views; erp_height_px: height of the ERP that the global encoder sees;
-    grid: rows and columns to which its maps are pooled.
+    grid: rows and columns to which its maps are pooled; wrap_px: how far the ERP is continued across its seam for it.
     """
 
     description: str
@@ -34,6 +34,7 @@ class Preset:
     sampler: str = "dodecahedron-20"
     erp_height_px: int = 512
     grid: tuple[int, int] = (4, 8)
+    wrap_px: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.fov_deg < 180:
