@@ -20,14 +20,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mmifn import compat  # noqa: E402, F401  (before piq)
-from mmifn.databases import fullref  # noqa: E402
-from mmifn.databases.designs import DESIGNS, Distortion  # noqa: E402
-from mmifn.databases.human_anchor import HUMAN_MOS, HUMAN_PRISTINE  # noqa: E402
-from mmifn.databases.labels import LABEL_METRIC, simulated_mos  # noqa: E402
-from mmifn.databases.panoramas import choose_scenes, find_scenes  # noqa: E402
+from mmifn import compat  # noqa: F401  (before piq)
+from mmifn.databases import fullref
+from mmifn.databases.designs import DESIGNS, Distortion
+from mmifn.databases.human_anchor import HUMAN_MOS, HUMAN_PRISTINE
+from mmifn.databases.labels import LABEL_METRIC, simulated_mos
+from mmifn.databases.panoramas import choose_scenes, find_scenes
 
-import piq  # noqa: E402  # isort: skip
+import piq  # isort: skip
 
 SWEEP = {"JP2K": (20, 40, 80, 160, 320, 640), "GN": (5, 10, 20, 40, 70, 110), "GB": (0.5, 0.8, 1.3, 2, 3.2, 5)}
 FURTHER = {"vp_ssim": piq.ssim, "vp_haarpsi": piq.haarpsi, "vp_dss": piq.dss,
@@ -38,22 +38,22 @@ HUMAN_PAIRS = {("JPEG", "GN"): 0.86, ("JP2K", "GB"): 0.42, ("JPEG", "JP2K"): -0.
 
 
 def speed(panoramas: str) -> None:
-    """Print seconds per image of one scene, on one thread, for making, decoding and labelling."""
+    """Print processor seconds per image of one scene, for making (encoding, decoding) and labelling, and writing."""
     torch.set_num_threads(1)
     scene = choose_scenes(find_scenes(panoramas), 1, 0)[0]
     pixels = scene.load()
-    started = time.perf_counter()
+    started = time.process_time()
     views = fullref.compare_views(pixels)
-    print(f"{scene.name} {pixels.shape[1]}x{pixels.shape[0]}: views of the reference {time.perf_counter() - started:.2f} s")
+    print(f"{scene.name} {pixels.shape[1]}x{pixels.shape[0]}: views of the reference {time.process_time() - started:.2f} s")
     for name, kinds in DESIGNS.items():
         for kind in kinds:
             making = labelling = 0.0
             for value in kind.values:
-                started = time.perf_counter()
+                started = time.process_time()
                 distorted = kind.apply(pixels, value, np.random.default_rng(0)).pixels
-                made = time.perf_counter()
+                made = time.process_time()
                 fullref.measure(pixels, distorted, (LABEL_METRIC,), views)
-                making, labelling = making + made - started, labelling + time.perf_counter() - made
+                making, labelling = making + made - started, labelling + time.process_time() - made
             count = len(kind.values)
             print(f"  {name} {kind.type:<5} made in {making / count:.2f} s, labelled in {labelling / count:.2f} s per image")
     print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20:.2f} GiB")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from skimage.color import rgb2lab
 from skimage.metrics import structural_similarity
 
 from mmifn import compat  # noqa: F401
@@ -142,3 +143,101 @@ def test_ms_ssim_by_its_definition():
 def test_sizes_that_differ_are_refused():
     with pytest.raises(ValueError, match="differ in size"):
         measure(picture(64), picture(32))
+
+
+# --- FSIM written out from its paper (Zhang et al. 2011) and from Kovesi's phase congruency, which it uses -----------
+
+def log_gabor_bank(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return radial filters (4 scales from 6 px, octaves, sigma/f .55) and angular ones (4, spread 1.2), (4, S, S)."""
+    f = np.fft.fftfreq(size)
+    fx, fy = np.meshgrid(f, f)
+    radius = np.hypot(fx, fy)
+    radius[0, 0] = 1
+    low_pass = 1 / (1 + (radius / 0.45) ** 30)
+    radial = np.array([np.exp(-np.log(radius * 6 * 2 ** s) ** 2 / (2 * np.log(0.55) ** 2)) * low_pass for s in range(4)])
+    radial[:, 0, 0] = 0
+    theta = np.arctan2(-fy, fx)
+    away = [np.abs(np.angle(np.exp(1j * (theta - o * np.pi / 4)))) for o in range(4)]
+    return radial, np.array([np.exp(-a ** 2 / (2 * (np.pi / 4 / 1.2) ** 2)) for a in away])
+
+
+def phase_congruency(plane: np.ndarray) -> np.ndarray:
+    radial, angular = log_gabor_bank(len(plane))
+    spectrum = np.fft.fft2(plane)
+    energy = amplitude = 0.0
+    for spread in angular:
+        responses = np.fft.ifft2(spectrum * radial * spread)
+        total = responses.sum(axis=0)
+        mean = total / (np.abs(total) + 1e-4)
+        along = (responses * mean.conj()).real - np.abs((responses * mean.conj()).imag)
+        power = np.median(np.abs(responses[0]) ** 2) / np.log(2) / ((radial[0] * spread) ** 2).sum()
+        kernels = np.fft.ifft2(radial * spread).real * len(plane)
+        cross = sum((kernels[i] * kernels[j]).sum() for i in range(4) for j in range(i))
+        tau = np.sqrt((2 * power * (kernels ** 2).sum() + 4 * power * cross) / 2)
+        threshold = (tau * np.sqrt(np.pi / 2) + 2 * np.sqrt(2 - np.pi / 2) * tau) / 1.7
+        energy = energy + np.maximum(along.sum(axis=0) - threshold, 0)
+        amplitude = amplitude + np.abs(responses).sum(axis=0)
+    return energy / (amplitude + 1e-4)
+
+
+def fsim_of_a_view(x: np.ndarray, y: np.ndarray) -> float:
+    """FSIMc of two (3, S, S) pictures 0..255 no larger than 256 px, where FSIM does not reduce them."""
+    yiq = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+    (y1, i1, q1), (y2, i2, q2) = (np.tensordot(yiq, picture, axes=1) for picture in (x, y))
+    scharr = np.outer([3, 10, 3], [1, 0, -1]) / 16
+    g1, g2 = (np.hypot(*(ndimage.convolve(p, kernel, mode="constant") for kernel in (scharr, scharr.T))) for p in (y1, y2))
+    p1, p2 = phase_congruency(y1), phase_congruency(y2)
+
+    def similar(a: np.ndarray, b: np.ndarray, constant: float) -> np.ndarray:
+        return (2 * a * b + constant) / (a ** 2 + b ** 2 + constant)
+
+    chroma = similar(i1, i2, 200) * similar(q1, q2, 200)
+    local = similar(p1, p2, 0.85) * similar(g1, g2, 160) * np.real(chroma.astype(complex) ** 0.03)
+    return float((local * np.maximum(p1, p2)).sum() / np.maximum(p1, p2).sum())
+
+
+def test_fsim_by_its_definition():
+    a, b = fullref.compare_views(picture(256)), fullref.compare_views(noisy(picture(256)))
+    expected = np.mean([fsim_of_a_view(x, y) for x, y in zip(a.double().numpy() * 255, b.double().numpy() * 255, strict=True)])
+    assert expected < 0.97
+    assert fullref.view_fsim(a, b) == pytest.approx(expected, abs=2e-3)
+
+
+# --- VSI written out from its paper (Zhang, Shen and Li 2014) and from SDSP saliency (Zhang, Gu and Li 2013) ----------
+
+def saliency(picture: np.ndarray) -> np.ndarray:
+    """Return the (256, 256) SDSP map, scaled to 0..1, of a (3, 256, 256) picture 0..255."""
+    lab = rgb2lab(np.moveaxis(picture / 255, 0, 2)).transpose(2, 0, 1)
+    f = np.fft.fftfreq(256)
+    radius = np.hypot(*np.meshgrid(f, f))
+    radius[0, 0] = 1
+    band = np.exp(-np.log(radius / 0.021) ** 2 / (2 * 1.34 ** 2)) * (radius <= 0.5)
+    band[0, 0] = 0
+    prior_frequency = np.sqrt(sum(np.fft.ifft2(np.fft.fft2(plane) * band).real ** 2 for plane in lab))
+    ticks = np.arange(256) + 1 - 128
+    prior_place = np.exp(-(ticks[:, None] ** 2 + ticks[None] ** 2) / 145 ** 2)
+    warm = [(plane - plane.min()) / np.ptp(plane) for plane in lab[1:]]
+    prior_colour = 1 - np.exp(-(warm[0] ** 2 + warm[1] ** 2) / 0.25 ** 2)
+    salient = prior_frequency * prior_place * prior_colour
+    return (salient - salient.min()) / np.ptp(salient)
+
+
+def test_vsi_by_its_definition():
+    """Views of 256 px, the size at which VSI neither reduces pictures nor saliency needs resizing."""
+    a, b = views()
+    lmn = np.array([[0.06, 0.63, 0.27], [0.30, 0.04, -0.35], [0.34, -0.60, 0.17]])
+    found = []
+    for x, y in zip(a.double().numpy() * 255, b.double().numpy() * 255, strict=True):
+        (l1, m1, n1), (l2, m2, n2) = (np.tensordot(lmn, picture, axes=1) for picture in (x, y))
+        scharr = np.outer([3, 10, 3], [1, 0, -1]) / 16
+        g1, g2 = (np.hypot(*(ndimage.convolve(p, kernel, mode="constant") for kernel in (scharr, scharr.T))) for p in (l1, l2))
+        s1, s2 = saliency(x), saliency(y)
+
+        def similar(p: np.ndarray, q: np.ndarray, constant: float) -> np.ndarray:
+            return (2 * p * q + constant) / (p ** 2 + q ** 2 + constant)
+
+        chroma = np.real((similar(m1, m2, 130) * similar(n1, n2, 130)).astype(complex) ** 0.02)
+        local = similar(s1, s2, 1.27) * similar(g1, g2, 386) ** 0.40 * chroma
+        found.append((local * np.maximum(s1, s2)).sum() / np.maximum(s1, s2).sum())
+    assert np.mean(found) < 0.995
+    assert METRICS["vp_vsi"].function(a, b) == pytest.approx(np.mean(found), abs=1e-3)
