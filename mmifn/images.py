@@ -52,7 +52,7 @@ def check_header(size_px: tuple[int, int], path: Path, max_megapixels: float, pa
                         f"{max_megapixels:g}; raise it with --max-megapixels if you have the memory")
     if height < MIN_HEIGHT_PX:
         raise UserError(f"{path} is {width}x{height}; at least {2 * MIN_HEIGHT_PX}x{MIN_HEIGHT_PX} is needed")
-    if panorama and abs(width / height - 2.0) > 2.0 * ASPECT_TOLERANCE:
+    if panorama and abs(width - 2 * height) > ASPECT_TOLERANCE * 2 * height:
         raise UserError(f"{path} is {width}x{height} (aspect {width / height:.3f}); an equirectangular panorama is 2:1")
 
 
@@ -100,9 +100,7 @@ def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, panorama: 
     with _decoding(path), Image.open(path) as image:
         _checked_size(image, path, max_megapixels, panorama)
         image.load()
-        pixels = _to_rgb(ImageOps.exif_transpose(image), path)
-        check_header((pixels.shape[1], pixels.shape[0]), path, max_megapixels, panorama)  # a late EXIF may turn it
-        return pixels
+        return _to_rgb(ImageOps.exif_transpose(image), path)
 
 
 def write_png(pixels: np.ndarray, path: Path, made_from: str = "") -> None:
