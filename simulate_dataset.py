@@ -21,7 +21,8 @@ from mmifn.workspace import Workspace, add_root_argument
 def _names(text: str) -> tuple[str, ...]:
     """Read scene names from a text file, one a line, or from the argument itself, separated by commas."""
     path = Path(text)
-    parts = path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
+    is_file = "," not in text and path.is_file()
+    parts = path.read_text(encoding="utf-8").splitlines() if is_file else text.split(",")
     return tuple(part.strip() for part in parts if part.strip())
 
 

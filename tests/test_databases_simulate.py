@@ -185,6 +185,15 @@ def test_the_seed_chooses_and_the_order_of_files_does_not():
     assert choose_scenes(scenes(20, 20)[::-1], 5, 0) == choose_scenes(scenes(20, 20), 5, 0)
 
 
+def test_names_come_from_the_command_or_from_a_file(tmp_path, panoramas):
+    (tmp_path / "never.txt").write_text("a\nc\n")
+    assert run(tmp_path / "x", panoramas, "--levels", "1", "--exclude-scenes", str(tmp_path / "never.txt"), scenes=2) == 0
+    assert sorted(path.stem for path in (tmp_path / "x/datasets/OIQA/references").iterdir()) == ["d", "e"]
+    long = ",".join(["d", "e"] * 100)  # longer than any file name may be
+    assert run(tmp_path / "y", panoramas, "--levels", "1", "--only-scenes", long, scenes=2) == 0
+    assert sorted(path.stem for path in (tmp_path / "y/datasets/OIQA/references").iterdir()) == ["d", "e"]
+
+
 def test_excluding_a_scene_excludes_its_place():
     chosen = choose_scenes(scenes(12, 6), 5, 0, exclude=["s00"])
     assert "p0" not in {scene.location for scene in chosen}

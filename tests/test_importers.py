@@ -267,6 +267,7 @@ def test_scenes_that_disagree_about_noise_are_refused(tmp_path, capsys):
     (lambda mos: mos.write_bytes(b"MATLAB?"), "damaged"),
     (lambda mos: matlab.savemat(mos, {"MOS": np.r_[np.full(300, 50.0), np.full(36, 5.0)]}), "scales are never mixed"),
     (lambda mos: matlab.savemat(mos, {"MOS": np.r_[np.full(335, 50.0), 130.0]}), "off the scale"),
+    (lambda mos: matlab.savemat(mos, {"MOS": np.linspace(0.1, 1.0, 336)}), "between 0 and 1"),
     (lambda mos: mos.unlink(), "no label file")))
 def test_wrong_mos_files_are_refused(tmp_path, break_it, message, capsys):
     source = fake_oiqa(tmp_path)

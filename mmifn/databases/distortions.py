@@ -41,7 +41,7 @@ def _row_kernel(height: int, width: int, rows: np.ndarray, shift: int, sigma_px:
     Haversine form, exact for small distances: (1 - cos d) / 2 = sin²(dlat/2) + cos(lat) cos(lat') sin²(dlon/2).
     """
     sigma_rad = sigma_px * 2 * np.pi / width
-    half_lon = np.minimum(np.arange(width), width - np.arange(width)) * np.pi / width
+    half_lon = np.arange(width) * np.pi / width
     across = np.float32(2 / sigma_rad ** 2) * (area[rows] * area[rows + shift]).astype(np.float32)[:, None]
     along = np.float32(2 / sigma_rad ** 2 * np.sin(shift * np.pi / height / 2) ** 2)
     weights = np.exp(-across * np.sin(half_lon).astype(np.float32) ** 2 - along)

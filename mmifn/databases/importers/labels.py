@@ -97,6 +97,9 @@ def _check_scale(database: Database, scores: dict[str, Score], scale: str, wante
            if not 0 <= score.mos <= 100 or not np.isfinite(score.mos)]
     if low:
         raise UserError(f"{database.name}: {len(low)} score(s) are off the scale 0-100:\n{listed(low)}")
+    if database.slots is not None and max(score.mos for score in scores.values()) <= 1.0:
+        raise UserError(f"{database.name}: the scores lie between 0 and 1 (normalised?), wanted "
+                        f"{' or '.join(database.scales)}")
     # On 0-100, no real score of the known databases lies below 10: such values are left over from the 1-10 scale.
     small = [f"{key}: {score.mos:g}" for key, score in scores.items() if score.mos <= 10] if scale == "0-100" else []
     if database.slots is not None and small:
