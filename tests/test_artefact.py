@@ -7,6 +7,7 @@ import pathlib
 import resource
 import signal
 
+import numpy as np
 import pytest
 import torch
 
@@ -140,12 +141,20 @@ def test_a_half_written_cache_is_refused(cache, share):
     assert "internal miniz error" not in message and len(message.splitlines()) == 2
 
 
-@pytest.mark.parametrize("junk", [b"hello, this is text", b"<!DOCTYPE html>", bytes(range(200, 256)) * 40, b"\x80\x02garbage"])
+@pytest.mark.parametrize("junk", [b"hello, this is text", b"<!DOCTYPE html>", bytes(range(200, 256)) * 40, b"\x80\x02garbage", b"junk"])
 def test_a_file_of_another_kind_is_damage_not_code(cache, junk):
     cache.write_bytes(junk)
     with pytest.raises(ArtefactError, match="damaged") as caught:
         load_torch(cache)
     assert not isinstance(caught.value, UnpicklingRefused)
+
+
+def test_nonsense_never_escapes_as_anything_else(cache):
+    rng = np.random.default_rng(0)
+    for length in range(1, 300):
+        cache.write_bytes(rng.integers(0, 128, length, dtype=np.uint8).tobytes())
+        with pytest.raises(ArtefactError):
+            load_torch(cache)
 
 
 def test_a_flipped_bit_is_refused(cache):
