@@ -25,14 +25,19 @@ PHOTOGRAPHS = {"scenes": 16, "height": None, "levels": {}, "splits": 10}  # --de
 
 def build_parser() -> argparse.ArgumentParser:
     parser = experiment_parser(__doc__)
-    parser.add_argument("--datasets", nargs=2, default=["OIQA", "CVIQ"], metavar="DS", help="first and second database (default: OIQA CVIQ)")
+    parser.add_argument("--datasets", nargs=2, default=["OIQA", "CVIQ"], metavar="DS",
+                        help="first and second database (default: OIQA CVIQ)")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="paper", help="encoders (default: %(default)s)")
-    parser.add_argument("--panoramas", metavar="DIR", help="simulate both databases from these pristine ERPs ('synthetic': render some)")
-    parser.add_argument("--scenes", type=int, default=16, metavar="N", help="scenes of each simulated database (default: %(default)s)")
-    parser.add_argument("--height", type=int, metavar="PX", help="reduce simulated panoramas to this height (default: keep)")
-    parser.add_argument("--no-png", action="store_true", help="do not write the viewports as pictures")
-    parser.add_argument("--demo", action="store_true", help="defaults of the demonstration: offline preset, rendered scenes, demo/; "
-                                                            "with --panoramas DIR: 16 scenes of DIR for each database, 10 splits")
+    for stage, example in (("text", "--depictqa-dir DIR"), ("viewport", "--viewport-encoder lite0"), ("global", "--wrap-px 64")):
+        parser.add_argument(f"--{stage}-args", default="", metavar="FLAGS",
+                            help=f"further flags for the {stage} stage, in quotes, such as '{example}'")
+    parser.add_argument("--demo", action="store_true",
+                        help="defaults of the demonstration: offline preset, rendered scenes, demo/; with --panoramas DIR: "
+                             "16 scenes of DIR for each database, 10 splits")
+    group = parser.add_argument_group("simulated databases")
+    group.add_argument("--panoramas", metavar="DIR", help="simulate both from these pristine ERPs ('synthetic': render some)")
+    group.add_argument("--scenes", type=int, default=16, metavar="N", help="scenes of each (default: %(default)s)")
+    group.add_argument("--height", type=int, metavar="PX", help="reduce the panoramas to this height (default: keep)")
     parser.set_defaults(levels={})
     return parser
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import shlex
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,7 @@ class Plan:
     encoders: list[str]
     training: list[str]
     runs: list[str]
-    no_png: bool
+    extra: dict[str, list[str]]
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> Plan:
@@ -52,7 +53,8 @@ class Plan:
         runs = ["--splits", str(args.splits)] + (["--workers", str(args.workers)] if args.workers else [])
         return cls(Workspace(args.root), tuple(args.datasets), simulation, args.levels,
                    ["--preset", args.preset, "--device", args.device],
-                   ["--device", args.device, *training_flags(args)], runs, args.no_png)
+                   ["--device", args.device, *training_flags(args)], runs,
+                   {stage: shlex.split(getattr(args, f"{stage}_args")) for stage in ("text", "viewport", "global")})
 
     def simulations(self) -> list[Stage]:
         """Return the simulations of both databases; the second leaves out the first's places."""
@@ -79,10 +81,10 @@ class Plan:
         train = [*root, *self.training]
         both = ["--datasets", first, second]
         return [
-            *each("generate_text"),
+            *each("generate_text", *self.extra["text"]),
             Stage("text_encoder", [*root, *self.encoders]),
-            *each("viewport_encoder", *(["--no-png"] if self.no_png else [])),
-            *each("global_feature_extractor"),
+            *each("viewport_encoder", *self.extra["viewport"]),
+            *each("global_feature_extractor", *self.extra["global"]),
             Stage("gff_module", [*train, "--dataset", first]),
             Stage("lff_module", [*train, "--dataset", first]),
             Stage("train", [*train, "--dataset", first, "--test-dataset", second]),
@@ -90,6 +92,17 @@ class Plan:
             Stage("cross_eval", [*train, *self.runs, *both]),
             Stage("ablation_study", [*train, *self.runs, *both]),
         ]
+
+    def products(self) -> list[tuple[Path, str]]:
+        """Return what is worth looking at once everything has run."""
+        results = self.space.results
+        return [(results / "evaluation_results.txt", "Tables I and II"),
+                (results / "cross_validation_results.txt", "Table III"),
+                (results / "ablation_results.txt", "Table IV"),
+                (results / "predictions.csv", "the score of every image by every run"),
+                (self.space.descriptions, "what is said of every image"),
+                (self.space.viewports_dir(self.datasets[0]), "what the local branch saw"),
+                (self.space.checkpoint, "the trained model")]
 
 
 def run_plan(plan: Plan) -> int:
@@ -109,15 +122,9 @@ def run_plan(plan: Plan) -> int:
     for stage in plan.stages():
         if code := stage.run():
             return code
-    results = plan.space.results
-    print(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes. Where to look next:\n"
-          f"  {results}/evaluation_results.txt         Tables I and II\n"
-          f"  {results}/cross_validation_results.txt   Table III\n"
-          f"  {results}/ablation_results.txt           Table IV\n"
-          f"  {results}/predictions.csv                the score of every image by every run\n"
-          f"  {plan.space.descriptions}                        what is said of every image\n"
-          f"  {plan.space.dataset_dir(plan.datasets[0])}/viewports/        what the local branch saw\n"
-          f"  {plan.space.checkpoint}        the trained model")
+    print(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes. Where to look next:")
+    for path, content in plan.products():
+        print(f"  {str(path):<48} {content}")
     return 0
 
 
