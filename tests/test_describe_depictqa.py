@@ -203,7 +203,7 @@ def test_all_that_is_wrong_with_the_options_comes_in_one_message(tmp_path, check
         assert words in message
     with pytest.raises(UserError, match="--depictqa-dir DIR and --depictqa-python"):
         open_checkout(None, None)
-    with pytest.raises(UserError, match="no src/infer.py"):
+    with pytest.raises(UserError, match=r"no src/infer\.py"):
         open_checkout(tmp_path, sys.executable)
     with pytest.raises(UserError, match="not a Python 3"):
         open_checkout(checkout, "/bin/echo")

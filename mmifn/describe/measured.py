@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import groupby
 
+import cv2
 import numpy as np
+import torch
 
-from mmifn.describe.calibration import REVISION, judge
+from mmifn.describe.calibration import judge, revision
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
 from mmifn.describe.statistics import NAMES, Statistics, measure
-from mmifn.describe.wording import put_into_words
+from mmifn.describe.wording import WORDING, put_into_words, put_view_into_words
 from mmifn.errors import UserError
 from mmifn.images import MAX_MEGAPIXELS, read_image
 
@@ -36,7 +39,8 @@ class Description:
 
 def describe(erp: np.ndarray) -> Description:
     """Describe a panorama (H, W, 3) uint8 from its pixels alone."""
-    return describe_statistics(measure(erp))
+    with one_thread():
+        return describe_statistics(measure(erp))
 
 
 def describe_statistics(measured: Statistics) -> Description:
@@ -52,21 +56,33 @@ def statistics_vector(description: Description) -> np.ndarray:
     return np.array([description.statistics[name] for name in NAMES])
 
 
-def _one_thread() -> None:
-    """Keep a worker process to one core."""
-    import cv2
-    import torch
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch and OpenCV to one thread meanwhile: the steps are short, and threads cost more than they bring."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    use_one_thread()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
 
+
+def use_one_thread() -> None:
+    """Keep torch and OpenCV to one thread; a worker process calls it when it starts."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
 
-def _describe_file(path: Path, max_megapixels: float) -> tuple[str, str]:
-    """Return (text, "") for an image file, or ("", why not)."""
+def _describe_file(items: list[Item], max_megapixels: float) -> list[Answer]:
+    """Describe one image file: the items are the whole image and, where wanted, its viewports."""
     try:
-        return describe(read_image(path, max_megapixels=max_megapixels)).text, ""
+        measured = measure(read_image(items[0].path, max_megapixels=max_megapixels))
     except UserError as error:
-        return "", str(error)
+        return [Answer(item, failure=str(error)) for item in items]
+    verdict = judge(measured.values)
+    return [Answer(item, put_view_into_words(measured, verdict, int(item.viewport)) if item.viewport
+                   else put_into_words(measured, verdict)) for item in items]
 
 
 @dataclass(frozen=True)
@@ -78,16 +94,22 @@ class MeasuredDescriber:
 
     @property
     def identity(self) -> Identity:
-        return identity_of("measured", MODEL, REVISION, "")
+        return identity_of("measured", MODEL, f"{revision()}+{WORDING}", "")
 
     def describe(self, items: list[Item]) -> Iterator[Answer]:
-        """Yield one Answer per item, as each is ready."""
-        if self.workers <= 1 or len(items) == 1:
-            for item in items:
-                yield Answer(item, *_describe_file(item.path, self.max_megapixels))
+        """Yield one Answer per item, image by image, as each is ready."""
+        images = [list(group) for _, group in groupby(items, key=lambda item: item.path)]
+        if self.workers <= 1 or len(images) == 1:
+            for image in images:
+                with one_thread():
+                    answers = _describe_file(image, self.max_megapixels)
+                yield from answers
             return
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(self.workers, len(items)), context, _one_thread) as pool:
-            waiting = {pool.submit(_describe_file, item.path, self.max_megapixels): item for item in items}
-            for done in as_completed(waiting):
-                yield Answer(waiting[done], *done.result())
+        with ProcessPoolExecutor(min(self.workers, len(images)), context, use_one_thread) as pool:
+            jobs = [pool.submit(_describe_file, image, self.max_megapixels) for image in images]
+            try:
+                for done in as_completed(jobs):
+                    yield from done.result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)

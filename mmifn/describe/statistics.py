@@ -22,7 +22,7 @@ _WEAK_TEXTURE = (1.0, 4.0)  # grey levels of the third octave: where compression
 
 TILE_MAPS = ("noise", "chroma_noise", "fine", "middle", "blocking", "ringing", "constant", "flat_chroma", "banding")
 NAMES = ("noise_floor", "noise", "chroma_noise_floor", "chroma_noise",
-         "fine_q10", "fine_q50", "fine_q90", "fine_q98", "fine_spread", "fine_weak",
+         "fine_q10", "fine_q50", "fine_q90", "fine_q98", "fine_weak",
          "middle_q10", "middle_q50", "middle_q90", "middle_q98",
          "blocking", "blocking_across", "blocking_down", "grid_px",
          "ringing", "constant", "flat_chroma", "chroma_detail", "banding",
@@ -136,12 +136,12 @@ def _summary(maps: dict[str, np.ndarray], hidden: dict[str, np.ndarray], grids: 
     for name in ("fine", "middle"):
         found = weighted_quantile(maps[name], weights, _QUANTILES)
         values |= {f"{name}_q{100 * q:.0f}": value for q, value in zip(_QUANTILES, found, strict=True)}
-    values["fine_spread"] = values["fine_q98"] - values["fine_q10"]
     values["fine_weak"] = weighted_quantile(hidden["fine_weak"], weights, (0.5,))[0]
     values["blocking_across"], values["blocking_down"] = (grid.strength for grid in grids)
     values["blocking"] = (values["blocking_across"] + values["blocking_down"]) / 2
     values["grid_px"] = max(grids, key=lambda grid: grid.strength).period_px
-    for name in ("ringing", "constant", "flat_chroma", "banding"):
+    values["ringing"] = weighted_quantile(maps["ringing"], weights, (0.5,))[0]
+    for name in ("constant", "flat_chroma", "banding"):
         values[name] = _mean(maps[name], weights)
     values["chroma_detail"] = _mean(hidden["chroma_detail"], weights)
     for name in VIEW_STATISTICS:
