@@ -48,7 +48,7 @@ def check_header(size_px: tuple[int, int], path: Path, max_megapixels: float, pa
     """Refuse sizes (width, height) that are too large, too small or, for a panorama, not 2:1."""
     width, height = size_px
     if width * height > max_megapixels * 1e6:
-        raise UserError(f"{path} has {width * height / 1e6:.0f} megapixels ({width}x{height}), the limit is "
+        raise UserError(f"{path} has {width * height / 1e6:.6g} megapixels ({width}x{height}), the limit is "
                         f"{max_megapixels:g}; raise it with --max-megapixels if you have the memory")
     if height < MIN_HEIGHT_PX:
         raise UserError(f"{path} is {width}x{height}; at least {2 * MIN_HEIGHT_PX}x{MIN_HEIGHT_PX} is needed")
