@@ -80,9 +80,11 @@ def sha256_tensors(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def load_torch(path: Path) -> Any:
+def load_torch(path: Path, inert_pickle: Any = None) -> Any:
     """Read a torch file onto the CPU without ever unpickling code.
 
+    inert_pickle: a pickle module that calls nothing a file names, in place of torch's own protection (only for
+    converting foreign checkpoints).
     Raises UnpicklingRefused where the file asks for code, ArtefactError where it is missing or damaged.
     """
     path = Path(path)
@@ -90,7 +92,7 @@ def load_torch(path: Path) -> Any:
         raise ArtefactError(f"{path} does not exist")
     try:
         _check_sums(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", pickle_module=inert_pickle, weights_only=inert_pickle is None)
     except pickle.UnpicklingError as error:
         if any(phrase in str(error) for phrase in _ASKS_FOR_CODE):
             raise UnpicklingRefused(f"{path} can only be read by running code that is pickled inside it") from error

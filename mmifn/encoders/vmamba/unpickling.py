@@ -7,9 +7,7 @@ import types
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from mmifn.errors import ArtefactError
+from mmifn.artefact import load_torch
 
 HARMLESS = {
     ("collections", "OrderedDict"), ("torch._utils", "_rebuild_tensor_v2"),
@@ -44,13 +42,7 @@ def _load(file: Any, **options: Any) -> Any:
 def read_with_placeholders(path: Path) -> Any:
     """Return what a torch file holds, tensors on the CPU and every unknown object as an empty `Placeholder`.
 
-    Unlike `mmifn.artefact.load_torch` this leaves torch's own protection off, so it is for files whose origin
-    the user vouches for. Raises ArtefactError where the file is missing or cannot be read.
+    This leaves torch's own protection off, so it is for files whose origin the user vouches for.
+    Raises ArtefactError where the file is missing or cannot be read.
     """
-    if not path.is_file():
-        raise ArtefactError(f"{path} does not exist")
-    inert = types.SimpleNamespace(Unpickler=Unpickler, load=_load, __name__="inert")
-    try:
-        return torch.load(path, map_location="cpu", pickle_module=inert, weights_only=False)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, TypeError, AttributeError) as error:
-        raise ArtefactError(f"{path} cannot be read as a torch file ({error!r:.200})") from error
+    return load_torch(path, types.SimpleNamespace(Unpickler=Unpickler, load=_load, __name__="inert"))
