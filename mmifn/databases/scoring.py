@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from mmifn.databases.fullref import METRICS, compare_views, measure
 from mmifn.databases.labels import LABEL_METRIC
-from mmifn.databases.pool import process_context, usable_cores
+from mmifn.databases.pool import one_thread, process_context, usable_cores
 from mmifn.errors import UserError, listed
 from mmifn.images import EXTENSIONS, read_image, read_size
 from mmifn.manifest import SIMULATED, Manifest
@@ -59,7 +59,8 @@ def score_database(space: Workspace, manifest: Manifest, names: tuple[str, ...] 
     with tqdm(total=len(manifest), unit="image", desc="full reference") as bar:
         if workers == 1:
             for job in jobs:
-                rows |= _score_scene(*job)
+                with one_thread():
+                    rows |= _score_scene(*job)
                 bar.update(len(job[2]))
         else:
             with ProcessPoolExecutor(workers, process_context(__name__), torch.set_num_threads, (1,)) as pool:

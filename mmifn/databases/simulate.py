@@ -26,7 +26,7 @@ from mmifn.databases.designs import DESIGNS, Distortion, image_name
 from mmifn.databases.fullref import compare_views, measure
 from mmifn.databases.labels import LABEL_METRIC, simulated_mos
 from mmifn.databases.panoramas import Scene, check_scenes, choose_scenes, find_scenes
-from mmifn.databases.pool import process_context, usable_cores
+from mmifn.databases.pool import one_thread, process_context, usable_cores
 from mmifn.errors import UserError, listed
 from mmifn.images import read_image, write_png
 from mmifn.manifest import SIMULATED, write_manifest
@@ -137,8 +137,10 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[tuple[str, dict[str, float]
     with tqdm(total=len(jobs) * len(kinds) * len(levels), unit="image", desc="simulate") as bar:
         if workers == 1:
             for job in jobs:
-                yield job.scene.name, _make_scene(job)
+                with one_thread():
+                    made = _make_scene(job)
                 bar.update(len(kinds) * len(levels))
+                yield job.scene.name, made
             return
         context = process_context(__name__)
         with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
