@@ -18,7 +18,8 @@ from mmifn.tables import write_tables
 
 def build_parser():
     parser = experiment_parser(__doc__)
-    parser.add_argument("--datasets", nargs=2, default=["OIQA", "CVIQ"], metavar="DS", help="the two databases (default: OIQA CVIQ)")
+    parser.add_argument("--datasets", nargs=2, default=["OIQA", "CVIQ"], metavar="DS",
+                        help="the two databases (default: OIQA CVIQ)")
     return parser
 
 
@@ -26,7 +27,8 @@ def build_parser():
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     first, second = args.datasets
-    print(f"[9/10] cross_eval: {first} → {second} and {second} → {first}, {args.splits} trainings each, configuration {args.config}")
+    print(f"[9/10] cross_eval: {first} → {second} and {second} → {first}, {args.splits} trainings each, "
+          f"configuration {args.config}")
     experiments = open_experiments(args, args.datasets)
     config = chosen_config(args, epochs_share=0.5)
     groups = [(source, target, cross_jobs(experiments, source, target, args.splits, config.model, config.train, args.split_by))

@@ -28,8 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--global-weights", type=Path, metavar="FILE", help="local VMamba checkpoint (.pth or .safetensors)")
     parser.add_argument("--erp-height-px", type=int, help="height to which the ERP is resized (default: the preset's)")
     parser.add_argument("--wrap-px", type=int, metavar="PX",
-                        help="continue the ERP across its seam by this much, a multiple of 32, so that the network sees it closed "
-                             "(default: the preset's)")
+                        help="continue the ERP across its seam by this much, a multiple of 32, so that the network sees it "
+                             "closed (default: the preset's)")
     add_limit_argument(parser)
     return parser
 

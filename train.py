@@ -27,7 +27,8 @@ from mmifn.workspace import Workspace
 def build_parser():
     parser = training_parser(__doc__)
     parser.add_argument("--dataset", default="OIQA", help="database to train on (default: %(default)s)")
-    parser.add_argument("--test-dataset", default="CVIQ", help="second database to test on; 'none' for none (default: %(default)s)")
+    parser.add_argument("--test-dataset", default="CVIQ",
+                        help="second database to test on; 'none' for none (default: %(default)s)")
     add_split_arguments(parser)
     return parser
 
@@ -36,7 +37,8 @@ def build_parser():
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     space, config, device = Workspace(args.root), chosen_config(args), resolve_device(args.device)
-    print(f"[7/10] train: MMIFN on {args.dataset}, split {args.split_seed}, {config.train.epochs} epochs, configuration {args.config}")
+    print(f"[7/10] train: MMIFN on {args.dataset}, split {args.split_seed}, {config.train.epochs} epochs, "
+          f"configuration {args.config}")
     if args.test_dataset == args.dataset:
         raise UserError(f"--test-dataset {args.test_dataset} is the database to train on, whose test scenes are scored anyway; "
                         "name another, or none")

@@ -50,8 +50,8 @@ def run_branch_script(branch: str, stage: int, doc: str | None, argv: list[str] 
     config = chosen_config(args)
     if not config.train.branch_epochs:
         raise UserError("this stage fits a branch: --branch-epochs must be at least 1")
-    print(f"[{stage}/10] {SCRIPTS[branch].removesuffix('.py')}: {branch.upper()} alone on {args.dataset}, split {args.split_seed}, "
-          f"{config.train.branch_epochs} epochs, configuration {args.config}")
+    print(f"[{stage}/10] {SCRIPTS[branch].removesuffix('.py')}: {branch.upper()} alone on {args.dataset}, "
+          f"split {args.split_seed}, {config.train.branch_epochs} epochs, configuration {args.config}")
     space = Workspace(args.root)
     database = load_database(space, args.dataset)
     split = make_split(database.manifest.scenes(args.split_by), args.split_seed, dataset=args.dataset, unit=args.split_by)

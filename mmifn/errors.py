@@ -27,7 +27,7 @@ def listed(items: Iterable[object], limit: int = MAX_LISTED) -> str:
     """Join items one per line, indented, and count those beyond `limit`."""
     rows = [f"  {item}" for item in items]
     if len(rows) > limit:
-        rows = rows[:limit] + [f"  … and {len(rows) - limit} more"]
+        rows = [*rows[:limit], f"  … and {len(rows) - limit} more"]
     return "\n".join(rows)
 
 

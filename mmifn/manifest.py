@@ -162,7 +162,8 @@ def _optional_problems(table: pd.DataFrame) -> list[str]:
                   if value.strip() and not value.strip().isdecimal()]
     if {"reference", "location"} <= set(table.columns):
         first = table.drop_duplicates("reference").set_index("reference")["location"]
-        found += [f"line {number}: reference {row.reference!r} lies in location {row.location!r}, above in {first[row.reference]!r}"
+        found += [f"line {number}: reference {row.reference!r} lies in location {row.location!r}, "
+                  f"above in {first[row.reference]!r}"
                   for number, row in table.iterrows() if row.location != first[row.reference]]
     return found
 

@@ -28,7 +28,8 @@ def prediction_rows(outcomes: list[Outcome], databases: dict[str, Database]) -> 
                         sides[i] = side
             frames.append(pd.DataFrame({
                 "source": outcome.job.source, "variant": outcome.job.model.variant, "seed": outcome.job.seed, "dataset": name,
-                "image_name": manifest.names, "distortion_type": manifest.types, "side": sides, "mos": manifest.mos, "score": scores}))
+                "image_name": manifest.names, "distortion_type": manifest.types, "side": sides, "mos": manifest.mos,
+                "score": scores}))
     return pd.concat(frames, ignore_index=True)[COLUMNS]
 
 

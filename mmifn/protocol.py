@@ -98,7 +98,8 @@ class Experiments:
                 yield i, run_job(jobs[i], self.databases, self.device)
             return
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(self.workers, len(todo)), context, _start_worker, (self.space, list(self.databases))) as pool:
+        start = (self.space, list(self.databases))
+        with ProcessPoolExecutor(min(self.workers, len(todo)), context, _start_worker, start) as pool:
             futures = {pool.submit(_work, jobs[i]): i for i in todo}
             try:
                 for future in as_completed(futures):
@@ -159,7 +160,8 @@ def add_run_arguments(parser: Any) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="trainings at a time on the CPU (default: one a core)")
 
 
-def split_jobs(experiments: Experiments, dataset: str, count: int, model: ModelConfig, train: TrainConfig, split_by: str) -> list[Job]:
+def split_jobs(experiments: Experiments, dataset: str, count: int, model: ModelConfig, train: TrainConfig,
+               split_by: str) -> list[Job]:
     """Return one job per scene split of a database; the seed of a split also seeds its training."""
     splits = make_splits(experiments.scenes(dataset, split_by), count, dataset=dataset, unit=split_by)
     return [Job(dataset, split, model, train, split.seed, (), split_by) for split in splits]
@@ -173,5 +175,5 @@ def cross_jobs(experiments: Experiments, source: str, target: str, count: int, m
     if count < 1:
         raise UserError(f"--splits must be at least 1, got {count}")
     scenes = experiments.scenes(source, split_by)
-    return [Job(source, whole_database_split(scenes, seed, dataset=source, unit=split_by), model, train, seed, (target,), split_by)
-            for seed in range(count)]
+    splits = [whole_database_split(scenes, seed, dataset=source, unit=split_by) for seed in range(count)]
+    return [Job(source, split, model, train, split.seed, (target,), split_by) for split in splits]

@@ -120,7 +120,8 @@ def evaluation_table(number: str, database: Database, outcomes: list[Outcome]) -
     table.rows += [None, summary_row("overall", overall)]
     table.notes = common_notes(database, outcomes, overall)
     if overall:
-        table.notes.append(f"Median over runs: PLCC {statistics.median(one.plcc for one in overall):.3f}, SRCC {statistics.median(one.srcc for one in overall):.3f}.")
+        median_plcc, median_srcc = (statistics.median(getattr(one, name) for one in overall) for name in ("plcc", "srcc"))
+        table.notes.append(f"Median over runs: PLCC {median_plcc:.3f}, SRCC {median_srcc:.3f}.")
     if database.name in CLAIMED:
         table.notes.append(claim_note(database.name, CLAIMED[database.name]))
     return table
@@ -143,7 +144,8 @@ def cross_table(pairs: list[tuple[Database, Database, list[Outcome]]]) -> Table:
         table.rows.append(summary_row(f"{source.name} → {target.name}", figures))
         table.notes += common_notes(target, outcomes, figures)
         if (source.name, target.name) in CLAIMED_CROSS:
-            table.notes.append(f"{source.name} → {target.name}: " + claim_note(target.name, CLAIMED_CROSS[source.name, target.name]))
+            claim = claim_note(target.name, CLAIMED_CROSS[source.name, target.name])
+            table.notes.append(f"{source.name} → {target.name}: {claim}")
     table.notes.append("Nothing is chosen on the target: the epoch comes from validation scenes of the source.")
     return table
 

@@ -194,7 +194,7 @@ def prepare_erp(erp: np.ndarray | Tensor, fov_deg: float, size_px: int) -> Tenso
 
     erp: (H, W, 3) uint8 or float 0..1, or (3, H, W) float tensor. Returns (3, H' + 6, W' + 6) float32.
     """
-    height, width = erp.shape[-2:] if isinstance(erp, Tensor) else erp.shape[:2]
+    width = erp.shape[-1] if isinstance(erp, Tensor) else erp.shape[1]
     focal_px = size_px / 2 / math.tan(math.radians(fov_deg) / 2)
     wanted = max(16, 2 * round(math.pi * focal_px))  # width at which the equator is as fine as the view's centre
     if width > wanted * MINIFY_TOLERANCE:

@@ -84,7 +84,8 @@ def make_branch_cache(branch: str, space: Workspace, database: Database, split: 
     return cache, False
 
 
-def read_branch_states(space: Workspace, database: Database, split: Split, config: Config, seed: int) -> dict[str, dict[str, Tensor]]:
+def read_branch_states(space: Workspace, database: Database, split: Split, config: Config,
+                       seed: int) -> dict[str, dict[str, Tensor]]:
     """Return the states of both branches, refusing those of another split, other features or other settings."""
     states = {}
     for branch in BRANCHES:
@@ -104,4 +105,5 @@ def train_jointly(space: Workspace, database: Database, split: Split, split_by: 
     states = read_branch_states(space, database, split, config, seed) if config.train.branch_epochs else None
     bar, tick = with_progress(f"MMIFN {database.name}", config.train.epochs)
     with bar:
-        return fit_joint(database, split, database.manifest.scenes(split_by), config.model, config.train, seed, device, states, tick)
+        return fit_joint(database, split, database.manifest.scenes(split_by), config.model, config.train, seed, device,
+                         states, tick)

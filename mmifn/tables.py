@@ -28,8 +28,8 @@ class Table:
         rule = "  ".join(RULE * width for width in widths)
 
         def line(row: list[str]) -> str:
-            cells = [cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
-            return "  ".join(cells).rstrip()
+            first, *rest = [(cell, width) for cell, width in zip(row, widths, strict=True)]
+            return "  ".join([first[0].ljust(first[1]), *[cell.rjust(width) for cell, width in rest]]).rstrip()
 
         body = [rule if row is None else line(row) for row in self.rows]
         return "\n".join([self.title, "=" * len(self.title), line(self.columns), rule, *body, "", *self.notes, ""])
