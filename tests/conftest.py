@@ -39,6 +39,7 @@ def provenance(encoder, names, **settings):
 
 def make_features(space, dataset, quality, names, rng, encoder="made up"):
     """Write the three caches: noise, plus the quality along one direction; caption lengths vary."""
+
     def carry(*shape):
         direction = np.random.default_rng(shape[-1]).normal(size=shape[-1])  # the same in every database
         value = 0.3 * rng.normal(size=(len(names), *shape)) + quality.reshape(-1, *[1] * len(shape)) * direction
@@ -48,19 +49,33 @@ def make_features(space, dataset, quality, names, rng, encoder="made up"):
     tokens = carry(WORDS, DIMS["text"]) * mask[..., None]
     made = {name: provenance(f"{encoder} {name}", names) for name in ("text", "views", "global")}
     save(TextFeatures(dataset, names, made["text"], tokens, mask, carry(DIMS["text"])), space.features(dataset, "text_features"))
-    save(ViewportFeatures(dataset, names, made["views"], carry(VIEWS, DIMS["view"]).half(), torch.zeros(VIEWS, 2)),
-         space.features(dataset, "viewport_features"))
-    save(GlobalFeatures(dataset, names, made["global"], [carry(CELLS, c).half() for c in DIMS["levels"]]),
-         space.features(dataset, "global_features"))
+    save(
+        ViewportFeatures(dataset, names, made["views"], carry(VIEWS, DIMS["view"]).half(), torch.zeros(VIEWS, 2)),
+        space.features(dataset, "viewport_features"),
+    )
+    save(
+        GlobalFeatures(dataset, names, made["global"], [carry(CELLS, c).half() for c in DIMS["levels"]]),
+        space.features(dataset, "global_features"),
+    )
 
 
 def make_workspace(root, dataset="OIQA", types=("JPEG", "GN"), scenes=6, levels=3, seed=0, encoder="made up"):
     """Write a database of scenes x types x levels whose scores follow its features; returns the Workspace."""
     space, rng = Workspace(root), np.random.default_rng(seed)
-    rows = [(f"s{s}_{kind}_{level}.png", kind, f"s{s}", level) for s in range(scenes) for kind in types for level in range(1, levels + 1)]
-    quality = np.array([1 - 0.5 * level + 0.2 * types.index(kind) for _, kind, _, level in rows]) + 0.1 * rng.normal(size=len(rows))
-    write_csv(space.manifest(dataset), ["image_name", "MOS", "distortion_type", "reference", "level"],
-              [(name, f"{50 + 20 * q:.4f}", kind, scene, level) for (name, kind, scene, level), q in zip(rows, quality, strict=True)])
+    rows = [
+        (f"s{s}_{kind}_{level}.png", kind, f"s{s}", level)
+        for s in range(scenes)
+        for kind in types
+        for level in range(1, levels + 1)
+    ]
+    quality = np.array([1 - 0.5 * level + 0.2 * types.index(kind) for _, kind, _, level in rows]) + 0.1 * rng.normal(
+        size=len(rows)
+    )
+    write_csv(
+        space.manifest(dataset),
+        ["image_name", "MOS", "distortion_type", "reference", "level"],
+        [(name, f"{50 + 20 * q:.4f}", kind, scene, level) for (name, kind, scene, level), q in zip(rows, quality, strict=True)],
+    )
     make_features(space, dataset, quality, [row[0] for row in rows], rng, encoder)
     return space
 

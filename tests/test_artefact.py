@@ -10,10 +10,19 @@ import signal
 import numpy as np
 import pytest
 import torch
-
 from conftest import provenance
+
 from mmifn import artefact
-from mmifn.artefact import FusedFeatures, GlobalFeatures, TextFeatures, ViewportFeatures, atomic_path, load, load_torch, require_names
+from mmifn.artefact import (
+    FusedFeatures,
+    GlobalFeatures,
+    TextFeatures,
+    ViewportFeatures,
+    atomic_path,
+    load,
+    load_torch,
+    require_names,
+)
 from mmifn.errors import ArtefactError, UnpicklingRefused, user_main
 
 NAMES = ["b.png", "a.png", "sub/c.png"]
@@ -26,7 +35,13 @@ def example(kind, dataset="DS"):
         TextFeatures: lambda: (torch.randn(3, 4, 5).half(), torch.rand(3, 4) > 0.5, torch.randn(3, 5)),
         ViewportFeatures: lambda: (torch.randn(3, 7, 5).half(), torch.randn(7, 2)),
         GlobalFeatures: lambda: ([torch.randn(3, 8, c).half() for c in (4, 6, 8)],),
-        FusedFeatures: lambda: (torch.randn(3, 8, 18), "gff", {"weight": torch.randn(2, 2)}, {"model": {"width": 8}}, {"seed": 0}),
+        FusedFeatures: lambda: (
+            torch.randn(3, 8, 18),
+            "gff",
+            {"weight": torch.randn(2, 2)},
+            {"model": {"width": 8}},
+            {"seed": 0},
+        ),
     }[kind]()
     return kind(dataset, list(NAMES), made, *parts)
 
@@ -57,9 +72,16 @@ def test_digest_sees_every_change(tmp_path):
     one = example(ViewportFeatures)
     moved = one.features.clone()
     moved[2, 6, 4] += 1
-    others = [dataclasses.replace(one, **change) for change in (
-        {"dataset": "other"}, {"names": ["a.png", "b.png", "sub/c.png"]}, {"features": moved},
-        {"centres_deg": one.centres_deg + 1}, {"made_by": provenance("net", NAMES, fov_deg=91.0)})]
+    others = [
+        dataclasses.replace(one, **change)
+        for change in (
+            {"dataset": "other"},
+            {"names": ["a.png", "b.png", "sub/c.png"]},
+            {"features": moved},
+            {"centres_deg": one.centres_deg + 1},
+            {"made_by": provenance("net", NAMES, fov_deg=91.0)},
+        )
+    ]
     assert len({each.digest() for each in [one, *others]}) == 6
 
 
@@ -74,7 +96,11 @@ def test_hashes_are_sha256(tmp_path):
     abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
     (tmp_path / "f").write_bytes(b"abc")
     assert artefact.sha256_text("abc") == artefact.sha256_file(tmp_path / "f") == abc
-    assert artefact.sha256_json({"b": 1, "a": "ä"}) == artefact.sha256_json({"a": "ä", "b": 1}) != artefact.sha256_json({"a": "ä", "b": 2})
+    assert (
+        artefact.sha256_json({"b": 1, "a": "ä"})
+        == artefact.sha256_json({"a": "ä", "b": 1})
+        != artefact.sha256_json({"a": "ä", "b": 2})
+    )
     value = torch.tensor([[1.5, -2.0]])
     assert artefact.sha256_tensors({"w": value}) == hashlib.sha256(b"w(1, 2)torch.float32" + value.numpy().tobytes()).hexdigest()
     assert artefact.sha256_tensors({"w": value.T}) != artefact.sha256_tensors({"w": value})
@@ -135,13 +161,15 @@ def test_a_missing_cache_names_the_stage_that_makes_it(tmp_path):
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.999])
 def test_a_half_written_cache_is_refused(cache, share):
     content = cache.read_bytes()
-    cache.write_bytes(content[:int(share * len(content))])
+    cache.write_bytes(content[: int(share * len(content))])
     message = refusal(cache)
     assert str(cache) in message and "damaged" in message and "Rebuild it: python viewport_encoder.py" in message
     assert "internal miniz error" not in message and len(message.splitlines()) == 2
 
 
-@pytest.mark.parametrize("junk", [b"hello, this is text", b"<!DOCTYPE html>", bytes(range(200, 256)) * 40, b"\x80\x02garbage", b"junk"])
+@pytest.mark.parametrize(
+    "junk", [b"hello, this is text", b"<!DOCTYPE html>", bytes(range(200, 256)) * 40, b"\x80\x02garbage", b"junk"]
+)
 def test_a_file_of_another_kind_is_damage_not_code(cache, junk):
     cache.write_bytes(junk)
     with pytest.raises(ArtefactError, match="damaged") as caught:
@@ -190,9 +218,16 @@ def test_another_kind_or_version_is_refused(cache):
     assert "found list" in refusal(cache)
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"extra": 1}, "extra"), ({"names": ["a", "a", "b"]}, "not unique"), ({"names": ["a", "b"]}, "features has 3 rows for 2"),
-    ({"made_by": {"encoder": "x"}}, "is not whole"), ({"made_by": None}, "is not whole")])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"extra": 1}, "extra"),
+        ({"names": ["a", "a", "b"]}, "not unique"),
+        ({"names": ["a", "b"]}, "features has 3 rows for 2"),
+        ({"made_by": {"encoder": "x"}}, "is not whole"),
+        ({"made_by": None}, "is not whole"),
+    ],
+)
 def test_an_inconsistent_cache_is_refused_with_its_path(cache, change, words):
     torch.save({**torch.load(cache), **change}, cache)
     message = refusal(cache)
@@ -211,4 +246,6 @@ def test_rows_join_by_name_and_missing_ones_are_counted(tmp_path):
     assert require_names(one, ["sub/c.png", "b.png"], tmp_path / "v.pt") == [2, 0]
     with pytest.raises(ArtefactError) as caught:
         require_names(one, ["a.png", "x.png", "y.png"], tmp_path / "v.pt")
-    assert "lacks 2 of 3 images of DS:\n  x.png\n  y.png\nComplete it: python viewport_encoder.py --dataset DS" in str(caught.value)
+    assert "lacks 2 of 3 images of DS:\n  x.png\n  y.png\nComplete it: python viewport_encoder.py --dataset DS" in str(
+        caught.value
+    )

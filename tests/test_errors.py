@@ -17,13 +17,16 @@ def raising(error):
     return main
 
 
-@pytest.mark.parametrize(("error", "code", "words"), [
-    (UserError("a.csv lacks the column MOS"), 2, "error: a.csv lacks the column MOS\n"),
-    (ArtefactError("cache gone"), 2, "error: cache gone\n"),
-    (OSError(errno.ENOSPC, "no", "out.pt"), 2, "out.pt: No space left on device"),
-    (PermissionError(errno.EACCES, "no", "x"), 2, "x: Permission denied"),
-    (KeyboardInterrupt(), 130, "run the same command again"),
-])
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (UserError("a.csv lacks the column MOS"), 2, "error: a.csv lacks the column MOS\n"),
+        (ArtefactError("cache gone"), 2, "error: cache gone\n"),
+        (OSError(errno.ENOSPC, "no", "out.pt"), 2, "out.pt: No space left on device"),
+        (PermissionError(errno.EACCES, "no", "x"), 2, "x: Permission denied"),
+        (KeyboardInterrupt(), 130, "run the same command again"),
+    ],
+)
 def test_a_mistake_is_one_message_and_a_code(error, code, words, capsys):
     assert raising(error)([]) == code
     out, err = capsys.readouterr()

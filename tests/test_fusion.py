@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-
 from conftest import DIMS, VIEWS, make_workspace
+
 from mmifn.errors import ArtefactError, UserError
 from mmifn.fusion.afm import AFM, ConcatFusion, Head
 from mmifn.fusion.configs import CONFIGS, add_training_arguments, chosen_config
@@ -28,8 +28,13 @@ def _seed():
 def make_inputs(n=7, words=5, sizes=SIZES, cells=6):
     mask = torch.arange(words)[None] < torch.randint(2, words + 1, (n, 1))
     mask[0] = True
-    return Inputs(torch.randn(n, words, sizes.text) * mask[..., None], mask, torch.randn(n, sizes.text), torch.randn(n, sizes.viewports, sizes.view),
-                  tuple(torch.randn(n, cells, c) for c in sizes.levels))
+    return Inputs(
+        torch.randn(n, words, sizes.text) * mask[..., None],
+        mask,
+        torch.randn(n, sizes.text),
+        torch.randn(n, sizes.viewports, sizes.view),
+        tuple(torch.randn(n, cells, c) for c in sizes.levels),
+    )
 
 
 def model(variant="full", **change):
@@ -38,6 +43,7 @@ def model(variant="full", **change):
 
 
 # --- the equations ---------------------------------------------------------------------------------------------------
+
 
 def mlp(softmaxed, layers):
     first, last = layers[0], layers[3]
@@ -62,7 +68,9 @@ def attention(query, memory, layer, mask=None):
     """Multi-head attention written out head by head."""
     width = query.shape[-1]
     w, b = layer.in_proj_weight, layer.in_proj_bias
-    q, k, v = (x @ w[i * width:(i + 1) * width].T + b[i * width:(i + 1) * width] for i, x in enumerate((query, memory, memory)))
+    q, k, v = (
+        x @ w[i * width : (i + 1) * width].T + b[i * width : (i + 1) * width] for i, x in enumerate((query, memory, memory))
+    )
     parts = []
     for head in range(layer.num_heads):
         at = slice(head * width // layer.num_heads, (head + 1) * width // layer.num_heads)
@@ -103,7 +111,9 @@ def test_a_gff_level_by_hand():
     words = torch.zeros(3, 5, 8)
     for i in range(3):  # one text at a time, without its padding
         n = int(inputs.mask[i].sum())
-        words[i, :n] = level.text_lstm.lstm((inputs.text[i:i + 1, :n] @ level.project_text.weight.T + level.project_text.bias))[0][0]
+        words[i, :n] = level.text_lstm.lstm(inputs.text[i : i + 1, :n] @ level.project_text.weight.T + level.project_text.bias)[
+            0
+        ][0]
     wanted = norm(visual + attention(visual, words, level.cross_attention, inputs.mask), level.cross_norm)
     torch.testing.assert_close(level(inputs.levels[0], inputs.text, inputs.mask), wanted, atol=1e-5, rtol=1e-5)
 
@@ -153,11 +163,15 @@ def test_each_gff_level_is_concatenated_to_those_before():
 def test_the_other_blocks_by_hand():
     views, text, whole = torch.randn(2, 5, 12), torch.randn(2, 10), torch.randn(2, 6, 18)
     vision = VisionOnlyLFF(12, 10, 14, 0.1).eval()
-    torch.testing.assert_close(vision(views, None), pointwise(mlp(softmax_times_width(views), vision.shift.layers).clamp(min=0), vision.conv))
+    torch.testing.assert_close(
+        vision(views, None), pointwise(mlp(softmax_times_width(views), vision.shift.layers).clamp(min=0), vision.conv)
+    )
     mixer = AttentionLFF(12, 12, 4, 0.1).eval()
     words = torch.randn(2, 12)
     tokens = torch.cat([views @ mixer.enter.weight.T + mixer.enter.bias, words[:, None]], dim=1)
-    torch.testing.assert_close(mixer(views, words), norm(tokens + attention(tokens, tokens, mixer.attention), mixer.norm)[:, :5], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        mixer(views, words), norm(tokens + attention(tokens, tokens, mixer.attention), mixer.norm)[:, :5], atol=1e-5, rtol=1e-5
+    )
     assert torch.equal(ConcatLFF(12, 10)(views, text)[1, 3], torch.cat([views[1, 3], text[1]]))
     torch.testing.assert_close(ConcatFusion(18, 12)(whole, views)[1, 3], torch.cat([views[1, 3], whole[1].mean(dim=0)]))
     head = Head(12, 6, 0.1).eval()
@@ -181,6 +195,7 @@ def test_features_are_standardised_by_the_images_they_were_fitted_on():
 
 
 # --- the whole model -------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -209,10 +224,19 @@ def test_variants_differ_in_more_than_their_name():
     scores = {variant: model(variant)(inputs) for variant in VARIANTS}
     assert len({tuple(score.flatten().tolist()) for score in scores.values()}) == 6
     assert VARIANTS == {"full": 1, "w/o text": 3, "w/o GFF": 4, "w/o LFF": 5, "w/o AFM": 6, "w/o LIT": 7}
-    kinds = {variant: (type(net.local_branch.lff), type(net.fusion), hasattr(net.global_branch, "gff")) for variant in VARIANTS
-             for net in [model(variant)]}
-    assert kinds == {"full": (LIT, AFM, True), "w/o text": (VisionOnlyLFF, AFM, True), "w/o GFF": (LIT, AFM, False),
-                     "w/o LFF": (ConcatLFF, AFM, True), "w/o AFM": (LIT, ConcatFusion, True), "w/o LIT": (AttentionLFF, AFM, True)}
+    kinds = {
+        variant: (type(net.local_branch.lff), type(net.fusion), hasattr(net.global_branch, "gff"))
+        for variant in VARIANTS
+        for net in [model(variant)]
+    }
+    assert kinds == {
+        "full": (LIT, AFM, True),
+        "w/o text": (VisionOnlyLFF, AFM, True),
+        "w/o GFF": (LIT, AFM, False),
+        "w/o LFF": (ConcatLFF, AFM, True),
+        "w/o AFM": (LIT, ConcatFusion, True),
+        "w/o LIT": (AttentionLFF, AFM, True),
+    }
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -243,7 +267,11 @@ def test_padding_of_the_text_does_not_matter(variant):
     before = network(inputs)
     dirty = torch.where(inputs.mask[..., None], inputs.text, torch.tensor(99.0))
     torch.testing.assert_close(network(replace(inputs, text=dirty)), before, atol=1e-6, rtol=0)
-    longer = replace(inputs, text=torch.cat([inputs.text, torch.randn(7, 3, 10)], dim=1), mask=torch.cat([inputs.mask, torch.zeros(7, 3, dtype=bool)], dim=1))
+    longer = replace(
+        inputs,
+        text=torch.cat([inputs.text, torch.randn(7, 3, 10)], dim=1),
+        mask=torch.cat([inputs.mask, torch.zeros(7, 3, dtype=bool)], dim=1),
+    )
     torch.testing.assert_close(network(longer), before, atol=1e-6, rtol=0)
     assert longer[[0, 1]].text.shape[1] == 5  # a batch is cut to its longest text
 
@@ -254,7 +282,17 @@ def test_without_gff_the_fused_features_are_the_levels_and_the_text():
     assert torch.equal(fused[3, 2], torch.cat([*(level[3, 2] for level in inputs.levels), inputs.pooled[3]]))
 
 
-@pytest.mark.parametrize("change", [{"afm_residual": False}, {"level_widths": (8, 12, 8)}, {"level_widths": None}, {"lit_hidden": 15}, {"width": 24}, {"heads": 2}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"afm_residual": False},
+        {"level_widths": (8, 12, 8)},
+        {"level_widths": None},
+        {"lit_hidden": 15},
+        {"width": 24},
+        {"heads": 2},
+    ],
+)
 def test_every_model_option_changes_the_scores(change):
     inputs = make_inputs()
     assert not torch.equal(model(**change)(inputs), model()(inputs))
@@ -280,12 +318,14 @@ def test_options_are_checked():
 def test_afm_and_head_alone_are_those_of_the_model():
     network, inputs = model(), make_inputs()
     from mmifn.fusion.inputs import FusedInputs
+
     fused = FusedInputs(network.global_branch(inputs), network.local_branch(inputs))
     assert torch.equal(FusionOnly(network)(fused), network(inputs))
     assert len(fused[[0, 2]]) == 2 and torch.equal(fused[[2]].fused_local, fused.fused_local[2:3])
 
 
 # --- configurations and flags ----------------------------------------------------------------------------------------
+
 
 def chosen(*argv, share=1.0):
     parser = argparse.ArgumentParser()
@@ -302,11 +342,21 @@ def test_the_default_is_the_papers():
     assert chosen("--epochs", "7", share=0.5).train.epochs == 7
 
 
-@pytest.mark.parametrize(("argv", "part", "field", "value"), [
-    (["--epochs", "3"], "train", "epochs", 3), (["--branch-epochs", "4"], "train", "branch_epochs", 4), (["--from-scratch"], "train", "branch_epochs", 0),
-    (["--freeze-branches"], "train", "freeze_branches", True), (["--learning-rate", ".01"], "train", "learning_rate", 0.01),
-    (["--weight-decay", ".1"], "train", "weight_decay", 0.1), (["--batch-size", "5"], "train", "batch_size", 5), (["--dropout", "0"], "model", "dropout", 0.0),
-    (["--loss", "mse+plcc"], "train", "loss", "mse+plcc"), (["--schedule", "cosine"], "train", "schedule", "cosine")])
+@pytest.mark.parametrize(
+    ("argv", "part", "field", "value"),
+    [
+        (["--epochs", "3"], "train", "epochs", 3),
+        (["--branch-epochs", "4"], "train", "branch_epochs", 4),
+        (["--from-scratch"], "train", "branch_epochs", 0),
+        (["--freeze-branches"], "train", "freeze_branches", True),
+        (["--learning-rate", ".01"], "train", "learning_rate", 0.01),
+        (["--weight-decay", ".1"], "train", "weight_decay", 0.1),
+        (["--batch-size", "5"], "train", "batch_size", 5),
+        (["--dropout", "0"], "model", "dropout", 0.0),
+        (["--loss", "mse+plcc"], "train", "loss", "mse+plcc"),
+        (["--schedule", "cosine"], "train", "schedule", "cosine"),
+    ],
+)
 def test_each_flag_sets_its_field_and_no_other(argv, part, field, value):
     config = chosen(*argv)
     base = CONFIGS["paper"]
@@ -316,6 +366,7 @@ def test_each_flag_sets_its_field_and_no_other(argv, part, field, value):
 
 
 # --- joining the caches ----------------------------------------------------------------------------------------------
+
 
 def test_rows_are_joined_by_name(space, database):
     manifest = space.manifest("OIQA")
@@ -337,7 +388,11 @@ def test_the_digest_sees_scores_and_features(space, database):
 
 
 def test_each_missing_cache_names_its_stage(space):
-    for name, stage in (("text_features", "text_encoder.py"), ("viewport_features", "viewport_encoder.py"), ("global_features", "global_feature_extractor.py")):
+    for name, stage in (
+        ("text_features", "text_encoder.py"),
+        ("viewport_features", "viewport_encoder.py"),
+        ("global_features", "global_feature_extractor.py"),
+    ):
         path = space.features("OIQA", name)
         content = path.read_bytes()
         path.unlink()
@@ -355,17 +410,20 @@ def test_images_without_features_are_listed(space):
 
 def test_views_and_panoramas_of_different_pixels_are_refused(space):
     from mmifn.artefact import GlobalFeatures, load, save
+
     path = space.features("OIQA", "global_features")
     cache = load(path, GlobalFeatures)
     cache.made_by.inputs["s2_GN_1.png"] = "0" * 64
     save(cache, path)
-    with pytest.raises(ArtefactError, match="1 images changed between .* first s2_GN_1.png"):
+    with pytest.raises(ArtefactError, match=r"1 images changed between .* first s2_GN_1\.png"):
         load_database(space, "OIQA")
 
 
 def test_databases_of_other_encoders_do_not_mix(tmp_path, database):
     other = load_database(make_workspace(tmp_path, "CVIQ", encoder="another"), "CVIQ")
-    with pytest.raises(ArtefactError, match="OIQA and CVIQ were encoded differently \\(text_features, viewport_features, global_features\\)"):
+    with pytest.raises(
+        ArtefactError, match="OIQA and CVIQ were encoded differently \\(text_features, viewport_features, global_features\\)"
+    ):
         require_same_method(database, other)
     require_same_method(database, load_database(make_workspace(tmp_path, "CVIQ", seed=3), "CVIQ"))
 
@@ -373,6 +431,10 @@ def test_databases_of_other_encoders_do_not_mix(tmp_path, database):
 def test_text_of_other_images_can_be_given_as_a_control(database):
     rows = list(range(len(database.manifest)))[::-1]
     control = database.with_text(rows, "reversed")
-    assert torch.equal(control.inputs.pooled, database.inputs.pooled.flip(0)) and torch.equal(control.inputs.text, database.inputs.text.flip(0))
-    assert torch.equal(control.inputs.mask, database.inputs.mask.flip(0)) and torch.equal(control.inputs.views, database.inputs.views)
+    assert torch.equal(control.inputs.pooled, database.inputs.pooled.flip(0)) and torch.equal(
+        control.inputs.text, database.inputs.text.flip(0)
+    )
+    assert torch.equal(control.inputs.mask, database.inputs.mask.flip(0)) and torch.equal(
+        control.inputs.views, database.inputs.views
+    )
     assert control.digest not in (database.digest, database.with_text(rows, "other").digest)

@@ -30,8 +30,11 @@ def refusal(read):
 
 
 def test_columns_are_read_in_file_order(read):
-    table = read("distortion_type, MOS,image_name,level,reference,mos_source,note", " JPEG, 61.5,b.png,3,room,simulated,x",
-                 "GN,-2e1,sub/a.png,0,hall,simulated,")
+    table = read(
+        "distortion_type, MOS,image_name,level,reference,mos_source,note",
+        " JPEG, 61.5,b.png,3,room,simulated,x",
+        "GN,-2e1,sub/a.png,0,hall,simulated,",
+    )
     assert table.names == ["b.png", "sub/a.png"] and table.types == ["JPEG", "GN"] and len(table) == 2
     np.testing.assert_array_equal(table.mos, [61.5, -20.0])
     assert table.levels == [3, 0] and table.references == ["room", "hall"] and table.locations is None
@@ -71,22 +74,64 @@ def test_missing_columns_are_all_named_with_those_found(refusal):
 
 
 def test_every_bad_row_is_in_one_message_with_its_line(refusal):
-    message = refusal(HEADER + ",level,reference", "ok.png,5,GN,1,s", "nan.png,nan,GN,1,s", "", "word.png,five,GN,1,s", "inf.png,inf,GN,1,s",
-                      "none.png,,GN,1,s", "ok.png,5,GN,1,s", "../up.png,5,GN,1,s", "/abs.png,5,GN,1,s", "type.png,5, ,1,s", "level.png,5,GN,x,s",
-                      "sup.png,5,GN,²,s", "short.png,5,GN", "long.png,5,GN,1,s,6", "scene.png,5,GN,1,", ",5,GN,1,s", "./dot.png,5,GN,1,s")
+    message = refusal(
+        HEADER + ",level,reference",
+        "ok.png,5,GN,1,s",
+        "nan.png,nan,GN,1,s",
+        "",
+        "word.png,five,GN,1,s",
+        "inf.png,inf,GN,1,s",
+        "none.png,,GN,1,s",
+        "ok.png,5,GN,1,s",
+        "../up.png,5,GN,1,s",
+        "/abs.png,5,GN,1,s",
+        "type.png,5, ,1,s",
+        "level.png,5,GN,x,s",
+        "sup.png,5,GN,²,s",
+        "short.png,5,GN",
+        "long.png,5,GN,1,s,6",
+        "scene.png,5,GN,1,",
+        ",5,GN,1,s",
+        "./dot.png,5,GN,1,s",
+    )
     assert "15 bad row(s)" in message
-    for line in ("line 3: MOS 'nan' is not a finite number", "line 5: MOS 'five'", "line 6: MOS 'inf'", "line 7: MOS ''",
-                 "line 8: image_name 'ok.png' appears again", "line 9: image_name '../up.png' climbs out",
-                 "line 10: image_name '/abs.png' climbs out", "line 11: distortion_type is empty", "line 12: level 'x' is not a whole number",
-                 "line 13: level '²'", "line 14: 3 fields where the header has 5", "line 15: 6 fields", "line 16: reference is empty",
-                 "line 17: image_name '' is empty", "line 18: image_name './dot.png' is written otherwise"):
+    for line in (
+        "line 3: MOS 'nan' is not a finite number",
+        "line 5: MOS 'five'",
+        "line 6: MOS 'inf'",
+        "line 7: MOS ''",
+        "line 8: image_name 'ok.png' appears again",
+        "line 9: image_name '../up.png' climbs out",
+        "line 10: image_name '/abs.png' climbs out",
+        "line 11: distortion_type is empty",
+        "line 12: level 'x' is not a whole number",
+        "line 13: level '²'",
+        "line 14: 3 fields where the header has 5",
+        "line 15: 6 fields",
+        "line 16: reference is empty",
+        "line 17: image_name '' is empty",
+        "line 18: image_name './dot.png' is written otherwise",
+    ):
         assert line in message, line
 
 
-@pytest.mark.parametrize(("name", "words"), [
-    ("", "empty"), (" a.png", "spaces"), ("../a.png", "climbs"), ("a/../../b.png", "climbs"), ("/a.png", "climbs"), ("c:\\a.png", "climbs"),
-    ("a\\b.png", "climbs"), ("c:a.png", "climbs"), ("a\0.png", "climbs"), ("./a.png", "written otherwise than 'a.png'"),
-    ("a//b.png", "written otherwise than 'a/b.png'"), ("a/", "written otherwise")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "empty"),
+        (" a.png", "spaces"),
+        ("../a.png", "climbs"),
+        ("a/../../b.png", "climbs"),
+        ("/a.png", "climbs"),
+        ("c:\\a.png", "climbs"),
+        ("a\\b.png", "climbs"),
+        ("c:a.png", "climbs"),
+        ("a\0.png", "climbs"),
+        ("./a.png", "written otherwise than 'a.png'"),
+        ("a//b.png", "written otherwise than 'a/b.png'"),
+        ("a/", "written otherwise"),
+    ],
+)
 def test_names_that_leave_the_folder_or_have_a_twin_are_refused(name, words):
     assert words in check_name(name)
 
@@ -108,6 +153,7 @@ def test_mixed_sources_of_scores_are_refused(refusal):
 
 # --- scenes ----------------------------------------------------------------------------------------------------------
 
+
 def test_scenes_of_the_original_numberings(read):
     oiqa = read(HEADER, *[f"img{i}.{'png' if i % 3 else 'jpg'},5,GN" for i in (1, 20, 21, 300, 301, 320)], dataset="OIQA")
     assert oiqa.references == ["01", "01", "02", "15", "16", "16"]
@@ -115,8 +161,18 @@ def test_scenes_of_the_original_numberings(read):
     assert cviq.references == ["01", "01", "02", "15", "16", "16"]
 
 
-@pytest.mark.parametrize(("dataset", "name"), [("OIQA", "img321.png"), ("OIQA", "img0.png"), ("OIQA", "001.png"), ("CVIQ", "545.png"),
-                                              ("CVIQ", "000.png"), ("CVIQ", "img1.png"), ("DS", "img1.png")])
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("OIQA", "img321.png"),
+        ("OIQA", "img0.png"),
+        ("OIQA", "001.png"),
+        ("CVIQ", "545.png"),
+        ("CVIQ", "000.png"),
+        ("CVIQ", "img1.png"),
+        ("DS", "img1.png"),
+    ],
+)
 def test_no_scene_is_guessed_for_other_names(read, dataset, name):
     table = read(HEADER, f"{name},5,GN", dataset=dataset)
     assert table.references is None
@@ -126,7 +182,12 @@ def test_no_scene_is_guessed_for_other_names(read, dataset, name):
 
 
 def test_scenes_of_one_location_are_one_unit(read):
-    table = read(HEADER + ",reference,location", "a.png,5,GN,kitchen day,kitchen", "b.png,5,GN,kitchen night,kitchen", "c.png,5,GN,hall,hall")
+    table = read(
+        HEADER + ",reference,location",
+        "a.png,5,GN,kitchen day,kitchen",
+        "b.png,5,GN,kitchen night,kitchen",
+        "c.png,5,GN,hall,hall",
+    )
     assert table.scenes() == ["kitchen", "kitchen", "hall"]
 
 
@@ -136,6 +197,7 @@ def test_a_scene_in_two_locations_would_leak_and_is_refused(refusal):
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
+
 
 def test_all_missing_images_are_named(read, tmp_path):
     table = read(HEADER, *[f"{i}.png,5,GN" for i in range(30)])
@@ -155,6 +217,8 @@ def test_paths_are_in_row_order(read, tmp_path):
 
 def test_a_written_table_reads_back(tmp_path):
     path = tmp_path / "new" / "des.csv"
-    write_manifest(pd.DataFrame({"image_name": ["a, b.png"], "MOS": [0.1 + 0.2], "distortion_type": ["GN"], "reference": ["é"]}), path)
+    write_manifest(
+        pd.DataFrame({"image_name": ["a, b.png"], "MOS": [0.1 + 0.2], "distortion_type": ["GN"], "reference": ["é"]}), path
+    )
     table = read_manifest(path, "DS")
     assert table.names == ["a, b.png"] and table.mos[0] == 0.1 + 0.2 and table.references == ["é"]

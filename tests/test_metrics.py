@@ -19,7 +19,9 @@ def scores():
 
 
 def ranks(values):
-    return np.array([sum(other < value for other in values) + (sum(other == value for other in values) + 1) / 2 for value in values])
+    return np.array(
+        [sum(other < value for other in values) + (sum(other == value for other in values) + 1) / 2 for value in values]
+    )
 
 
 def tau_b(a, b):
@@ -41,7 +43,7 @@ def test_correlations_are_those_of_the_textbook(scores):
 
 def test_ranks_ignore_monotone_rescaling(scores):
     pred, mos = scores
-    for mapped in (np.exp(pred), pred ** 3, 5 * pred - 100):
+    for mapped in (np.exp(pred), pred**3, 5 * pred - 100):
         assert srcc(mapped, mos) == pytest.approx(srcc(pred, mos)) and krcc(mapped, mos) == pytest.approx(krcc(pred, mos))
     assert srcc(-pred, mos) == pytest.approx(-srcc(pred, mos))
 
@@ -52,9 +54,16 @@ def test_constant_predictions_correlate_with_nothing(figure, scores):
     assert figure(np.full(40, 3.3), mos) == 0.0 and figure(mos, np.full(40, 1e6) + 1e-8) == 0.0
 
 
-@pytest.mark.parametrize(("pred", "mos", "words"), [
-    ([1, 2, 3], [1, 2], "one length"), ([[1, 2, 3]], [[1, 2, 3]], "vectors"), ([1, 2], [1, 2], "at least 3"),
-    ([1, 2, np.nan], [1, 2, 3], "finite"), ([1, 2, 3], [1, np.inf, 3], "finite")])
+@pytest.mark.parametrize(
+    ("pred", "mos", "words"),
+    [
+        ([1, 2, 3], [1, 2], "one length"),
+        ([[1, 2, 3]], [[1, 2, 3]], "vectors"),
+        ([1, 2], [1, 2], "at least 3"),
+        ([1, 2, np.nan], [1, 2, 3], "finite"),
+        ([1, 2, 3], [1, np.inf, 3], "finite"),
+    ],
+)
 @pytest.mark.parametrize("figure", [plcc, srcc, krcc, rmse, logistic_fit, agreement])
 def test_bad_vectors_are_refused(figure, pred, mos, words):
     with pytest.raises(ValueError, match=words):
@@ -62,6 +71,7 @@ def test_bad_vectors_are_refused(figure, pred, mos, words):
 
 
 # --- the logistic ----------------------------------------------------------------------------------------------------
+
 
 def four(x, b1, b2, b3, b4):
     return b2 + (b1 - b2) / (1 + np.exp(-(x - b3) / abs(b4)))

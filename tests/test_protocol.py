@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
 from conftest import make_workspace
+
 from mmifn import protocol
 from mmifn.artefact import load_torch, save_torch
 from mmifn.errors import ArtefactError, UserError
@@ -33,8 +33,10 @@ def open_both(space, workers=1):
 
 
 def jobs_of(experiments, count=2):
-    return [*split_jobs(experiments, "OIQA", count, MODEL, TRAIN, "reference"),
-            *cross_jobs(experiments, "CVIQ", "OIQA", 1, MODEL, TRAIN, "reference")]
+    return [
+        *split_jobs(experiments, "OIQA", count, MODEL, TRAIN, "reference"),
+        *cross_jobs(experiments, "CVIQ", "OIQA", 1, MODEL, TRAIN, "reference"),
+    ]
 
 
 def scores_of(outcomes):
@@ -44,6 +46,7 @@ def scores_of(outcomes):
 @pytest.fixture
 def counted(monkeypatch):
     """Count the trainings; `fuse` makes the one after that many raise, as a killed script would stop."""
+
     class Count:
         made, fuse = 0, None
 
@@ -90,7 +93,7 @@ def test_a_damaged_run_is_made_again(both, counted, damage):
     path = experiments.path(jobs[0])
     content, plain = path.read_bytes(), load_torch(path)
     if damage == "half":
-        path.write_bytes(content[:len(content) // 2])
+        path.write_bytes(content[: len(content) // 2])
     elif damage == "junk":
         path.write_bytes(b"junk")
     elif damage == "other":
@@ -99,7 +102,7 @@ def test_a_damaged_run_is_made_again(both, counted, damage):
         save_torch({**plain, "scores": {"OIQA": plain["scores"]["OIQA"][:-1]}}, path)
     else:
         at = content.find(plain["scores"]["OIQA"].numpy().tobytes())
-        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1:])
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
     assert scores_of(open_both(both).run(jobs, "x")) == whole and counted.made == 2
     assert path.read_bytes() == content
 
@@ -119,8 +122,15 @@ def test_two_workers_give_exactly_what_one_gives(both):
 def test_a_run_is_identified_by_all_that_it_depends_on(both):
     experiments = open_both(both)
     job = split_jobs(experiments, "OIQA", 1, MODEL, TRAIN, "reference")[0]
-    others = [replace(job, seed=1), replace(job, split=make_split(experiments.scenes("OIQA"), 1)), replace(job, model=replace(MODEL, variant="w/o LFF")),
-              replace(job, train=replace(TRAIN, schedule="cosine")), replace(job, targets=("CVIQ",)), replace(job, source="CVIQ"), replace(job, split_by="image")]
+    others = [
+        replace(job, seed=1),
+        replace(job, split=make_split(experiments.scenes("OIQA"), 1)),
+        replace(job, model=replace(MODEL, variant="w/o LFF")),
+        replace(job, train=replace(TRAIN, schedule="cosine")),
+        replace(job, targets=("CVIQ",)),
+        replace(job, source="CVIQ"),
+        replace(job, split_by="image"),
+    ]
     keys = {experiments.key(each) for each in [job, *others]}
     assert len(keys) == 8 and experiments.key(replace(job)) in keys
     table = both.manifest("OIQA")
@@ -131,9 +141,14 @@ def test_a_run_is_identified_by_all_that_it_depends_on(both):
 def test_jobs_are_the_protocol(both):
     experiments = open_both(both)
     jobs = split_jobs(experiments, "OIQA", 3, MODEL, TRAIN, "reference")
-    assert [(job.seed, job.split, job.targets) for job in jobs] == [(i, make_split(experiments.scenes("OIQA"), i), ()) for i in range(3)]
+    assert [(job.seed, job.split, job.targets) for job in jobs] == [
+        (i, make_split(experiments.scenes("OIQA"), i), ()) for i in range(3)
+    ]
     cross = cross_jobs(experiments, "OIQA", "CVIQ", 2, MODEL, TRAIN, "reference")
-    assert all(job.split.test == () and len(job.split.train) == 5 and len(job.split.val) == 1 and job.targets == ("CVIQ",) for job in cross)
+    assert all(
+        job.split.test == () and len(job.split.train) == 5 and len(job.split.val) == 1 and job.targets == ("CVIQ",)
+        for job in cross
+    )
     by_image = split_jobs(experiments, "OIQA", 1, MODEL, TRAIN, "image")[0]
     assert by_image.split.unit == "image" and len(by_image.split.train) == 27
 
@@ -175,10 +190,19 @@ def test_predictions_tell_every_image_and_its_side(both, tmp_path):
     experiments = open_both(both)
     outcomes = experiments.run(jobs_of(experiments, 1), "x")
     rows = prediction_rows(outcomes, experiments.databases)
-    assert len(rows) == 36 + 54 + 36 and list(rows["side"].value_counts().items()) == [("train", 24 + 45), ("target", 36), ("val", 6 + 9), ("test", 6)]
+    assert len(rows) == 36 + 54 + 36 and list(rows["side"].value_counts().items()) == [
+        ("train", 24 + 45),
+        ("target", 36),
+        ("val", 6 + 9),
+        ("test", 6),
+    ]
     own = rows[(rows.source == "OIQA")]
     manifest = experiments.databases["OIQA"].manifest
-    assert own.image_name.tolist() == manifest.names and np.array_equal(own.score, outcomes[0].scores["OIQA"]) and np.array_equal(own.mos, manifest.mos)
+    assert (
+        own.image_name.tolist() == manifest.names
+        and np.array_equal(own.score, outcomes[0].scores["OIQA"])
+        and np.array_equal(own.mos, manifest.mos)
+    )
     test = {name for name in own[own.side == "test"].image_name}
     assert {name.split("_")[0] for name in test} == set(outcomes[0].job.split.test)
     write_predictions(outcomes, experiments.databases, tmp_path / "predictions.pt")

@@ -43,6 +43,7 @@ def seen_rays(views):
 
 # --- rays ------------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("fov_deg", [40.0, 90.0, 110.0])
 def test_a_view_spans_its_angle_on_the_tangent_plane(fov_deg):
     size = 2001
@@ -68,7 +69,9 @@ def test_impossible_angles_are_refused(fov_deg):
 
 
 def test_degrees_and_directions_are_inverse():
-    lon, lat = torch.meshgrid(torch.linspace(-179, 179, 9, dtype=torch.float64), torch.linspace(-89, 89, 7, dtype=torch.float64), indexing="ij")
+    lon, lat = torch.meshgrid(
+        torch.linspace(-179, 179, 9, dtype=torch.float64), torch.linspace(-89, 89, 7, dtype=torch.float64), indexing="ij"
+    )
     rays = sphere.degrees_to_directions(lon, lat)
     torch.testing.assert_close(rays[3, 2], ray(float(lon[3, 2]), float(lat[3, 2])))
     back = sphere.directions_to_degrees(rays)
@@ -90,6 +93,7 @@ def test_latitude_weights_sum_to_the_closed_form(height):
 
 
 # --- where to look ---------------------------------------------------------------------------------------------------
+
 
 def centre_rays(centres):
     return torch.stack([ray(float(lon), float(lat)) for lon, lat in centres])
@@ -134,7 +138,9 @@ def test_native_size():
 
 # --- views -----------------------------------------------------------------------------------------------------------
 
-CENTRES = torch.tensor([[0, 0], [180, 0], [-180, 0], [-100, 52.62], [30, -10.81], [77, 90], [0, -90], [-179, 85]], dtype=torch.float32)
+CENTRES = torch.tensor(
+    [[0, 0], [180, 0], [-180, 0], [-100, 52.62], [30, -10.81], [77, 90], [0, -90], [-179, 85]], dtype=torch.float32
+)
 
 
 @pytest.mark.parametrize(("height", "size"), [(256, 64), (256, 200), (512, 32)])
@@ -167,8 +173,12 @@ def test_a_yaw_of_the_panorama_is_a_yaw_of_the_view(fov_deg, size):
     erp = np.random.default_rng(0).random((64, 128, 3)).astype(np.float32)
     turned = np.roll(erp, 32, axis=1)  # a quarter turn to the east, over the seam
     centres = CENTRES + torch.tensor([90.0, 0.0])
-    torch.testing.assert_close(sphere.render_viewports(turned, centres, fov_deg, size),
-                               sphere.render_viewports(erp, CENTRES, fov_deg, size), atol=2e-4, rtol=0)
+    torch.testing.assert_close(
+        sphere.render_viewports(turned, centres, fov_deg, size),
+        sphere.render_viewports(erp, CENTRES, fov_deg, size),
+        atol=2e-4,
+        rtol=0,
+    )
 
 
 def stripes(height, cycles):
@@ -217,6 +227,16 @@ def test_the_pole_is_crossed_to_the_other_side():
     assert float(up[60, 32]) > 0.99 and float(up[3, 32]) < 0.01  # looking up, what lies ahead is at the bottom
 
 
+@pytest.mark.parametrize("lat_deg", [90.0, -90.0])
+def test_nothing_happens_at_the_pole(lat_deg):
+    """Across the pole x and z run on through zero: a view three pixels wide is point-symmetric and evenly stepped."""
+    view = sphere.render_viewports(coordinate_erp(32), torch.tensor([[30.0, lat_deg]]), 3 * 180 / 32, 41)
+    across = (view[0].permute(1, 2, 0) * 2 - 1)[..., [0, 2]]
+    assert float((across + across.flip(0, 1)).abs().max()) < 1e-4
+    steps = (across[:, 1:] - across[:, :-1]).norm(dim=-1)
+    assert float(steps.max() / steps.min()) < 3  # an ERP continued wrongly beyond its edge stands still there
+
+
 def test_pixel_types_agree():
     pixels = np.random.default_rng(1).integers(0, 256, (64, 128, 3), dtype=np.uint8)
     from_bytes = sphere.render_viewports(pixels, CENTRES[:2], 90, 16)
@@ -229,11 +249,14 @@ def test_pixel_types_agree():
 
 # --- resizing --------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize(("height", "width"), [(24, 48), (100, 200), (31, 62)])
 def test_resize_is_pillows_bicubic_inside(height, width):
     erp = np.random.default_rng(2).random((64, 128, 3)).astype(np.float32)
     ours = sphere.resize_erp(erp, height, width)
-    theirs = np.stack([np.asarray(Image.fromarray(erp[..., c]).resize((width, height), Image.Resampling.BICUBIC)) for c in range(3)]).clip(0, 1)
+    theirs = np.stack(
+        [np.asarray(Image.fromarray(erp[..., c]).resize((width, height), Image.Resampling.BICUBIC)) for c in range(3)]
+    ).clip(0, 1)
     edge = 8
     np.testing.assert_allclose(ours[:, edge:-edge, edge:-edge].numpy(), theirs[:, edge:-edge, edge:-edge], atol=2e-5)
 

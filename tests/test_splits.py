@@ -9,7 +9,9 @@ from mmifn.splits import Split, make_split, make_splits, side_counts, whole_data
 SCENES = [f"{i:02d}" for i in range(1, 17)]
 
 
-@pytest.mark.parametrize(("scenes", "sides"), [(16, (12, 1, 3)), (32, (24, 2, 6)), (3, (1, 1, 1)), (6, (4, 1, 1)), (10, (7, 1, 2)), (60, (45, 4, 11))])
+@pytest.mark.parametrize(
+    ("scenes", "sides"), [(16, (12, 1, 3)), (32, (24, 2, 6)), (3, (1, 1, 1)), (6, (4, 1, 1)), (10, (7, 1, 2)), (60, (45, 4, 11))]
+)
 def test_sides_scale_from_12_1_3(scenes, sides):
     assert side_counts(scenes) == sides
 
@@ -21,7 +23,7 @@ def test_no_scene_is_on_two_sides_and_none_is_lost(seed):
     sides = [set(split.train), set(split.val), set(split.test)]
     assert [len(side) for side in sides] == [12, 1, 3] and set.union(*sides) == set(SCENES)
     rows = [split.rows(images, side) for side in ("train", "val", "test")]
-    assert sorted(sum(rows, [])) == list(range(320)) and [len(each) for each in rows] == [240, 20, 60]
+    assert sorted(i for each in rows for i in each) == list(range(320)) and [len(each) for each in rows] == [240, 20, 60]
     assert all(images[i] in split.test for i in rows[2])
 
 
@@ -70,4 +72,10 @@ def test_an_impossible_split_cannot_be_made(sides):
 
 
 def test_plain_form_goes_into_files():
-    assert Split(2, "image", ("a",), ("b",), ()).as_dict() == {"seed": 2, "unit": "image", "train": ["a"], "val": ["b"], "test": []}
+    assert Split(2, "image", ("a",), ("b",), ()).as_dict() == {
+        "seed": 2,
+        "unit": "image",
+        "train": ["a"],
+        "val": ["b"],
+        "test": [],
+    }

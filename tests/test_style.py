@@ -19,8 +19,17 @@ FLOORS = [
     ("mmifn.encoders",),
     ("mmifn.describe",),
     ("mmifn.fusion",),
-    ("mmifn.training", "mmifn.metrics", "mmifn.protocol", "mmifn.tables", "mmifn.figures", "mmifn.stages", "mmifn.checkpoint",
-     "mmifn.predictions", "mmifn.reporting"),
+    (
+        "mmifn.training",
+        "mmifn.metrics",
+        "mmifn.protocol",
+        "mmifn.tables",
+        "mmifn.figures",
+        "mmifn.stages",
+        "mmifn.checkpoint",
+        "mmifn.predictions",
+        "mmifn.reporting",
+    ),
 ]
 # Flags and configurations stand above what they configure; the face, that scripts and users call, above everything.
 EXPERIMENTS, FACE = len(FLOORS) - 1, len(FLOORS)
@@ -80,8 +89,11 @@ def test_modules_are_short_and_say_what_they_are(path):
 def test_functions_are_short(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    assert [f"{node.name}: {node.end_lineno - node.lineno + 1} lines" for node in functions
-            if node.end_lineno - node.lineno + 1 > MAX_FUNCTION] == []
+    assert [
+        f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
+        for node in functions
+        if node.end_lineno - node.lineno + 1 > MAX_FUNCTION
+    ] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids(MODULES))
@@ -99,8 +111,11 @@ def test_no_module_is_unused():
 
 @pytest.mark.parametrize("path", [*SCRIPTS, *MODULES], ids=ids([*SCRIPTS, *MODULES]))
 def test_only_artefact_reads_and_writes_torch_files(path):
-    calls = {f"{node.value.id}.{node.attr}" for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "torch"} & {"torch.load", "torch.save"}
+    calls = {
+        f"{node.value.id}.{node.attr}"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "torch"
+    } & {"torch.load", "torch.save"}
     assert calls == ({"torch.load", "torch.save"} if name_of(path) == "mmifn.artefact" else set())
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import make_workspace
 from scipy import stats
 
-from conftest import make_workspace
 from mmifn import metrics, reporting
 from mmifn.errors import UserError
 from mmifn.fusion.inputs import load_database
@@ -21,12 +21,16 @@ TABLE = Table("Title", ["what", "PLCC"], [["a", "0.9"], None, ["overall", "0.95 
 
 
 def test_text_is_aligned():
-    assert TABLE.as_text() == ("Title\n=====\nwhat            PLCC\n-------  -----------\na                0.9\n-------  -----------\n"
-                               "overall  0.95 ± 0.01\n\nOne note, with a comma.\n")
+    assert TABLE.as_text() == (
+        "Title\n=====\nwhat            PLCC\n-------  -----------\na                0.9\n-------  -----------\n"
+        "overall  0.95 ± 0.01\n\nOne note, with a comma.\n"
+    )
 
 
 def test_markdown():
-    assert TABLE.as_markdown() == ("**Title**\n\n| what | PLCC |\n| --- | ---: |\n| a | 0.9 |\n| overall | 0.95 ± 0.01 |\n\n- One note, with a comma.\n")
+    assert TABLE.as_markdown() == (
+        "**Title**\n\n| what | PLCC |\n| --- | ---: |\n| a | 0.9 |\n| overall | 0.95 ± 0.01 |\n\n- One note, with a comma.\n"
+    )
 
 
 def test_csv():
@@ -48,11 +52,14 @@ def test_mean_and_sd():
 
 # --- figures ---------------------------------------------------------------------------------------------------------
 
+
 def outcome_of(database, seed, noise, split=None, source=None, variant="full"):
     """A run whose scores are the opinion scores, bent and with noise."""
     split = split or make_split(database.manifest.scenes(), seed)
     scores = np.tanh((database.mos - 50) / 40) + noise * np.random.default_rng(seed).normal(size=len(database.manifest))
-    return Outcome(Job(source or database.name, split, ModelConfig(variant=variant), TrainConfig(), seed), {database.name: scores}, 5, [])
+    return Outcome(
+        Job(source or database.name, split, ModelConfig(variant=variant), TrainConfig(), seed), {database.name: scores}, 5, []
+    )
 
 
 @pytest.fixture
@@ -65,7 +72,9 @@ def test_test_scenes_are_measured_and_no_others(database, runs):
     rows = job.split.rows(database.manifest.scenes(), "test")
     assert len(rows) == 6
     found = reporting.test_agreement(runs[0], database)
-    assert found.images == 6 and found.srcc == pytest.approx(stats.spearmanr(runs[0].scores["OIQA"][rows], database.mos[rows]).statistic)
+    assert found.images == 6 and found.srcc == pytest.approx(
+        stats.spearmanr(runs[0].scores["OIQA"][rows], database.mos[rows]).statistic
+    )
     runs[0].scores["OIQA"][[i for i in range(36) if i not in rows]] = 1e6  # of no account
     assert reporting.test_agreement(runs[0], database) == found
     assert reporting.test_agreement(runs[0], database, "JPEG") is None  # three images: a correlation says nothing
@@ -73,7 +82,14 @@ def test_test_scenes_are_measured_and_no_others(database, runs):
 
 def test_the_evaluation_table_by_hand(database, runs):
     table = reporting.evaluation_table("I", database, runs)
-    assert table.title == "Table I. MMIFN (full) on OIQA" and table.columns[1:] == ["PLCC", "SRCC", "KRCC", "RMSE", "PLCC raw", "RMSE from PLCC"]
+    assert table.title == "Table I. MMIFN (full) on OIQA" and table.columns[1:] == [
+        "PLCC",
+        "SRCC",
+        "KRCC",
+        "RMSE",
+        "PLCC raw",
+        "RMSE from PLCC",
+    ]
     assert [row and row[0] for row in table.rows] == ["JPEG", "GN", None, "overall"] and table.rows[0][1:] == ["–"] * 6
     figures = []
     for run in runs:
@@ -84,7 +100,10 @@ def test_the_evaluation_table_by_hand(database, runs):
     rmse = np.array([one.rmse for one in figures])
     assert table.rows[-1][4] == f"{rmse.mean():.2f} ± {rmse.std(ddof=1):.2f}"
     notes = "\n".join(table.notes)
-    assert "OIQA: 36 images, 6 scenes, MOS scale 0-100; OIQA split 4 train / 1 validation / 1 test scenes; 3 runs, seeds 0, 1, 2." in notes
+    assert (
+        "OIQA: 36 images, 6 scenes, MOS scale 0-100; OIQA split 4 train / 1 validation / 1 test scenes; 3 runs, seeds 0, 1, 2."
+        in notes
+    )
     assert f"Median over runs: PLCC {np.median(plcc):.3f}" in notes and "SIMULATED" not in notes
     # sigma 14.39 and PLCC .986 imply 14.39 sqrt(1 - .986²) = 2.40, not the 3.253 claimed
     assert "PLCC 0.986, SRCC 0.982, RMSE 3.253 (its PLCC implies RMSE 2.40 at SD(MOS) 14.39)" in notes
@@ -96,7 +115,10 @@ def test_simulated_labels_and_leaking_splits_are_said(database, runs):
     assert notes[0].startswith("SIMULATED: distortions and labels of this database are simulated")
     for run in runs:
         run.job = replace(run.job, split=make_split(database.manifest.names, run.job.seed, unit="image"), split_by="image")
-    assert any("IMAGES (--split-by image: scenes leak into the test)" in note for note in reporting.evaluation_table("I", database, runs).notes)
+    assert any(
+        "IMAGES (--split-by image: scenes leak into the test)" in note
+        for note in reporting.evaluation_table("I", database, runs).notes
+    )
 
 
 def test_types_come_in_the_fields_order(database):
@@ -106,7 +128,10 @@ def test_types_come_in_the_fields_order(database):
 
 def test_failed_fits_are_counted(database, runs):
     runs[1].scores["OIQA"][:] = 3.0
-    assert any("logistic fits that failed (a straight line used): 1 of 3." in note for note in reporting.evaluation_table("I", database, runs).notes)
+    assert any(
+        "logistic fits that failed (a straight line used): 1 of 3." in note
+        for note in reporting.evaluation_table("I", database, runs).notes
+    )
 
 
 def test_the_cross_table_scores_the_whole_target(tmp_path, database):
@@ -115,18 +140,27 @@ def test_the_cross_table_scores_the_whole_target(tmp_path, database):
     run = outcome_of(target, 0, 0.2, split=split, source="OIQA")
     table = reporting.cross_table([(database, target, [run])])
     wanted = metrics.agreement(run.scores["CVIQ"], target.mos)
-    assert wanted.images == 36 and table.rows == [reporting.summary_row("OIQA → CVIQ", [wanted])] and table.rows[0][1] == f"{wanted.plcc:.3f}"
+    assert (
+        wanted.images == 36
+        and table.rows == [reporting.summary_row("OIQA → CVIQ", [wanted])]
+        and table.rows[0][1] == f"{wanted.plcc:.3f}"
+    )
     notes = "\n".join(table.notes)
     assert "OIQA split 5 train / 1 validation / 0 test scenes" in notes and "Nothing is chosen on the target" in notes
     assert "OIQA → CVIQ: As claimed by the paper on the real CVIQ: PLCC 0.941, SRCC 0.945, RMSE 4.591" in notes
 
 
 def test_the_ablation_is_paired(database):
-    by_variant = {"full": [outcome_of(database, seed, 0.05) for seed in range(6)], "w/o text": [outcome_of(database, seed, 0.5) for seed in range(6)]}
+    by_variant = {
+        "full": [outcome_of(database, seed, 0.05) for seed in range(6)],
+        "w/o text": [outcome_of(database, seed, 0.5) for seed in range(6)],
+    }
     for full, other in zip(by_variant["full"], by_variant["w/o text"], strict=True):
         assert full.job.split == other.job.split
     table = reporting.ablation_table(database, by_variant)
-    plcc = {variant: np.array([reporting.test_agreement(run, database).plcc for run in runs]) for variant, runs in by_variant.items()}
+    plcc = {
+        variant: np.array([reporting.test_agreement(run, database).plcc for run in runs]) for variant, runs in by_variant.items()
+    }
     gap = plcc["w/o text"] - plcc["full"]
     assert [row[0] for row in table.rows] == ["1 full", "3 w/o text"] and table.rows[0][4:] == ["–", "–", "0.986"]
     assert table.rows[1][4] == f"{gap.mean():.3f} ± {gap.std(ddof=1):.3f}"

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from conftest import make_workspace
+
 from mmifn import training
-from mmifn.artefact import FusedFeatures, load, load_torch, save, save_torch
+from mmifn.artefact import FusedFeatures, TextFeatures, load, load_torch, save, save_torch
 from mmifn.checkpoint import Checkpoint, load_checkpoint, require_fitting, save_checkpoint
 from mmifn.errors import ArtefactError, UserError
 from mmifn.fusion.configs import Config
@@ -56,13 +56,19 @@ def test_it_learns(database):
 
 # --- what training may not see ---------------------------------------------------------------------------------------
 
+
 def test_test_scores_change_nothing(database, base):
     """Neither epoch nor scale nor weights: the field's commonest mistake is to choose the epoch on the test set."""
     fit, scores = base
     mos = database.mos.copy()
     mos[rows_of(database, "test")] = 1000 - 7 * mos[rows_of(database, "test")]
     other, other_scores = run(with_mos(database, mos))
-    assert np.array_equal(scores, other_scores) and fit.curve == other.curve and fit.scale == other.scale and fit.epoch == other.epoch
+    assert (
+        np.array_equal(scores, other_scores)
+        and fit.curve == other.curve
+        and fit.scale == other.scale
+        and fit.epoch == other.epoch
+    )
 
 
 def test_features_of_test_images_change_nothing_but_their_own_scores(database, base):
@@ -79,9 +85,13 @@ def test_the_scale_of_scores_is_that_of_the_training_images(database, base):
     fit, _ = base
     mos = database.mos[rows_of(database, "train")]
     assert (fit.scale.mean, fit.scale.sd) == pytest.approx((mos.mean(), mos.std()), rel=1e-12)
-    assert not np.isclose(database.mos.mean(), mos.mean()) and not np.isclose(database.mos[rows_of(database, "test")].std(), mos.std())
+    assert not np.isclose(database.mos.mean(), mos.mean()) and not np.isclose(
+        database.mos[rows_of(database, "test")].std(), mos.std()
+    )
     standard = fit.scale.standardise(mos)
-    assert float(standard.mean()) == pytest.approx(0, abs=1e-5) and float(standard.std(unbiased=False)) == pytest.approx(1, abs=1e-5)
+    assert float(standard.mean()) == pytest.approx(0, abs=1e-5) and float(standard.std(unbiased=False)) == pytest.approx(
+        1, abs=1e-5
+    )
     np.testing.assert_allclose(fit.scale.restore(standard), mos, rtol=1e-5)
     assert MosScale.fit(np.full(4, 7.0)) == MosScale(7.0, 1.0)
 
@@ -103,6 +113,7 @@ def test_feature_scales_come_from_training_images(database, base):
 
 # --- the best epoch ---------------------------------------------------------------------------------------------------
 
+
 def test_the_epoch_is_the_best_on_validation_and_its_state_is_kept(database, monkeypatch):
     real, seen = training._validation_quality, []
     script = iter([0.1] * 6 + [0.2, 0.8, 0.5, 0.3])  # 3 + 3 epochs of the branches, then 4 of the joint training
@@ -116,7 +127,9 @@ def test_the_epoch_is_the_best_on_validation_and_its_state_is_kept(database, mon
     fit, _ = run(database)
     assert fit.epoch == 2 and [row["validation"] for row in fit.curve] == [0.2, 0.8, 0.5, 0.3]
     kept = fit.network.state_dict()
-    assert all(torch.equal(kept[key], seen[7][key]) for key in kept) and not all(torch.equal(kept[key], seen[9][key]) for key in kept)
+    assert all(torch.equal(kept[key], seen[7][key]) for key in kept) and not all(
+        torch.equal(kept[key], seen[9][key]) for key in kept
+    )
 
 
 def test_validation_is_the_mean_of_plcc_and_srcc_of_the_validation_scenes(database, base):
@@ -128,6 +141,7 @@ def test_validation_is_the_mean_of_plcc_and_srcc_of_the_validation_scenes(databa
 
 
 # --- repetition ------------------------------------------------------------------------------------------------------
+
 
 def test_the_same_seed_gives_the_same_numbers_and_another_others(database):
     fit, scores = run(database)
@@ -143,7 +157,10 @@ def test_seeds_do_not_collide_and_leave_the_callers_randomness_alone():
     torch.manual_seed(5)
     for parts in [("joint", seed) for seed in range(130)] + [("branch", "gff", 1), ("branch", "lff", 1), ("x", 12), ("x", 21)]:
         with seeded(*parts) as generator:
-            draws[parts] = (float(torch.rand(1, dtype=torch.float64)), float(torch.rand(1, generator=generator, dtype=torch.float64)))
+            draws[parts] = (
+                float(torch.rand(1, dtype=torch.float64)),
+                float(torch.rand(1, generator=generator, dtype=torch.float64)),
+            )
     assert len({first for first, _ in draws.values()}) == len(draws)
     after = torch.rand(3)
     torch.manual_seed(5)
@@ -168,8 +185,20 @@ def test_every_training_image_is_learnt_from_in_every_epoch(database, monkeypatc
     assert torch.equal(torch.cat(seen).sort().values, wanted.sort().values)
 
 
-@pytest.mark.parametrize("change", [{"epochs": 1}, {"branch_epochs": 1}, {"branch_epochs": 0}, {"learning_rate": 0.02}, {"weight_decay": 0.5},
-                                    {"batch_size": 5}, {"loss": "mse+plcc"}, {"schedule": "cosine"}, {"freeze_branches": True}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 1},
+        {"branch_epochs": 1},
+        {"branch_epochs": 0},
+        {"learning_rate": 0.02},
+        {"weight_decay": 0.5},
+        {"batch_size": 5},
+        {"loss": "mse+plcc"},
+        {"schedule": "cosine"},
+        {"freeze_branches": True},
+    ],
+)
 def test_every_training_option_changes_the_scores(database, base, change):
     _, scores = base
     _, other = run(database, train=replace(TRAIN, **change))
@@ -200,7 +229,10 @@ def test_the_optimiser_is_adamax(database, monkeypatch):
 def test_frozen_branches_stay_and_the_rest_learns(database):
     frozen = replace(TRAIN, freeze_branches=True)
     scenes = database.manifest.scenes()
-    branches = {name: training.fit_branch(name, database, SPLIT, scenes, MODEL, frozen, 0, CPU).network.branch.state_dict() for name in training.BRANCHES}
+    branches = {
+        name: training.fit_branch(name, database, SPLIT, scenes, MODEL, frozen, 0, CPU).network.branch.state_dict()
+        for name in training.BRANCHES
+    }
     fresh = training.build(training.MMIFN, MODEL, database, SPLIT.rows(scenes, "train"), 0).state_dict()
     fit = fit_joint(database, SPLIT, scenes, MODEL, frozen, 0, CPU, branches)
     for key, value in fit.network.state_dict().items():
@@ -215,18 +247,31 @@ def test_frozen_branches_stay_and_the_rest_learns(database):
 
 # --- refusals --------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("change", "flag"), [
-    ({"epochs": 0}, "--epochs"), ({"branch_epochs": -1}, "--branch-epochs"), ({"batch_size": 0}, "--batch-size"), ({"learning_rate": 0.0}, "--learning-rate"),
-    ({"learning_rate": float("nan")}, "--learning-rate"), ({"learning_rate": float("inf")}, "--learning-rate"), ({"weight_decay": -1.0}, "--weight-decay"),
-    ({"weight_decay": float("nan")}, "--weight-decay"), ({"loss": "mse+plcc", "batch_size": 1}, "--batch-size"),
-    ({"freeze_branches": True, "branch_epochs": 0}, "--freeze-branches")])
+
+@pytest.mark.parametrize(
+    ("change", "flag"),
+    [
+        ({"epochs": 0}, "--epochs"),
+        ({"branch_epochs": -1}, "--branch-epochs"),
+        ({"batch_size": 0}, "--batch-size"),
+        ({"learning_rate": 0.0}, "--learning-rate"),
+        ({"learning_rate": float("nan")}, "--learning-rate"),
+        ({"learning_rate": float("inf")}, "--learning-rate"),
+        ({"weight_decay": -1.0}, "--weight-decay"),
+        ({"weight_decay": float("nan")}, "--weight-decay"),
+        ({"loss": "mse+plcc", "batch_size": 1}, "--batch-size"),
+        ({"freeze_branches": True, "branch_epochs": 0}, "--freeze-branches"),
+    ],
+)
 def test_settings_that_cannot_train_are_refused(change, flag):
     with pytest.raises(UserError, match=flag):
         TrainConfig(**change)
 
 
-@pytest.mark.parametrize(("split", "words"), [
-    (Split(4, "reference", ("s0",), ("s1",), ()), "validation"), (Split(4, "reference", ("s1",), ("s0",), ()), "training")])
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [(Split(4, "reference", ("s0",), ("s1",), ()), "validation"), (Split(4, "reference", ("s1",), ("s0",), ()), "training")],
+)
 def test_sides_too_small_to_learn_from_are_refused(database, split, words):
     few = replace(database.manifest, references=["s1" if i < 2 else "s0" if i < 9 else "s9" for i in range(36)])
     with pytest.raises(UserError, match=rf"OIQA: split 4 has 2 {words} image\(s\), at least 3"):
@@ -245,6 +290,7 @@ def test_a_loss_or_a_score_that_is_not_finite_is_a_message(database):
 
 
 # --- the staged flow -------------------------------------------------------------------------------------------------
+
 
 def staged(space, database, config, split=SPLIT, seed=0):
     for branch in ("gff", "lff"):
@@ -279,7 +325,11 @@ def test_branch_caches_hold_every_image_and_what_made_them(space, database):
         torch.testing.assert_close(back.fused, branch(database.inputs), atol=1e-6, rtol=0)
     again, there = make_branch_cache("lff", space, database, SPLIT, "reference", Config(MODEL, TRAIN), 0, CPU)
     assert there and again.digest() == cache.digest()
-    for change in ({"config": Config(replace(MODEL, width=12), TRAIN)}, {"split": make_split(database.manifest.scenes(), 7)}, {"seed": 1}):
+    for change in (
+        {"config": Config(replace(MODEL, width=12), TRAIN)},
+        {"split": make_split(database.manifest.scenes(), 7)},
+        {"seed": 1},
+    ):
         run = {"split": SPLIT, "config": Config(MODEL, TRAIN), "seed": 0, **change}
         _, there = make_branch_cache("lff", space, database, run["split"], "reference", run["config"], run["seed"], CPU)
         assert not there
@@ -328,6 +378,7 @@ def test_epochs_and_freezing_do_not_need_new_branches(space, database):
 
 # --- checkpoints -----------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def trained(database, base):
     fit, scores = base
@@ -359,12 +410,16 @@ def test_damaged_and_foreign_checkpoints_are_refused(trained, space):
         load_checkpoint(path)
     save_checkpoint(trained[0], path)
     content = load_torch(path)
-    for change, words in (({"schema": "checkpoint/0"}, "found checkpoint/0, wanted checkpoint/1"), ({"more": 1}, "is not whole"),
-                          ({"model": {"depth": 3}}, "is not whole"), ({"model": {**content["model"], "variant": "w/o all"}}, "is not whole")):
+    for change, words in (
+        ({"schema": "checkpoint/0"}, "found checkpoint/0, wanted checkpoint/1"),
+        ({"more": 1}, "is not whole"),
+        ({"model": {"depth": 3}}, "is not whole"),
+        ({"model": {**content["model"], "variant": "w/o all"}}, "is not whole"),
+    ):
         save_torch({**content, **change}, path)
         with pytest.raises(ArtefactError, match=words):
             load_checkpoint(path)
-    save(load(space.features("OIQA", "text_features"), kind=__import__("mmifn.artefact").artefact.TextFeatures), path)
+    save(load(space.features("OIQA", "text_features"), TextFeatures), path)
     with pytest.raises(ArtefactError, match="found text_features/1"):
         load_checkpoint(path)
     path.write_bytes(path.read_bytes()[:500])
