@@ -117,14 +117,14 @@ def run_plan(plan: Plan) -> int:
             return code
     for name in plan.datasets:
         if not plan.space.manifest(name).is_file():
-            raise UserError(f"{plan.space.manifest(name)} does not exist.\nImport the database: python prepare_dataset.py --dataset "
-                            f"{name} --source DOWNLOAD_FOLDER, or simulate one with --panoramas DIR")
+            raise UserError(f"{plan.space.manifest(name)} does not exist.\nImport the database: python prepare_dataset.py "
+                            f"--dataset {name} --source DOWNLOAD_FOLDER, or simulate one with --panoramas DIR")
     for stage in plan.stages():
         if code := stage.run():
             return code
     print(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes. Where to look next:")
     for path, content in plan.products():
-        print(f"  {str(path):<48} {content}")
+        print(f"  {path!s:<48} {content}")
     return 0
 
 

@@ -7,10 +7,7 @@ script resumes, and scripts share runs. Runs are independent of how many are com
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
-import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from mmifn.fusion.inputs import Database, load_database, require_same_method
 from mmifn.fusion.mmifn import ModelConfig
 from mmifn.splits import Split, make_splits, whole_database_split
 from mmifn.training import TrainConfig, fit_all, predict
+from mmifn.workers import one_thread, run_tasks, usable_cores
 from mmifn.workspace import Workspace
 
 SCHEMA = "run/2"  # bump when the same configuration would give other numbers
@@ -64,7 +62,7 @@ class Experiments:
         if workers is not None and workers < 1:
             raise UserError(f"--workers must be at least 1, got {workers}")
         self.databases = {name: load_database(space, name) for name in datasets}
-        self.workers = 1 if device.type == "cuda" else workers or os.cpu_count() or 1
+        self.workers = 1 if device.type == "cuda" else workers or usable_cores()
 
     def scenes(self, dataset: str, split_by: str = "reference") -> list[str]:
         return self.databases[dataset].manifest.scenes(split_by)
@@ -97,15 +95,9 @@ class Experiments:
             for i in todo:
                 yield i, run_job(jobs[i], self.databases, self.device)
             return
-        context = multiprocessing.get_context("spawn")
-        start = (self.space, list(self.databases))
-        with ProcessPoolExecutor(min(self.workers, len(todo)), context, _start_worker, start) as pool:
-            futures = {pool.submit(_work, jobs[i]): i for i in todo}
-            try:
-                for future in as_completed(futures):
-                    yield futures[future], future.result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+        databases = (self.space, list(self.databases))
+        for k, outcome in run_tasks(_work, [jobs[i] for i in todo], self.workers, _start_worker, databases):
+            yield todo[k], outcome
 
     def _read(self, job: Job) -> Outcome | None:
         path = self.path(job)
@@ -128,24 +120,18 @@ def _write(outcome: Outcome, path: Path) -> None:
 
 def run_job(job: Job, databases: dict[str, Database], device: torch.device) -> Outcome:
     """Train as the staged scripts do and score every image of the source and the targets, once each."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the same sums whatever runs beside
-    try:
-        source = databases[job.source]
-        scenes = source.manifest.scenes(job.split_by)
-        fit = fit_all(source, job.split, scenes, job.model, job.train, job.seed, device)
+    source = databases[job.source]
+    with one_thread():  # the same sums whatever runs beside
+        fit = fit_all(source, job.split, source.manifest.scenes(job.split_by), job.model, job.train, job.seed, device)
         scores = {name: predict(fit.network, databases[name].inputs, fit.scale).mean(axis=1)
                   for name in dict.fromkeys((job.source, *job.targets))}
-        return Outcome(job, scores, fit.epoch, fit.curve)
-    finally:
-        torch.set_num_threads(threads)
+    return Outcome(job, scores, fit.epoch, fit.curve)
 
 
 _worker: dict[str, Any] = {}
 
 
 def _start_worker(space: Workspace, datasets: list[str]) -> None:
-    torch.set_num_threads(1)
     _worker.update({name: load_database(space, name) for name in datasets})
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from mmifn.databases.fullref import METRICS, compare_views, measure
 from mmifn.databases.labels import LABEL_METRIC
-from mmifn.databases.pool import one_thread, process_context, usable_cores
 from mmifn.errors import UserError, listed
 from mmifn.images import EXTENSIONS, read_image, read_size
 from mmifn.manifest import SIMULATED, Manifest
 from mmifn.metrics import agreement
+from mmifn.workers import run_tasks, usable_cores
 from mmifn.workspace import Workspace
 
 _LARGEST_DB = 100.0  # an undistorted copy has an infinite PSNR; tables and fits need a number
@@ -57,16 +55,9 @@ def score_database(space: Workspace, manifest: Manifest, names: tuple[str, ...] 
     workers = min(workers or usable_cores(), len(jobs))
     rows: dict[str, dict[str, float]] = {}
     with tqdm(total=len(manifest), unit="image", desc="full reference") as bar:
-        if workers == 1:
-            for job in jobs:
-                with one_thread():
-                    rows |= _score_scene(*job)
-                bar.update(len(job[2]))
-        else:
-            with ProcessPoolExecutor(workers, process_context(__name__), torch.set_num_threads, (1,)) as pool:
-                for future in as_completed([pool.submit(_score_scene, *job) for job in jobs]):
-                    rows |= future.result()
-                    bar.update(len(future.result()))
+        for _, scores in run_tasks(_score_scene, jobs, workers, preload=__name__):
+            rows |= scores
+            bar.update(len(scores))
     return pd.DataFrame([{"image_name": name, **rows[name]} for name in manifest.names])
 
 
@@ -95,6 +86,7 @@ def agreement_table(manifest: Manifest, scores: pd.DataFrame) -> str:
         note = " *" if simulated and name == LABEL_METRIC else ""
         lines.append(f"{metric.title + note:<16}" + "".join(f"{f.plcc:>7.3f}{f.srcc:>7.3f}{f.rmse:>7.2f}" for f in found))
     if simulated:
-        lines.append(f"* made the simulated labels ({METRICS[LABEL_METRIC].title}), so its row says nothing about it; no "
-                     "row of a simulated table says how a metric agrees with people")
+        lines.append("simulated labels: no row says how a metric agrees with people")
+    if simulated and LABEL_METRIC in scores:
+        lines.append("* made the labels, so its row says nothing about it")
     return "\n".join(lines)

@@ -10,14 +10,12 @@ import json
 import shutil
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from mmifn import __version__
@@ -26,10 +24,10 @@ from mmifn.databases.designs import DESIGNS, Distortion, image_name
 from mmifn.databases.fullref import compare_views, measure
 from mmifn.databases.labels import LABEL_METRIC, simulated_mos
 from mmifn.databases.panoramas import Scene, check_scenes, choose_scenes, find_scenes
-from mmifn.databases.pool import one_thread, process_context, usable_cores
 from mmifn.errors import UserError, listed
 from mmifn.images import read_image, write_png
 from mmifn.manifest import SIMULATED, write_manifest
+from mmifn.workers import run_tasks, usable_cores
 from mmifn.workspace import Workspace
 
 _WORTH_A_POOL = 3e7  # pixels of work below which starting processes costs more than it saves
@@ -135,23 +133,9 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[tuple[str, dict[str, float]
     pixels = len(jobs) * len(kinds) * len(levels) * 2 * (jobs[0].height or 1024) ** 2
     workers = min(workers or (usable_cores() if pixels > _WORTH_A_POOL else 1), len(jobs))
     with tqdm(total=len(jobs) * len(kinds) * len(levels), unit="image", desc="simulate") as bar:
-        if workers == 1:
-            for job in jobs:
-                with one_thread():
-                    made = _make_scene(job)
-                bar.update(len(kinds) * len(levels))
-                yield job.scene.name, made
-            return
-        context = process_context(__name__)
-        with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            futures = {pool.submit(_make_scene, job): job.scene.name for job in jobs}
-            try:
-                for future in as_completed(futures):
-                    yield futures[future], future.result()
-                    bar.update(len(kinds) * len(levels))
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        for i, made in run_tasks(_make_scene, jobs, workers, preload=__name__):
+            yield jobs[i].scene.name, made
+            bar.update(len(kinds) * len(levels))
 
 
 def _make_scene(job: _Job) -> dict[str, float]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
-import cv2
 import numpy as np
-import torch
 
 from mmifn.describe.calibration import judge, revision
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
@@ -19,6 +15,7 @@ from mmifn.describe.statistics import NAMES, Statistics, measure
 from mmifn.describe.wording import WORDING, put_into_words, put_view_into_words
 from mmifn.errors import UserError
 from mmifn.images import MAX_MEGAPIXELS, read_image
+from mmifn.workers import one_thread, run_tasks
 
 MODEL = "mmifn.describe.measured"
 
@@ -56,24 +53,6 @@ def statistics_vector(description: Description) -> np.ndarray:
     return np.array([description.statistics[name] for name in NAMES])
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep torch and OpenCV to one thread meanwhile: the steps are short, and threads cost more than they bring."""
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    use_one_thread()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
-
-
-def use_one_thread() -> None:
-    """Keep torch and OpenCV to one thread; a worker process calls it when it starts."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
-
 def _describe_file(items: list[Item], max_megapixels: float) -> list[Answer]:
     """Describe one image file: the items are the whole image and, where wanted, its viewports."""
     try:
@@ -99,17 +78,5 @@ class MeasuredDescriber:
     def describe(self, items: list[Item]) -> Iterator[Answer]:
         """Yield one Answer per item, image by image, as each is ready."""
         images = [list(group) for _, group in groupby(items, key=lambda item: item.path)]
-        if self.workers <= 1 or len(images) == 1:
-            for image in images:
-                with one_thread():
-                    answers = _describe_file(image, self.max_megapixels)
-                yield from answers
-            return
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(self.workers, len(images)), context, use_one_thread) as pool:
-            jobs = [pool.submit(_describe_file, image, self.max_megapixels) for image in images]
-            try:
-                for done in as_completed(jobs):
-                    yield from done.result()
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+        for _, answers in run_tasks(partial(_describe_file, max_megapixels=self.max_megapixels), images, self.workers):
+            yield from answers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from mmifn.describe.depictqa_checkout import DEFAULT_EXPERIMENT, open_checkout
@@ -11,6 +10,7 @@ from mmifn.describe.generation import DEFAULT_PROMPT, Describer
 from mmifn.describe.vlm import DEFAULT_MODEL, VlmDescriber, VlmSettings
 from mmifn.encoders.presets import PRESETS, resolve_device
 from mmifn.errors import UserError
+from mmifn.workers import usable_cores
 
 SOURCES = ("depictqa", "vlm", "measured")
 
@@ -22,7 +22,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", help=f"what depictqa or vlm is asked (default: {DEFAULT_PROMPT!r})")
     parser.add_argument("--per-viewport", action="store_true", help="also describe each viewport, in rows of its own")
     measured = parser.add_argument_group("source measured")
-    measured.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N",
+    measured.add_argument("--workers", type=int, default=usable_cores(), metavar="N",
                           help="processes that measure images (default: one per core, %(default)s)")
     depictqa = parser.add_argument_group("source depictqa")
     depictqa.add_argument("--depictqa-dir", type=Path, metavar="DIR", help="your checkout of DepictQA")
