@@ -1,5 +1,7 @@
 """Stage 10 of 10: Table IV: the full model and its five ablated variants, each trained anew on the same splits and seeds.
 
+A control stands beside them: the full model with every image described by the text of another one.
+
 Reads   datasets/<DS>/des.csv, features/<DS>/{text,viewport,global}_features.pt
 Writes  results/ablation_results.txt, .md, .csv   (Table IV)
 """
@@ -7,13 +9,12 @@ Writes  results/ablation_results.txt, .md, .csv   (Table IV)
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 
 from mmifn.cli import experiment_parser, open_experiments
 from mmifn.errors import user_main
 from mmifn.fusion.configs import chosen_config
 from mmifn.fusion.mmifn import VARIANTS
-from mmifn.protocol import split_jobs
+from mmifn.protocol import ablation_jobs
 from mmifn.reporting import ablation_table
 from mmifn.tables import write_tables
 
@@ -27,16 +28,15 @@ def build_parser():
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    print(f"[10/10] ablation_study: {len(VARIANTS)} variants x {args.splits} splits of {', '.join(args.datasets)}, "
-          f"configuration {args.config}")
+    print(f"[10/10] ablation_study: {len(VARIANTS)} variants and a control x {args.splits} splits of "
+          f"{', '.join(args.datasets)}, configuration {args.config}")
     experiments = open_experiments(args, args.datasets)
     config = chosen_config(args, epochs_share=0.5)
-    groups = [(name, variant, split_jobs(experiments, name, args.splits, replace(config.model, variant=variant), config.train,
-                                         args.split_by)) for name in args.datasets for variant in VARIANTS]
-    done = iter(experiments.run([job for *_, jobs in groups for job in jobs], "training"))
-    outcomes = {(name, variant): [next(done) for _ in jobs] for name, variant, jobs in groups}
-    tables = [ablation_table(experiments.databases[name], {variant: outcomes[name, variant] for variant in VARIANTS})
-              for name in args.datasets]
+    groups = {name: ablation_jobs(experiments, name, args.splits, config.model, config.train, args.split_by)
+              for name in args.datasets}
+    done = iter(experiments.run([job for group in groups.values() for jobs in group.values() for job in jobs], "training"))
+    tables = [ablation_table(experiments.databases[name], {label: [next(done) for _ in jobs] for label, jobs in group.items()})
+              for name, group in groups.items()]
     path = experiments.space.results / "ablation_results.txt"
     write_tables(tables, path)
     print(path.read_text(encoding="utf-8"))

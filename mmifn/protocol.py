@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import torch
 from tqdm import tqdm
 
 from mmifn.artefact import load_torch, save_torch, sha256_json
+from mmifn.describe.controls import shuffled
 from mmifn.errors import ArtefactError, UserError
 from mmifn.fusion.inputs import Database, load_database, require_same_method
-from mmifn.fusion.mmifn import ModelConfig
+from mmifn.fusion.mmifn import VARIANTS, ModelConfig
 from mmifn.splits import Split, make_splits, whole_database_split
 from mmifn.training import TrainConfig, fit_all, predict
 from mmifn.workers import one_thread, run_tasks, usable_cores
@@ -30,7 +31,10 @@ SCHEMA = "run/2"  # bump when the same configuration would give other numbers
 
 @dataclass(frozen=True)
 class Job:
-    """One training: on a source database's split, scoring the source and every target."""
+    """One training: on a source database's split, scoring the source and every target.
+
+    text: "own", or "shuffled" for the control in which every image has the description of another one.
+    """
 
     source: str
     split: Split
@@ -39,6 +43,7 @@ class Job:
     seed: int
     targets: tuple[str, ...] = ()
     split_by: str = "reference"
+    text: str = "own"
 
 
 @dataclass
@@ -71,7 +76,7 @@ class Experiments:
         """Identify a job by everything that its numbers depend on."""
         digests = [self.databases[name].digest for name in (job.source, *job.targets)]
         return sha256_json([SCHEMA, digests, job.split.as_dict(), dataclasses.asdict(job.model),
-                            dataclasses.asdict(job.train), job.seed, job.split_by, self.device.type])
+                            dataclasses.asdict(job.train), job.seed, job.split_by, job.text, self.device.type])
 
     def path(self, job: Job) -> Path:
         return self.space.results / "runs" / f"{self.key(job)[:32]}.pt"
@@ -120,12 +125,21 @@ def _write(outcome: Outcome, path: Path) -> None:
 
 def run_job(job: Job, databases: dict[str, Database], device: torch.device) -> Outcome:
     """Train as the staged scripts do and score every image of the source and the targets, once each."""
+    if job.text == "shuffled":
+        databases = databases | {name: _shuffled_text(databases[name], job.seed) for name in (job.source, *job.targets)}
     source = databases[job.source]
     with one_thread():  # the same sums whatever runs beside
         fit = fit_all(source, job.split, source.manifest.scenes(job.split_by), job.model, job.train, job.seed, device)
         scores = {name: predict(fit.network, databases[name].inputs, fit.scale).mean(axis=1)
                   for name in dict.fromkeys((job.source, *job.targets))}
     return Outcome(job, scores, fit.epoch, fit.curve)
+
+
+def _shuffled_text(database: Database, seed: int) -> Database:
+    """Return the database with every image described by the text of another one."""
+    names = database.manifest.names
+    row, giver = {name: i for i, name in enumerate(names)}, shuffled({name: name for name in names}, seed)
+    return database.with_text([row[giver[name]] for name in names], "shuffled")
 
 
 _worker: dict[str, Any] = {}
@@ -147,10 +161,19 @@ def add_run_arguments(parser: Any) -> None:
 
 
 def split_jobs(experiments: Experiments, dataset: str, count: int, model: ModelConfig, train: TrainConfig,
-               split_by: str) -> list[Job]:
+               split_by: str, text: str = "own") -> list[Job]:
     """Return one job per scene split of a database; the seed of a split also seeds its training."""
     splits = make_splits(experiments.scenes(dataset, split_by), count, dataset=dataset, unit=split_by)
-    return [Job(dataset, split, model, train, split.seed, (), split_by) for split in splits]
+    return [Job(dataset, split, model, train, split.seed, (), split_by, text) for split in splits]
+
+
+def ablation_jobs(experiments: Experiments, dataset: str, count: int, model: ModelConfig, train: TrainConfig,
+                  split_by: str) -> dict[str, list[Job]]:
+    """Return the jobs of every variant and of the control, full model with shuffled text, on the same splits and seeds."""
+    groups = {variant: split_jobs(experiments, dataset, count, replace(model, variant=variant), train, split_by)
+              for variant in VARIANTS}
+    return groups | {"shuffled text": split_jobs(experiments, dataset, count, replace(model, variant="full"), train, split_by,
+                                                 "shuffled")}
 
 
 def cross_jobs(experiments: Experiments, source: str, target: str, count: int, model: ModelConfig, train: TrainConfig,
