@@ -13,7 +13,7 @@ from mmifn.artefact import load_torch, save_torch
 from mmifn.errors import ArtefactError, UserError
 from mmifn.fusion.mmifn import ModelConfig
 from mmifn.predictions import prediction_rows, write_predictions
-from mmifn.protocol import Experiments, cross_jobs, split_jobs
+from mmifn.protocol import Experiments, ablation_jobs, cross_jobs, split_jobs
 from mmifn.splits import make_split
 from mmifn.training import TrainConfig
 
@@ -210,3 +210,21 @@ def test_predictions_tell_every_image_and_its_side(both, tmp_path):
     np.testing.assert_allclose(table.score, rows.score, atol=5.1e-5)
     content = load_torch(tmp_path / "predictions.pt")
     assert content["columns"]["score"] == rows.score.tolist() and content["splits"][0] == outcomes[0].job.split.as_dict()
+
+
+def test_the_control_gives_every_image_the_words_of_another(both):
+    experiments = open_both(both)
+    own = split_jobs(experiments, "OIQA", 1, MODEL, TRAIN, "reference")
+    groups = ablation_jobs(experiments, "OIQA", 1, MODEL, TRAIN, "reference")
+    (control,) = groups["shuffled text"]
+    assert groups["full"] == own and replace(control, text="own") == own[0]
+    assert experiments.key(control) != experiments.key(own[0])
+    database = experiments.databases["OIQA"]
+    shuffled = protocol._shuffled_text(database, seed=0)
+    pooled, given = database.inputs.pooled.tolist(), shuffled.inputs.pooled.tolist()
+    assert sorted(pooled) == sorted(given) and all(a != b for a, b in zip(pooled, given, strict=True))
+    assert torch.equal(shuffled.inputs.views, database.inputs.views)
+    # a model that reads no text cannot tell the difference, the full one can
+    blind = [replace(job, model=replace(MODEL, variant="w/o text")) for job in (own[0], control)]
+    results = scores_of(experiments.run([own[0], control, *blind], "x"))
+    assert results[0] != results[1] and results[2] == results[3]
