@@ -61,9 +61,10 @@ def score_database(space: Workspace, manifest: Manifest, names: tuple[str, ...] 
     return pd.DataFrame([{"image_name": name, **rows[name]} for name in manifest.names])
 
 
-def _score_scene(reference_path: Path, folder: Path, images: list[str],
-                 names: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    reference = read_image(reference_path)
+def _score_scene(job: tuple[Path, Path, list[str], tuple[str, ...]]) -> dict[str, dict[str, float]]:
+    """Score the images of one scene: (reference file, images folder, image names, metrics)."""
+    path, folder, images, names = job
+    reference = read_image(path)
     views = compare_views(reference) if any(METRICS[name].on_views for name in names) else None
     scores = {image: measure(reference, read_image(folder / image), names, views) for image in images}
     return {name: {key: min(value, _LARGEST_DB) for key, value in row.items()} for name, row in scores.items()}
