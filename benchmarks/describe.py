@@ -1,23 +1,20 @@
 """Check, or remake, the calibration of the measured descriptions on simulated distortions.
 
-    python benchmarks/describe.py --panoramas DIR              check on held-out scenes; prints the table of docs/words.md
-    python benchmarks/describe.py --panoramas DIR --calibrate  fit on the calibration scenes; rewrites the constants
-    python benchmarks/describe.py --panoramas DIR --speed      time 320 images of 2048x1024
+    python benchmarks/describe.py --panoramas DIR               check on held-out scenes; prints the table of docs/words.md
+    python benchmarks/describe.py --panoramas DIR --calibrate   fit on the calibration scenes; rewrites the constants
+    python benchmarks/describe.py --panoramas DIR --speed       time it
 
-Scenes are pristine panoramas (a manifest.csv beside them gives their locations); those used for fitting and for
-checking never share a location. Distortions for fitting have random strengths, over and beyond what is checked.
+Scenes for fitting and for checking never share a location (manifest.csv beside the panoramas).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +27,13 @@ from mmifn.databases import codecs
 from mmifn.databases.distortions import add_noise, blur_sphere
 from mmifn.databases.panoramas import Scene, find_scenes
 from mmifn.describe import calibration
-from mmifn.describe.measured import MeasuredDescriber, describe, use_one_thread
+from mmifn.describe.generation import Item
+from mmifn.describe.measured import MeasuredDescriber, describe
 from mmifn.describe.statistics import NAMES, measure
 from mmifn.errors import user_main
 from mmifn.images import write_png
 from mmifn.sphere import latitude_weights
+from mmifn.workers import run_tasks
 
 CALIBRATION_SHARE = 0.27  # of the locations; the rest checks
 SPLIT_SEED, DRAW_SEED = 20, 7
@@ -85,18 +84,17 @@ def split_scenes(scenes: list[Scene]) -> tuple[list[Scene], list[Scene]]:
             [scene for scene in scenes if scene.location not in chosen])
 
 
-def _smooth(plane: np.ndarray) -> np.ndarray:
-    return cv2.GaussianBlur(plane, (11, 11), 1.5)
-
-
 def ms_ssim_loss(reference: np.ndarray, distorted: np.ndarray) -> float:
     """Return 1 - MS-SSIM (Wang et al. 2003; luma, area-weighted) of two ERPs (H, W, 3) uint8."""
+    def smooth(plane: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(plane, (11, 11), 1.5)
+
     a, b = (cv2.cvtColor(x, cv2.COLOR_RGB2GRAY).astype(np.float32) for x in (reference, distorted))
     c1, c2, result = (0.01 * 255) ** 2, (0.03 * 255) ** 2, 1.0
     for i, weight in enumerate(MS_SSIM_WEIGHTS):
-        mean_a, mean_b = _smooth(a), _smooth(b)
-        var_a, var_b = _smooth(a * a) - mean_a ** 2, _smooth(b * b) - mean_b ** 2
-        similar = (2 * (_smooth(a * b) - mean_a * mean_b) + c2) / (var_a + var_b + c2)
+        mean_a, mean_b = smooth(a), smooth(b)
+        var_a, var_b = smooth(a * a) - mean_a ** 2, smooth(b * b) - mean_b ** 2
+        similar = (2 * (smooth(a * b) - mean_a * mean_b) + c2) / (var_a + var_b + c2)
         if i == len(MS_SSIM_WEIGHTS) - 1:
             similar = similar * (2 * mean_a * mean_b + c1) / (mean_a ** 2 + mean_b ** 2 + c1)
         area = latitude_weights(len(similar)).numpy()
@@ -146,20 +144,35 @@ def _mixed(name: str, pristine: np.ndarray, rng: np.random.Generator) -> Sample:
     return Sample(name, f"{first}+{second}", 0.0, measure(image).vector(), parts, ms_ssim_loss(pristine, image))
 
 
+def gather(scenes: list[Scene], workers: int, path: Path | None) -> list[Sample]:
+    """Measure the samples for fitting, or take them from a file of an earlier run."""
+    if path and path.is_file():
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [Sample(**{**row, "values": np.array(row["values"])}) for row in rows]
+    samples = over_scenes(fitting_samples, scenes, workers)
+    if path:
+        write_text(path, "".join(json.dumps({**vars(each), "values": each.values.tolist()}) + "\n" for each in samples))
+    return samples
+
+
 def fit(samples: list[Sample]) -> dict:
     """Fit kind and severities; return the constants of mmifn.describe.calibration."""
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    rows = np.array([calibration.features(dict(zip(NAMES, sample.values, strict=True))) for sample in samples])
-    mean, scale = rows.mean(axis=0), rows.std(axis=0)
-    full = calibration.with_squares((rows - mean) / scale)
+    measured = np.array([calibration.features(dict(zip(NAMES, sample.values, strict=True))) for sample in samples])
+    mean, scale = measured.mean(axis=0), measured.std(axis=0)
+    full = calibration.with_squares((measured - mean) / scale)
     kinds = np.array([_kind(sample) for sample in samples])
     told = kinds != ""
     logistic = LogisticRegression(C=1.0, class_weight="balanced", max_iter=5000)
     logistic.fit(full[told, :len(mean)], kinds[told])
-    targets = [[severity_of(sample.parts.get(kind, 0.0)) for sample in samples] for kind in calibration.KINDS]
-    targets.append([severity_of(sample.loss) for sample in samples])
-    ridges = [Ridge(alpha=3.0).fit(full, target) for target in targets]
+    blocked = np.array([sample.values[NAMES.index("blocking")] >= calibration.BLOCKED for sample in samples])
+    ridges = []
+    for target in calibration.TARGETS:
+        name, _, regime = target.partition(", ")
+        wanted = np.array([severity_of(sample.loss if name == "loss" else sample.parts.get(name, 0.0)) for sample in samples])
+        rows = np.full(len(samples), True) if name in ("blur", "noise") else blocked == (regime == "blocked")
+        ridges.append(Ridge(alpha=1.0).fit(full[rows], wanted[rows]))
 
     def short(values: np.ndarray) -> list:
         return np.vectorize(lambda value: float(f"{value:.5g}"))(values).tolist()
@@ -173,18 +186,15 @@ def fit(samples: list[Sample]) -> dict:
 
 def _kind(sample: Sample) -> str:
     """Return the kind to be told for a sample, "" where it is not asked for."""
-    if sample.type == "pristine":
-        return "none"
     if sample.type not in MILD:
-        return ""
+        return "none" if sample.type == "pristine" else ""
     weak, strong, _ = RANGES[sample.type]
-    past = (sample.strength - MILD[sample.type]) * (strong - weak) >= 0
-    return DISTORTIONS[sample.type][0] if past else ""
+    return DISTORTIONS[sample.type][0] if (sample.strength - MILD[sample.type]) * (strong - weak) >= 0 else ""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was said of one held-out picture: type and level as made, kind and text as told."""
+    """What was said of one held-out picture."""
 
     scene: str
     type: str
@@ -198,18 +208,16 @@ def check_scene(scene: Scene) -> list[Check]:
     """Describe one scene, pristine and at all levels of all distortions."""
     rng = np.random.default_rng([DRAW_SEED + 1, *scene.name.encode()])
     pristine, found = scene.load(), []
-    cases = [("pristine", 0, pristine)]
-    cases += [(kind, i + 1, None) for kind, values in LEVELS.items() for i in range(len(values))]
-    for kind, level, image in cases:
-        image = image if image is not None else DISTORTIONS[kind][1](pristine, LEVELS[kind][level - 1], rng)
-        told = describe(image)
+    cases = [("pristine", 0)] + [(kind, i + 1) for kind, values in LEVELS.items() for i in range(len(values))]
+    for kind, level in cases:
+        told = describe(DISTORTIONS[kind][1](pristine, LEVELS[kind][level - 1], rng) if level else pristine)
         found.append(Check(scene.name, kind, level, told.dominant, calibration.judge(told.statistics).loss, told.text))
     return found
 
 
 def right_kinds(kind: str) -> set[str]:
-    """Return the right answers: JPEG 2000 at high ratios is a loss of detail, so there "blur" is right too."""
-    return {"none"} if kind == "pristine" else {DISTORTIONS[kind][0]} | ({"blur"} if kind == "JP2K" else set())
+    """Return the right answers; JPEG 2000 at high ratios is a loss of detail, so "blur" is right for it too."""
+    return {DISTORTIONS[kind][0]} | ({"blur"} if kind == "JP2K" else set())
 
 
 def print_table(checks: list[Check]) -> bool:
@@ -236,17 +244,13 @@ def print_table(checks: list[Check]) -> bool:
     return np.mean(hits) >= 0.9 and len(alarms) <= 0.1 * pristine
 
 
-def measure_speed(scene: Scene, workers: int, count: int) -> None:
-    """Time `count` distinct images of 2048x1024 through the source itself, in `workers` processes."""
-    from mmifn.describe.generation import Item
-
+def measure_speed(scene: Scene, workers: int, count: int = 80) -> None:
+    """Time `count` distinct images of one scene's size through the source itself."""
     pristine = scene.load()
     with tempfile.TemporaryDirectory() as folder:
-        items = []
-        for i in range(count):
-            path = Path(folder) / f"{i}.png"
-            write_png(np.roll(pristine, 5 * i, axis=1), path)
-            items.append(Item(path.name, path))
+        items = [Item(f"{i}.png", Path(folder) / f"{i}.png") for i in range(count)]
+        for i, item in enumerate(items):
+            write_png(np.roll(pristine, 5 * i, axis=1), item.path)
         start = time.perf_counter()
         done = sum(1 for _ in tqdm(MeasuredDescriber(workers).describe(items), total=count, file=sys.stderr))
         spent = time.perf_counter() - start
@@ -256,17 +260,17 @@ def measure_speed(scene: Scene, workers: int, count: int) -> None:
 
 def over_scenes(work: Callable[[Scene], list], scenes: list[Scene], workers: int) -> list:
     """Do work on every scene in parallel; return all results in the order of the scenes."""
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), use_one_thread) as pool:
-        results = list(tqdm(pool.map(work, scenes), total=len(scenes), unit="scene", file=sys.stderr))
-    return [item for result in results for item in result]
+    done = dict(tqdm(run_tasks(work, scenes, workers), total=len(scenes), unit="scene", file=sys.stderr))
+    return [item for i in range(len(scenes)) for item in done[i]]
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--panoramas", required=True, help="folder of pristine panoramas, or 'synthetic'")
     parser.add_argument("--calibrate", action="store_true", help="fit, and rewrite the package's constants")
+    parser.add_argument("--samples", type=Path, metavar="FILE", help="with --calibrate: keep the measurements there, and "
+                        "use them again where the file exists")
     parser.add_argument("--speed", action="store_true", help="time the measurement instead of checking it")
-    parser.add_argument("--images", type=int, default=320, metavar="N", help="with --speed: how many (default: 320)")
     parser.add_argument("--scenes", type=int, metavar="N", help="check at most N held-out scenes")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: %(default)s)")
     parser.add_argument("--texts", type=Path, metavar="FILE", help="also write every text told, as JSON lines")
@@ -278,10 +282,10 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     fitting, checking = split_scenes(find_scenes(args.panoramas))
     if args.speed:
-        measure_speed(checking[0], args.workers, args.images)
+        measure_speed(checking[0], args.workers)
         return 0
     if args.calibrate:
-        constants = fit(over_scenes(fitting_samples, fitting, args.workers))
+        constants = fit(gather(fitting, args.workers, args.samples))
         rows = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in constants.items()]
         write_text(calibration.FILE, "{\n" + ",\n".join(rows) + "\n}\n")
         print(f"{calibration.FILE}: fitted on {constants['samples']} pictures of {len(fitting)} scenes")

@@ -5,7 +5,9 @@ pairs of them, of random strengths) of pristine panoramas, at two sizes; the nam
 Remake them:  python benchmarks/describe.py --panoramas DIR --calibrate
 
 The kind is a multinomial logistic regression, each severity a ridge regression with squares, both on the same
-standardised features, limited to LIMIT standard deviations so that odd pictures cannot run away. Severity is on a
+standardised features, limited to LIMIT standard deviations so that odd pictures cannot run away. Compression and the
+overall loss have two regressions each, for pictures with and without a block grid: what compression does to the other
+statistics differs too much between the two (with one, JPEG at quality 11 passed for milder than at 30). Severity is on a
 scale of opinion: 0 as pristine, 5 as JPEG at quality 0; the fit placed every distortion on it by its loss of MS-SSIM,
 read through the mean opinions that CVIQ published for its JPEG, H.264 and H.265 levels.
 """
@@ -26,6 +28,10 @@ KINDS = ("blur", "noise", "compression")
 FILE = Path(__file__).with_name("calibrated.json")
 LIMIT = 3.0
 MAX_SEVERITY = 5.0
+BLOCKED = 0.08  # grey levels of blocking from which a picture counts as one with a block grid; pristine ones have none
+TARGETS = ("blur", "noise", "compression", "loss", "compression, blocked", "loss, blocked")
+# The parts of a verdict are fitted apart; these keep them from contradicting each other.
+MAX_CLEAN_LOSS, MIN_NAMED_SEVERITY, LOSS_BY_SEVERITY = 1.0, 0.36, 0.85
 # Statistics that do not depend on what is shown; those with an offset enter as log2(value + offset).
 FEATURES: dict[str, float | None] = {
     "noise_floor": 0.1, "noise": 0.1, "chroma_noise_floor": 0.1, "chroma_noise": 0.1, "fine_q10": None,
@@ -82,5 +88,11 @@ def judge(values: dict[str, float]) -> Verdict:
     chances /= chances.sum()
     best = int(np.argmax(chances))
     levels = np.clip(known["severity_weights"] @ row + known["severity_bias"], 0.0, MAX_SEVERITY)
-    *parts, loss = levels.tolist()
-    return Verdict(known["kinds"][best], float(chances[best]), dict(zip(KINDS, parts, strict=True)), loss)
+    level = dict(zip(TARGETS, levels.tolist(), strict=True))
+    suffix = ", blocked" if values["blocking"] >= BLOCKED else ""
+    parts, loss = [level["blur"], level["noise"], level[f"compression{suffix}"]], level[f"loss{suffix}"]
+    dominant, severity = known["kinds"][best], dict(zip(KINDS, parts, strict=True))
+    if dominant == "none":
+        return Verdict(dominant, float(chances[best]), severity, min(loss, MAX_CLEAN_LOSS))
+    severity[dominant] = max(severity[dominant], MIN_NAMED_SEVERITY)
+    return Verdict(dominant, float(chances[best]), severity, max(loss, LOSS_BY_SEVERITY * severity[dominant]))

@@ -8,7 +8,10 @@ import numpy as np
 
 from mmifn.describe.pixels import tile_mean
 
-PERIODS_PX = np.arange(4.0, 64.01, 0.25)  # quarter steps: a panorama may have been scaled after it was compressed
+# Blocks and transforms of all common codecs have sides of 4 to 32 (larger units have these inside); quarter steps,
+# because a panorama may have been scaled after it was compressed.
+PERIODS_PX = np.arange(4.0, 40.01, 0.25)
+_LINE_SHARE = 0.3  # a codec marks nearly all lines of its grid, a building only some of those that happen to fit it
 _STEP_LIMIT = 24.0  # grey levels; real edges must not outvote the grid
 _BINS = 2 ** 16  # of the zero-padded spectrum, fine enough for any quarter-step period
 
@@ -18,7 +21,8 @@ class Grid:
     """A periodic pattern of edges along one axis.
 
     period_px: distance of the edges; phase_px: index of the pixel before the first edge;
-    strength: median excess of the steps across its edges over those beside them, in grey levels.
+    strength: excess of the steps across its edges over those elsewhere, in grey levels, that all but _LINE_SHARE of
+    its lines reach.
     """
 
     period_px: float
@@ -78,7 +82,7 @@ def find_grid(luma: np.ndarray, axis: int) -> tuple[Grid, np.ndarray]:
     phase = float(phases[int(np.argmax(scores))])
     on = _hits(len(profile), period, phase)
     off = float(np.median(profile[~on]))
-    strength = max(0.0, float(np.median(profile[on])) - off)
+    strength = max(0.0, float(np.quantile(profile[on], _LINE_SHARE)) - off)
     return Grid(period, phase, strength), _tiles(excess, on, axis, off)
 
 

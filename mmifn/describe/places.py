@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 _UPPER_LAT_DEG = 30.0  # viewports beyond it look up or down; the others look at the horizon
-_RATIO = 1.3  # a region must have this many times the mean of all to be named
-# Viewport measurements that tell how strong a kind is in one view, and an offset below which differences mean nothing.
-MAPS = {"compression": (("blocking", 0.3), ("constant", 0.08)), "noise": (("noise", 1.0),), "blur": (("blur", 0.1),)}
+_RATIO = 1.3  # a region must be this many times as bad as the mean of all to be named
+_OFFSETS = {"blocking": 0.3, "noise": 1.0}  # grey levels below which differences mean nothing
+SMEAR = "smear"  # compression without a block grid: like blur, it shows where texture is softest
 
 
 def regions(centres_deg: np.ndarray) -> dict[str, np.ndarray]:
@@ -21,19 +21,28 @@ def regions(centres_deg: np.ndarray) -> dict[str, np.ndarray]:
     return found
 
 
-def strength_by_view(kind: str, per_viewport: list[dict[str, float]]) -> np.ndarray:
-    """Return how strong a kind is in each viewport, (V,), relative to the mean of all (1 everywhere where even)."""
-    total = np.zeros(len(per_viewport))
-    for name, offset in MAPS[kind]:
-        values = np.array([view[name] for view in per_viewport])
-        values = np.where(np.isfinite(values), values, np.nanmean(values) if np.isfinite(values).any() else 0.0) + offset
-        total += values / values.mean()
-    return total / len(MAPS[kind])
+def _filled(values: list[float]) -> np.ndarray:
+    """Put the mean in the place of views where nothing could be measured."""
+    array = np.array(values, dtype=np.float64)
+    known = array[np.isfinite(array)]
+    return np.where(np.isfinite(array), array, known.mean() if len(known) else 0.0)
 
 
-def worst_region(kind: str, per_viewport: list[dict[str, float]], centres_deg: np.ndarray) -> str:
-    """Return the region where a kind is clearly strongest, or "" where it is about even."""
-    strength = strength_by_view(kind, per_viewport)
+def strength_by_view(sign: str, per_viewport: list[dict[str, float]]) -> np.ndarray:
+    """Return how strong a sign is in each viewport, (V,), relative to the mean of all (1 everywhere where even).
+
+    sign: "blocking" or "noise", in grey levels; "blur" or SMEAR, by how little the finest octave holds beside the next.
+    """
+    if sign in _OFFSETS:
+        values = _filled([view[sign] for view in per_viewport]) + _OFFSETS[sign]
+        return values / values.mean()
+    fine = _filled([view["fine"] for view in per_viewport])
+    return 2.0 ** (fine.mean() - fine)
+
+
+def worst_region(sign: str, per_viewport: list[dict[str, float]], centres_deg: np.ndarray) -> str:
+    """Return the region where a sign is clearly strongest, or "" where it is about even."""
+    strength = strength_by_view(sign, per_viewport)
     means = {name: float(strength[mask].mean()) for name, mask in regions(centres_deg).items() if mask.any()}
     best = max(means, key=lambda name: means[name])
     return best if means[best] >= _RATIO else ""
