@@ -74,8 +74,8 @@ def test_every_stage_left_its_files(done):
     assert files == tables | {"checkpoints/mmifn_best.pth", "results/predictions.pt", "results/predictions.csv"}
     for name, width in (("global_fusion_features", 6), ("local_fusion_features", 5)):
         assert load(done.features("OIQA", name), FusedFeatures, dataset="OIQA").fused.shape[:2] == (36, width)
-    # 2 splits of two databases, 2 trainings both ways, and 2 of the five variants: the full ones are shared
-    assert len(list((done.results / "runs").iterdir())) == 4 + 4 + 10
+    # 2 splits of two databases, 2 trainings both ways, 2 of the five variants (the full ones are shared), 2 of the control
+    assert len(list((done.results / "runs").iterdir())) == 4 + 4 + 10 + 2
 
 
 def test_the_tables_hold_what_their_names_say(done):
