@@ -121,6 +121,11 @@ def test_stronger_is_called_stronger(scene):
     assert [overall_word(x) for x in (0.0, 1.0, 3.0, 5.0)] == ["excellent", "good", "poor", "very bad"]
 
 
+def test_of_two_distortions_the_far_more_severe_one_comes_first(scene):
+    both = decode(encode_jpeg(add_noise(scene, 45.0, np.random.default_rng(0)), 75))
+    assert describe(both).dominant == "noise"
+
+
 def test_the_worst_region_is_named(scene):
     noisy = add_noise(scene, 25.0, np.random.default_rng(0))
     grainy = add_noise(scene, 8.0, np.random.default_rng(1))

@@ -31,6 +31,7 @@ MAX_SEVERITY = 5.0
 BLOCKED = 0.08  # grey levels of blocking from which a picture counts as one with a block grid; pristine ones have none
 TARGETS = ("blur", "noise", "compression", "loss", "compression, blocked", "loss, blocked")
 # The parts of a verdict are fitted apart; these keep them from contradicting each other.
+OVERRULED_BY = 2.0  # the kinds were fitted on single distortions; of two at once, a far more severe one is the main one
 MAX_CLEAN_LOSS, MIN_NAMED_SEVERITY, LOSS_BY_SEVERITY = 1.0, 0.36, 0.85
 # Statistics that do not depend on what is shown; those with an offset enter as log2(value + offset).
 FEATURES: dict[str, float | None] = {
@@ -43,7 +44,7 @@ FEATURES: dict[str, float | None] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """dominant: "none" or one of KINDS, with its probability; severity: kind -> 0 (none) to 5 (extreme);
+    """dominant: "none" or one of KINDS; probability: of the likeliest kind; severity: kind -> 0 (none) to 5 (extreme);
     loss: overall, 0 (pristine) to 5 (bad)."""
 
     dominant: str
@@ -92,6 +93,9 @@ def judge(values: dict[str, float]) -> Verdict:
     suffix = ", blocked" if values["blocking"] >= BLOCKED else ""
     parts, loss = [level["blur"], level["noise"], level[f"compression{suffix}"]], level[f"loss{suffix}"]
     dominant, severity = known["kinds"][best], dict(zip(KINDS, parts, strict=True))
+    worst = max(KINDS, key=lambda kind: severity[kind])
+    if severity[worst] > severity.get(dominant, 0.0) + OVERRULED_BY:
+        dominant = worst
     if dominant == "none":
         return Verdict(dominant, float(chances[best]), severity, min(loss, MAX_CLEAN_LOSS))
     severity[dominant] = max(severity[dominant], MIN_NAMED_SEVERITY)
