@@ -34,6 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     workspace = Workspace(args.root)
+    if args.batch_size < 1:
+        raise UserError(f"--batch-size {args.batch_size}: at least 1 is needed")
     known = workspace.datasets()
     datasets = args.dataset or known
     if not datasets:

@@ -8,15 +8,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import generate_text
 from mmifn.databases.codecs import decode, encode_jpeg, encode_jpeg2000
 from mmifn.databases.distortions import add_noise, blur_sphere
 from mmifn.databases.synthetic import render_scene
-from mmifn.describe import calibration, pixels
+from mmifn.describe import calibration, pixels, views
 from mmifn.describe.generation import Item
-from mmifn.describe.grid import find_grid
+from mmifn.describe.grid import find_grid, profiles
 from mmifn.describe.measured import MeasuredDescriber, describe, statistics_vector
 from mmifn.describe.places import worst_region
 from mmifn.describe.statistics import NAMES, measure, weighted_quantile
@@ -58,11 +59,14 @@ def test_the_block_grid_is_found_not_assumed(period, phase):
     blocks = rng.normal(0, 3, (400 // period + 2, 720 // period + 2)).astype(np.float32)
     offset = period - 1 - phase  # edges between pixels phase and phase + 1
     pattern = np.kron(blocks, np.ones((period, period), np.float32))[offset:offset + 320, offset:offset + 640]
+    whole = pixels.strips(*luma.shape)
+    with_grid = profiles([(whole[0], luma + pattern)], len(luma))
+    without = profiles([(whole[0], luma)], len(luma))
     for axis in (0, 1):
-        grid, tiles = find_grid(luma + pattern, axis)
+        grid, lines = find_grid(with_grid[axis], axis)
         assert (grid.period_px, grid.phase_px) == (period, phase)
-        assert grid.strength > 1 and np.nanmean(tiles) > 1
-        assert find_grid(luma, axis)[0].strength < 0.2
+        assert grid.strength > 1 and np.nanmean(lines.tiles(luma + pattern)) > 1
+        assert find_grid(without[axis], axis)[0].strength < 0.2
 
 
 def test_the_grid_of_a_scaled_jpeg_is_found_at_its_new_size(scene):
@@ -94,6 +98,26 @@ def test_turning_the_panorama_by_whole_tiles_changes_nothing_on_the_sphere(scene
         if name not in ("blur", "grid_px"):  # views look at other places; no grid, so no period
             loose = name.startswith("blocking")  # without a grid it is chance, below what counts as one
             assert there[name] == pytest.approx(here[name], abs=0.06 if loose else 0.02), name
+
+
+def test_strips_measure_what_the_whole_measures(scene, monkeypatch):
+    image = decode(encode_jpeg(scene, 20))
+    whole = measure(image)
+    monkeypatch.setattr(pixels, "STRIP_PIXELS", 1024 * 144)
+    assert [strip.top for strip in pixels.strips(512, 1024)] == [0, 144, 288, 432]
+    cut = measure(image)
+    assert cut.values == pytest.approx(whole.values, abs=1e-5) and cut.grids[0].period_px == 8
+
+
+def test_views_of_a_large_panorama_are_cut_from_it_without_a_copy(scene, monkeypatch):
+    centres = torch.tensor([[0.0, 52.6], [-179.0, 10.8], [36.0, -52.6]])
+    usual = views.measure_views(scene, centres)
+    monkeypatch.setattr(views, "view_geometry", lambda width: (60.0001, 188))  # any but the usual angle takes that way
+    for mine, theirs in zip(views.measure_views(scene, centres), usual, strict=True):
+        assert mine == pytest.approx(theirs, abs=0.5, rel=0.1)
+    monkeypatch.undo()
+    fov_deg, size_px = views.view_geometry(13320)
+    assert size_px == 640 and 640 / fov_deg == pytest.approx(13320 / 360, rel=0.02)  # native resolution all the same
 
 
 CASES = {"none": lambda x: x, "blur": lambda x: blur_sphere(x, 2.0),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from mmifn.describe.pixels import tile_mean
+from mmifn.describe.pixels import Strip, tile_mean
 
 # Blocks and transforms of all common codecs have sides of 4 to 32 (larger units have these inside); quarter steps,
 # because a panorama may have been scaled after it was compressed.
@@ -30,21 +31,28 @@ class Grid:
     strength: float
 
 
-def _excess(luma: np.ndarray, axis: int) -> np.ndarray:
-    """Return for every boundary between pixels (along axis) by how much its step exceeds its two neighbours."""
+def excess_of(luma: np.ndarray, axis: int) -> np.ndarray:
+    """Return for every boundary between pixels of (H, W) by how much its step exceeds its two neighbours along axis."""
     follow = np.roll(luma, -1, axis) if axis else np.concatenate([luma[1:], luma[-1:]])
     steps = np.minimum(np.abs(follow - luma), _STEP_LIMIT)
     return steps - (np.roll(steps, 1, axis) + np.roll(steps, -1, axis)) / 2
 
 
-def _profile(excess: np.ndarray, axis: int) -> np.ndarray:
-    """Average over the other axis, without the polar caps, and clip lone rows or columns that stand out."""
-    height = excess.shape[0]
-    if axis:
-        return excess[height // 8: height - height // 8].mean(axis=0)
-    profile = excess.mean(axis=1)
-    profile[:height // 8] = profile[height - height // 8:] = np.median(profile)
-    return profile
+def profiles(lumas: Iterable[tuple[Strip, np.ndarray]], height: int) -> tuple[np.ndarray, np.ndarray]:
+    """Average the excess along the grid lines, without the polar caps: over columns (H,), and over rows (W,).
+
+    lumas: the strips of an ERP of `height` rows with their luma.
+    """
+    cap = height // 8
+    down, across, rows = [], 0.0, 0
+    for strip, luma in lumas:
+        down.append(strip.inner(excess_of(luma, 0)).mean(axis=1))
+        start, stop = (int(np.clip(row, strip.top, strip.bottom)) - strip.first for row in (cap, height - cap))
+        across = across + excess_of(luma[start:stop], 1).sum(axis=0) if stop > start else across
+        rows += stop - start
+    profile = np.concatenate(down)
+    profile[:cap] = profile[height - cap:] = np.median(profile)
+    return profile, across / rows
 
 
 def _scores(profile: np.ndarray) -> np.ndarray:
@@ -68,14 +76,30 @@ def _hits(length: int, period: float, phase: float) -> np.ndarray:
     return np.abs((np.arange(length) - phase + period / 2) % period - period / 2) < 0.5
 
 
-def find_grid(luma: np.ndarray, axis: int) -> tuple[Grid, np.ndarray]:
-    """Find the strongest grid along an axis (0: horizontal edges, 1: vertical edges) from the pixels alone.
+@dataclass(frozen=True)
+class Lines:
+    """Where the lines of a grid lie: on: (L,) bool over the boundaries along the axis; off: what other boundaries have."""
 
-    luma: (H, W) float32. Every period of PERIODS_PX is tried by the power of its harmonics in the profile of steps
-    across pixel boundaries. Returns the grid and its excess on tiles (H // TILE_PX, W // TILE_PX), in grey levels.
+    axis: int
+    on: np.ndarray
+    off: float
+
+    def tiles(self, luma: np.ndarray, first_row: int = 0) -> np.ndarray:
+        """Return the mean excess on the lines of each tile of a strip, in grey levels; NaN where no line passes."""
+        excess = excess_of(luma, self.axis)
+        on = self.on[None, :] if self.axis else self.on[first_row:first_row + len(luma), None]
+        weight = np.broadcast_to(on, excess.shape).astype(np.float32)
+        lines = tile_mean(weight)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = tile_mean(excess * weight) / lines - self.off
+        return np.where(lines > 0, value, np.nan)
+
+
+def find_grid(profile: np.ndarray, axis: int) -> tuple[Grid, Lines]:
+    """Find the strongest grid along an axis (0: horizontal edges, 1: vertical edges) in its profile, (L,) float.
+
+    Every period of PERIODS_PX is tried by the power of its harmonics; then every phase.
     """
-    excess = _excess(luma, axis)
-    profile = _profile(excess, axis)
     period = float(PERIODS_PX[np.argmax(_scores(profile))])
     phases = np.arange(0, period, 1.0)
     scores = [profile[_hits(len(profile), period, phase)].mean() for phase in phases]
@@ -83,13 +107,4 @@ def find_grid(luma: np.ndarray, axis: int) -> tuple[Grid, np.ndarray]:
     on = _hits(len(profile), period, phase)
     off = float(np.median(profile[~on]))
     strength = max(0.0, float(np.quantile(profile[on], _LINE_SHARE)) - off)
-    return Grid(period, phase, strength), _tiles(excess, on, axis, off)
-
-
-def _tiles(excess: np.ndarray, on: np.ndarray, axis: int, off: float) -> np.ndarray:
-    """Return the mean excess on grid lines of each tile (tiles without a line take their neighbours' along the axis)."""
-    weight = np.broadcast_to(on[None, :] if axis else on[:, None], excess.shape).astype(np.float32)
-    lines = tile_mean(weight)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = tile_mean(excess * weight) / lines - off
-    return np.where(lines > 0, value, np.nan)
+    return Grid(period, phase, strength), Lines(axis, on, off)

@@ -1,21 +1,54 @@
 """Measurements on the plane of the ERP, where codecs and sensor noise act: noise, detail, ringing, flatness.
 
+Large panoramas are cut into strips of whole rows, so that memory does not grow with them.
 All take planes (H, W) float32 in 0..255, wrap across the ±180° seam, and give maps of tiles of TILE_PX pixels, so that
 viewports can be told apart; weighting by area on the sphere is left to the caller.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 TILE_PX = 16
+STRIP_PIXELS = 4096 * 2048  # about 500 MB at work
+_SPARE_ROWS = 32  # more than any filter here reaches; whole tiles
 CLIPPED_LOW, CLIPPED_HIGH = 4.0, 251.0  # beyond these, noise is cut off and detail is lost to exposure
 _EDGE_STEP = 10.0  # grey levels per pixel that make a strong edge
 _RING_REACHES_PX = (2, 5, 8, 14)  # around a strong edge: ringing between the first two, texture between the last two
 
 # Immerkaer (1996): the difference of two Laplacians ignores edges and slopes; white noise of sigma 1 gives rms 1.
 _NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6.0
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Rows of an ERP: first..last are looked at, of which top..bottom are measured; all but the last are whole tiles."""
+
+    first: int
+    top: int
+    bottom: int
+    last: int
+
+    def inner(self, values: np.ndarray) -> np.ndarray:
+        """Return the measured rows of values over all rows of the strip."""
+        return values[self.top - self.first:self.bottom - self.first]
+
+    def inner_tiles(self, tiles: np.ndarray) -> np.ndarray:
+        """Return the measured rows of a tile map over all rows of the strip."""
+        return tiles[(self.top - self.first) // TILE_PX:(self.bottom - self.first) // TILE_PX]
+
+
+def strips(height: int, width: int) -> list[Strip]:
+    """Cut an ERP into strips of about STRIP_PIXELS with rows to spare on both sides; a small one is a single strip."""
+    rows = max(4 * _SPARE_ROWS, STRIP_PIXELS // width // TILE_PX * TILE_PX)
+    if height <= rows:
+        return [Strip(0, 0, height, height)]
+    tops = range(0, height, rows)
+    return [Strip(max(0, top - _SPARE_ROWS), top, min(top + rows, height), min(top + rows + _SPARE_ROWS, height))
+            for top in tops]
 
 
 def luminance(erp: np.ndarray) -> np.ndarray:

@@ -58,7 +58,10 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 
 def make_describer(args: argparse.Namespace) -> Describer:
-    """Return the describer that the flags ask for; flags that do not fit its source are a UserError."""
+    """Return the describer that the flags ask for.
+
+    Raises UserError for impossible numbers, and for a prompt where the source asks nothing.
+    """
     _check_numbers(args)
     source = args.source or PRESETS[args.preset].description
     if source == "measured":

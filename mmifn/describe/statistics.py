@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from mmifn.describe import pixels
-from mmifn.describe.grid import Grid, find_grid
+from mmifn.describe.grid import Grid, Lines, find_grid, profiles
 from mmifn.describe.views import FOV_DEG, VIEW_STATISTICS, measure_views
 from mmifn.errors import UserError
 from mmifn.sphere import degrees_to_directions, dodecahedron, erp_directions, latitude_weights
@@ -76,35 +76,45 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> float:
     return float((values[keep] * weights[keep]).sum() / total) if total > 0 else float("nan")
 
 
-def _tile_maps(erp: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], tuple[Grid, Grid]]:
-    """Measure all tile maps of an ERP; also return the bands and the two grids."""
-    luma, (red, blue) = pixels.luminance(erp), pixels.chroma(erp)
+def _ratio(finer: np.ndarray, coarser: np.ndarray, where: np.ndarray) -> np.ndarray:
+    return np.where(where, np.log2((finer + _SOFT) / (coarser + _SOFT)), np.nan)
+
+
+def _strip_maps(part: np.ndarray, lines: tuple[Lines, Lines], first_row: int) -> dict[str, np.ndarray]:
+    """Measure the tile maps of some rows (R, W, 3) of an ERP; NaN where something cannot be told."""
+    luma, (red, blue) = pixels.luminance(part), pixels.chroma(part)
     clipped = pixels.clipped_tiles(luma) > 0.02
     residual = pixels.noise_residual(luma)
     bands = pixels.band_tiles(luma)
-    across, across_tiles = find_grid(luma, axis=1)
-    down, down_tiles = find_grid(luma, axis=0)
+    blocking = sum(np.nan_to_num(line.tiles(luma, first_row)) for line in lines) / 2
     chroma_std = np.hypot(pixels.tile_std(red), pixels.tile_std(blue))
     luma_std = pixels.tile_std(luma)
     chroma_noise = np.sqrt(pixels.tile_mean(pixels.noise_residual(red) ** 2 + pixels.noise_residual(blue) ** 2) / 2)
     told = bands[2] > _DETAIL_FLOOR
     weak = (bands[2] > _WEAK_TEXTURE[0]) & (bands[2] < _WEAK_TEXTURE[1])
-
-    def ratio(finer: np.ndarray, coarser: np.ndarray, where: np.ndarray) -> np.ndarray:
-        return np.where(where, np.log2((finer + _SOFT) / (coarser + _SOFT)), np.nan)
-
-    both = np.nansum([np.nan_to_num(across_tiles), np.nan_to_num(down_tiles)], axis=0) / 2
-    maps = {
+    return {
         "noise": np.where(clipped, np.nan, np.sqrt(pixels.tile_mean(residual ** 2))),
         "chroma_noise": np.where(clipped, np.nan, chroma_noise),
-        "fine": ratio(bands[0], bands[1], told), "middle": ratio(bands[1], bands[2], told),
-        "blocking": np.maximum(both, 0), "ringing": pixels.ringing_tiles(luma, residual),
+        "fine": _ratio(bands[0], bands[1], told), "middle": _ratio(bands[1], bands[2], told),
+        "fine_weak": _ratio(bands[0], bands[1], weak),
+        "blocking": np.maximum(blocking, 0), "ringing": pixels.ringing_tiles(luma, residual),
         "constant": np.where(clipped, np.nan, pixels.constant_tiles(luma)),
         "flat_chroma": np.where(luma_std > 4, (chroma_std < 0.5).astype(np.float32), np.nan),
+        "chroma_detail": chroma_std / (luma_std + 1),
         "banding": np.where(clipped, np.nan, pixels.banding_tiles(luma)),
     }
-    hidden = {"fine_weak": ratio(bands[0], bands[1], weak), "chroma_detail": chroma_std / (luma_std + 1)}
-    return maps, hidden, (across, down)
+
+
+def _tile_maps(erp: np.ndarray) -> tuple[dict[str, np.ndarray], tuple[Grid, Grid]]:
+    """Measure all tile maps of an ERP, strip by strip, and the grids across and down."""
+    cut = pixels.strips(*erp.shape[:2])
+    by_row, by_column = profiles(((strip, pixels.luminance(erp[strip.first:strip.last])) for strip in cut), len(erp))
+    (across, lines_across), (down, lines_down) = find_grid(by_column, axis=1), find_grid(by_row, axis=0)
+    parts = []
+    for strip in cut:
+        maps = _strip_maps(erp[strip.first:strip.last], (lines_across, lines_down), strip.first)
+        parts.append({name: strip.inner_tiles(tiles) for name, tiles in maps.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, (across, down)
 
 
 def measure(erp: np.ndarray) -> Statistics:
@@ -119,16 +129,16 @@ def measure(erp: np.ndarray) -> Statistics:
     if erp.shape[0] < MIN_HEIGHT_PX:
         raise UserError(f"a panorama of {erp.shape[1]}x{erp.shape[0]} is too small to be measured; "
                         f"at least {2 * MIN_HEIGHT_PX}x{MIN_HEIGHT_PX} is needed")
-    maps, hidden, grids = _tile_maps(erp)
+    maps, grids = _tile_maps(erp)
     weights, inside, centres = _footprints(*maps["noise"].shape, erp.shape[0])
     views = measure_views(erp, torch.from_numpy(centres))
     for view, footprint in zip(views, inside, strict=True):
         view.update({name: _mean(maps[name][footprint], weights[footprint]) for name in TILE_MAPS})
-    return Statistics(_summary(maps, hidden, grids, views, weights), views, centres, grids)
+    return Statistics(_summary(maps, grids, views, weights), views, centres, grids)
 
 
-def _summary(maps: dict[str, np.ndarray], hidden: dict[str, np.ndarray], grids: tuple[Grid, Grid],
-             views: list[dict[str, float]], weights: np.ndarray) -> dict[str, float]:
+def _summary(maps: dict[str, np.ndarray], grids: tuple[Grid, Grid], views: list[dict[str, float]],
+             weights: np.ndarray) -> dict[str, float]:
     """Reduce maps and views to the statistics of NAMES; what cannot be told (no texture, all clipped) becomes 0."""
     values: dict[str, float] = {}
     for name in ("noise", "chroma_noise"):
@@ -136,14 +146,14 @@ def _summary(maps: dict[str, np.ndarray], hidden: dict[str, np.ndarray], grids: 
     for name in ("fine", "middle"):
         found = weighted_quantile(maps[name], weights, _QUANTILES)
         values |= {f"{name}_q{100 * q:.0f}": value for q, value in zip(_QUANTILES, found, strict=True)}
-    values["fine_weak"] = weighted_quantile(hidden["fine_weak"], weights, (0.5,))[0]
+    values["fine_weak"] = weighted_quantile(maps["fine_weak"], weights, (0.5,))[0]
     values["blocking_across"], values["blocking_down"] = (grid.strength for grid in grids)
     values["blocking"] = (values["blocking_across"] + values["blocking_down"]) / 2
     values["grid_px"] = max(grids, key=lambda grid: grid.strength).period_px
     values["ringing"] = weighted_quantile(maps["ringing"], weights, (0.5,))[0]
     for name in ("constant", "flat_chroma", "banding"):
         values[name] = _mean(maps[name], weights)
-    values["chroma_detail"] = _mean(hidden["chroma_detail"], weights)
+    values["chroma_detail"] = _mean(maps["chroma_detail"], weights)
     for name in VIEW_STATISTICS:
         values[name] = float(np.mean([view[name] for view in views]))
     blur = [view["blur"] for view in views]

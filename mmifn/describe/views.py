@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 from skimage.measure import blur_effect
 
 from mmifn.describe.pixels import CLIPPED_HIGH, CLIPPED_LOW
-from mmifn.sphere import native_size_px, prepare_erp, sample_views, viewport_directions
+from mmifn.sphere import directions_to_degrees, native_size_px, prepare_erp, sample_views, viewport_directions
 
 FOV_DEG = 60.0
 MAX_VIEW_PX = 640  # larger panoramas are seen through narrower views of this size, still at native resolution
@@ -40,13 +41,22 @@ def measure_view(view: np.ndarray) -> dict[str, float]:
             "contrast": float(luma.std()), "colourfulness": float(spread + 0.3 * centre)}
 
 
+def _view(erp: np.ndarray, rays: torch.Tensor) -> np.ndarray:
+    """Sample one view at rays (S, S, 3) from a large ERP without a copy of it: (S, S, 3) float32 in 0..255, bicubic."""
+    lon, lat = (angle.numpy() for angle in directions_to_degrees(rays))
+    x, y = (lon + 180) / 360 * erp.shape[1] - 0.5, (90 - lat) / 180 * erp.shape[0] - 0.5
+    top, bottom = max(0, int(y.min()) - 3), int(y.max()) + 4  # OpenCV reads pictures of at most 32766 rows or columns
+    return cv2.remap(erp[top:bottom], x.astype(np.float32), (y - top).astype(np.float32), cv2.INTER_CUBIC,
+                     borderMode=cv2.BORDER_WRAP).astype(np.float32)
+
+
 def measure_views(erp: np.ndarray, centres_deg: torch.Tensor) -> list[dict[str, float]]:
     """Measure the tangent views of an ERP (H, W, 3) uint8 at centres (V, 2) degrees, one dict per view."""
     fov_deg, size_px = view_geometry(erp.shape[1])
-    prepared = prepare_erp(erp, fov_deg, size_px)
+    whole = prepare_erp(erp, fov_deg, size_px) if fov_deg == FOV_DEG else None
     measured = []
     for lon, lat in centres_deg.tolist():
-        rays = viewport_directions(lon, lat, fov_deg, size_px)[None]
-        view = sample_views(prepared, rays)[0].permute(1, 2, 0).numpy() * 255
-        measured.append(measure_view(view))
+        rays = viewport_directions(lon, lat, fov_deg, size_px)
+        measured.append(measure_view(_view(erp, rays) if whole is None else
+                                     sample_views(whole, rays[None])[0].permute(1, 2, 0).numpy() * 255))
     return measured
