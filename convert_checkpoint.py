@@ -16,10 +16,10 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from mmifn.artefact import atomic_path
 from mmifn.encoders.vmamba.checkpoint import find_state
 from mmifn.encoders.vmamba.unpickling import read_with_placeholders
 from mmifn.errors import UserError, user_main
+from mmifn.files import atomic_path
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mmifn.artefact import atomic_path, write_text
 from mmifn.databases.fullref import METRICS
 from mmifn.databases.scoring import agreement_table, score_database
 from mmifn.errors import user_main
+from mmifn.files import atomic_path, write_text
 from mmifn.manifest import image_paths, read_manifest
 from mmifn.workspace import Workspace, add_root_argument
 

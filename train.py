@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import sys
 
-from mmifn.artefact import sha256_file
 from mmifn.checkpoint import Checkpoint, save_checkpoint
 from mmifn.cli import add_split_arguments, training_parser
 from mmifn.encoders.presets import resolve_device
 from mmifn.errors import UserError, user_main
+from mmifn.files import sha256_file
 from mmifn.fusion.configs import chosen_config
 from mmifn.fusion.inputs import load_database, require_same_method
 from mmifn.reporting import training_table

@@ -22,7 +22,6 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from mmifn.artefact import write_text
 from mmifn.databases import codecs
 from mmifn.databases.distortions import add_noise, blur_sphere
 from mmifn.databases.panoramas import Scene, find_scenes
@@ -31,6 +30,7 @@ from mmifn.describe.generation import Item
 from mmifn.describe.measured import MeasuredDescriber, describe
 from mmifn.describe.statistics import NAMES, measure
 from mmifn.errors import user_main
+from mmifn.files import write_text
 from mmifn.images import write_png
 from mmifn.sphere import latitude_weights
 from mmifn.workers import run_tasks

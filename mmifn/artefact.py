@@ -1,4 +1,4 @@
-"""Everything that reads or writes files between stages: atomic writes, hashes, and typed caches with provenance.
+"""What stages hand each other: typed caches with provenance, and torch files that never unpickle code.
 
 This is the only module that calls torch.save and torch.load. A cache holds plain dicts, lists, numbers, strings
 and tensors, so that `weights_only=True` always reads it.
@@ -6,15 +6,11 @@ and tensors, so that `weights_only=True` always reads it.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import json
-import os
 import pickle
-import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -24,50 +20,11 @@ from torch import Tensor
 
 from mmifn import __version__
 from mmifn.errors import ArtefactError, UnpicklingRefused, listed
+from mmifn.files import atomic_path, sha256_json
 
 T = TypeVar("T", bound="Artefact")
 # What torch's restricted unpickler says of a file that wants a class or a function, not merely nonsense.
 _ASKS_FOR_CODE = ("Unsupported global", "Unsupported class", "Trying to", "Can only")
-
-
-@contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on any failure it is removed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", suffix=f".tmp{path.suffix}", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 in one atomic step."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, as 64 hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sha256_text(text: str) -> str:
-    """Return the SHA-256 of the UTF-8 bytes of `text`."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
-def sha256_json(value: Any) -> str:
-    """Return the SHA-256 of a JSON-serialisable value, independent of the order of its keys."""
-    return sha256_text(json.dumps(value, sort_keys=True, ensure_ascii=False))
 
 
 def sha256_tensors(state: Mapping[str, Tensor]) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from mmifn.artefact import atomic_path
 from mmifn.errors import UserError
+from mmifn.files import atomic_path
 
 MAX_MEGAPIXELS = 200.0
 MIN_HEIGHT_PX = 32

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from mmifn.artefact import atomic_path
 from mmifn.errors import UserError, listed
+from mmifn.files import atomic_path
 
 REQUIRED = ("image_name", "MOS", "distortion_type")
 SIMULATED, HUMAN = "simulated", "human"

@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmifn.artefact import write_text
 from mmifn.errors import UserError
+from mmifn.files import write_text
 from mmifn.fusion.configs import training_flags
 from mmifn.manifest import read_manifest
 from mmifn.workspace import Workspace

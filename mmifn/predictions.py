@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmifn.artefact import atomic_path, save_torch
+from mmifn.artefact import save_torch
+from mmifn.files import atomic_path
 from mmifn.fusion.inputs import Database
 from mmifn.protocol import Outcome
 

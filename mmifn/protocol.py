@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mmifn.artefact import load_torch, save_torch, sha256_json
+from mmifn.artefact import load_torch, save_torch
 from mmifn.describe.controls import shuffled
 from mmifn.errors import ArtefactError, UserError
+from mmifn.files import sha256_json
 from mmifn.fusion.inputs import Database, load_database, require_same_method
 from mmifn.fusion.mmifn import VARIANTS, ModelConfig
 from mmifn.splits import Split, make_splits, whole_database_split

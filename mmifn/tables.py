@@ -7,7 +7,7 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmifn.artefact import write_text
+from mmifn.files import write_text
 
 RULE = "-"
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmifn.artefact import sha256_json
 from mmifn.errors import UserError
+from mmifn.files import sha256_json
 from mmifn.fusion.inputs import Database, FusedInputs, Inputs
 from mmifn.fusion.mmifn import MMIFN, BranchScorer, FusionOnly, GlobalBranch, LocalBranch, ModelConfig
 from mmifn.metrics import MIN_IMAGES, plcc, srcc

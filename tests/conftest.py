@@ -14,7 +14,8 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from mmifn.artefact import GlobalFeatures, Provenance, TextFeatures, ViewportFeatures, save, sha256_text  # noqa: E402
+from mmifn.artefact import GlobalFeatures, Provenance, TextFeatures, ViewportFeatures, save  # noqa: E402
+from mmifn.files import sha256_text  # noqa: E402
 from mmifn.fusion.inputs import load_database  # noqa: E402
 from mmifn.workspace import Workspace  # noqa: E402
 

@@ -6,24 +6,18 @@ import os
 import pathlib
 import resource
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from conftest import provenance
 
-from mmifn import artefact
-from mmifn.artefact import (
-    FusedFeatures,
-    GlobalFeatures,
-    TextFeatures,
-    ViewportFeatures,
-    atomic_path,
-    load,
-    load_torch,
-    require_names,
-)
+from mmifn import artefact, files
+from mmifn.artefact import FusedFeatures, GlobalFeatures, TextFeatures, ViewportFeatures, load, load_torch, require_names
 from mmifn.errors import ArtefactError, UnpicklingRefused, user_main
+from mmifn.files import atomic_path
 
 NAMES = ["b.png", "a.png", "sub/c.png"]
 
@@ -95,11 +89,11 @@ def test_method_digest_knows_how_but_not_from_what():
 def test_hashes_are_sha256(tmp_path):
     abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
     (tmp_path / "f").write_bytes(b"abc")
-    assert artefact.sha256_text("abc") == artefact.sha256_file(tmp_path / "f") == abc
+    assert files.sha256_text("abc") == files.sha256_file(tmp_path / "f") == abc
     assert (
-        artefact.sha256_json({"b": 1, "a": "ä"})
-        == artefact.sha256_json({"a": "ä", "b": 1})
-        != artefact.sha256_json({"a": "ä", "b": 2})
+        files.sha256_json({"b": 1, "a": "ä"})
+        == files.sha256_json({"a": "ä", "b": 1})
+        != files.sha256_json({"a": "ä", "b": 2})
     )
     value = torch.tensor([[1.5, -2.0]])
     assert artefact.sha256_tensors({"w": value}) == hashlib.sha256(b"w(1, 2)torch.float32" + value.numpy().tobytes()).hexdigest()
@@ -108,17 +102,35 @@ def test_hashes_are_sha256(tmp_path):
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "table.txt"
-    artefact.write_text(path, "old")
+    files.write_text(path, "old")
     with pytest.raises(RuntimeError), atomic_path(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["table.txt"]
 
 
+def test_what_a_killed_process_left_of_a_file_goes_with_its_next_writing(tmp_path):
+    path = tmp_path / "view.png"
+    code = f"""
+import os, pathlib
+from mmifn.files import atomic_path
+with atomic_path(pathlib.Path({str(path)!r})) as temporary:
+    temporary.write_bytes(b"half")
+    os.kill(os.getpid(), 9)"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    (left,) = os.listdir(tmp_path)
+    running = left.replace(left.split("-")[1], str(os.getppid()))  # a file of a process that is at work now
+    other = left.replace("view", "views")
+    for name in (running, other):
+        (tmp_path / name).touch()
+    files.write_text(path, "whole")
+    assert sorted(os.listdir(tmp_path)) == sorted([running, other, "view.png"])
+
+
 def test_written_files_follow_the_umask(tmp_path):
     old = os.umask(0o027)
     try:
-        artefact.write_text(tmp_path / "x", "")
+        files.write_text(tmp_path / "x", "")
     finally:
         os.umask(old)
     assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640

@@ -2,11 +2,11 @@
 
 import pytest
 
-from mmifn.artefact import sha256_file
 from mmifn.describe.answers import fault_of, whole_sentences
 from mmifn.describe.generation import Answer, generate, identity_of, list_items
 from mmifn.describe.table import Row, read_rows, upsert
 from mmifn.errors import UserError
+from mmifn.files import sha256_file
 
 
 class Scripted:

@@ -11,13 +11,14 @@ from conftest import write_csv
 from PIL import Image
 from torch.nn import functional
 
-from mmifn.artefact import GlobalFeatures, ViewportFeatures, load, load_torch, sha256_file
+from mmifn.artefact import GlobalFeatures, ViewportFeatures, load, load_torch
 from mmifn.encoders import networks
 from mmifn.encoders.encode import encode_globals, encode_viewports
 from mmifn.encoders.networks import HALF, IMAGENET, Encoder, load_erp_encoder, load_view_encoder, package_file
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
 from mmifn.encoders.presets import PRESETS, choose, resolve_device
 from mmifn.errors import UserError
+from mmifn.files import sha256_file
 from mmifn.manifest import read_manifest
 from mmifn.workspace import Workspace
 

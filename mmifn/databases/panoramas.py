@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmifn.artefact import sha256_file
 from mmifn.databases.synthetic import RENDERER, render_scene, scene_names
 from mmifn.errors import UserError, listed
+from mmifn.files import sha256_file
 from mmifn.images import EXTENSIONS, MAX_MEGAPIXELS, read_image, read_size
 from mmifn.sphere import resize_erp
 

@@ -19,12 +19,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from mmifn import __version__
-from mmifn.artefact import atomic_path, write_text
 from mmifn.databases.designs import DESIGNS, Distortion, image_name
 from mmifn.databases.fullref import compare_views, measure
 from mmifn.databases.labels import LABEL_METRIC, simulated_mos
 from mmifn.databases.panoramas import Scene, check_scenes, choose_scenes, find_scenes
 from mmifn.errors import UserError, listed
+from mmifn.files import atomic_path, write_text
 from mmifn.images import read_image, write_png
 from mmifn.manifest import SIMULATED, write_manifest
 from mmifn.workers import run_tasks, usable_cores

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from mmifn.artefact import sha256_file
+from mmifn.files import sha256_file
 
 KINDS = ("blur", "noise", "compression")
 FILE = Path(__file__).with_name("calibrated.json")

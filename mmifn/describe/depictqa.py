@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmifn.artefact import write_text
 from mmifn.describe.answers import fault_of
 from mmifn.describe.depictqa_checkout import Checkout
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
 from mmifn.describe.inputs import write_inputs
 from mmifn.errors import UserError
+from mmifn.files import write_text
 from mmifn.images import MAX_MEGAPIXELS
 
 TASK = "quality_single_A_noref"

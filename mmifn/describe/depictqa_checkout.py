@@ -11,8 +11,8 @@ from typing import IO, Any
 
 import yaml
 
-from mmifn.artefact import sha256_file, sha256_json, write_text
 from mmifn.errors import UserError
+from mmifn.files import sha256_file, sha256_json, write_text
 
 DEFAULT_EXPERIMENT = "DQ495K"
 README = "https://github.com/XPixelGroup/DepictQA"

@@ -18,11 +18,11 @@ import torch
 from PIL import Image
 
 from mmifn import compat  # noqa: F401  (before transformers' vision models)
-from mmifn.artefact import sha256_file, sha256_json
 from mmifn.describe.answers import fault_of, whole_sentences
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
 from mmifn.describe.inputs import native_views, reduce_erp
 from mmifn.errors import UserError
+from mmifn.files import sha256_file, sha256_json
 from mmifn.images import MAX_MEGAPIXELS, read_image
 from mmifn.sphere import cube, dodecahedron
 

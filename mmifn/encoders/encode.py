@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmifn.artefact import GlobalFeatures, Provenance, ViewportFeatures, save, sha256_json
+from mmifn.artefact import GlobalFeatures, Provenance, ViewportFeatures, save
 from mmifn.encoders.networks import Encoder
 from mmifn.encoders.presets import Preset
 from mmifn.encoders.rows import Row, encode_rows, finish, hash_inputs
 from mmifn.errors import UserError
+from mmifn.files import sha256_json
 from mmifn.images import png_made_from, read_image, write_png
 from mmifn.manifest import Manifest, image_paths
 from mmifn.sphere import SAMPLERS, render_viewports, resize_erp

@@ -15,8 +15,9 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from mmifn.artefact import Artefact, Provenance, load, load_torch, save_torch, sha256_file
+from mmifn.artefact import Artefact, Provenance, load, load_torch, save_torch
 from mmifn.errors import ArtefactError, UserError, listed
+from mmifn.files import sha256_file
 
 Row = dict[str, Tensor]
 _AHEAD = 2  # images decoded in the background while one is encoded

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from mmifn.artefact import Provenance, TextFeatures, sha256_tensors, sha256_text
+from mmifn.artefact import Provenance, TextFeatures, sha256_tensors
 from mmifn.encoders.networks import package_file
 from mmifn.errors import UserError
+from mmifn.files import sha256_text
 
 MAX_TOKENS = 128  # as in the method
 MINILM = "minilm"

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmifn.artefact import GlobalFeatures, TextFeatures, ViewportFeatures, load, require_names, sha256_json
+from mmifn.artefact import GlobalFeatures, TextFeatures, ViewportFeatures, load, require_names
 from mmifn.errors import ArtefactError
+from mmifn.files import sha256_json
 from mmifn.manifest import Manifest, read_manifest
 from mmifn.workspace import Workspace
 

@@ -8,9 +8,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from mmifn.artefact import atomic_path
 from mmifn.databases.importers.database import Database
 from mmifn.errors import UserError
+from mmifn.files import atomic_path
 from mmifn.images import EXTENSIONS, read_size
 
 _JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"

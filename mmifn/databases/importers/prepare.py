@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmifn.artefact import sha256_file, write_text
 from mmifn.databases.importers.database import UNKNOWN_TYPE, Database, Slot
 from mmifn.databases.importers.files import check_image, find_images, place, resolutions
 from mmifn.databases.importers.labels import Labels, find_label_files, read_labels
 from mmifn.errors import UserError, listed
+from mmifn.files import sha256_file, write_text
 from mmifn.manifest import HUMAN, write_manifest
 from mmifn.workspace import Workspace
 

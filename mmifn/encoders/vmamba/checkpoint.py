@@ -12,11 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mmifn.artefact import load_torch, sha256_file
+from mmifn.artefact import load_torch
 from mmifn.encoders.vmamba.config import VARIANTS, variant_name
 from mmifn.encoders.vmamba.download import download
 from mmifn.encoders.vmamba.model import VMamba, build_vmamba
 from mmifn.errors import ArtefactError, UnpicklingRefused, listed
+from mmifn.files import sha256_file
 
 CACHE_VARIABLE = "MMIFN_CACHE"
 # Names in the vanilla release files, and what they are now.

@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from mmifn.artefact import atomic_path
 from mmifn.errors import UserError
+from mmifn.files import atomic_path
 
 PIECE_BYTES = 1 << 20
 
