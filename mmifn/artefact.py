@@ -188,7 +188,7 @@ class FusedFeatures(Artefact):
     branch: "gff" or "lff"; config and split: plain dicts of what it was trained with and on.
     """
 
-    SCHEMA: ClassVar[str] = "fused_features/1"
+    SCHEMA: ClassVar[str] = "fused_features/2"
     STAGE: ClassVar[str] = "gff_module.py and lff_module.py"
     fused: Tensor
     branch: str

@@ -18,7 +18,7 @@ from mmifn.fusion.mmifn import MMIFN, ModelConfig
 from mmifn.splits import Split
 from mmifn.training import Fit, MosScale, TrainConfig
 
-SCHEMA = "checkpoint/1"
+SCHEMA = "checkpoint/2"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from mmifn.training import TrainConfig, fit_all, predict
 from mmifn.workers import one_thread, run_tasks, usable_cores
 from mmifn.workspace import Workspace
 
-SCHEMA = "run/2"  # bump when the same configuration would give other numbers
+SCHEMA = "run/3"  # bump when the same configuration would give other numbers
 
 
 @dataclass(frozen=True)

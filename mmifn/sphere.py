@@ -211,19 +211,33 @@ def prepare_erp(erp: np.ndarray | Tensor, fov_deg: float, size_px: int) -> Tenso
 
 def sample_views(prepared: Tensor, rays: Tensor) -> Tensor:
     """Sample a prepared ERP at rays (V, S, S, 3) by bicubic interpolation; returns (V, 3, S, S) float32 in 0..1."""
-    height, width = prepared.shape[1] - 2 * _PAD_PX, prepared.shape[2] - 2 * _PAD_PX
+    return _sample(prepared, _positions(rays, *prepared.shape[1:]))
+
+
+def _positions(rays: Tensor, height: int, width: int) -> Tensor:
+    """Return where rays (V, S, S, 3) lie in a prepared ERP of this padded size: (V, S, S, 2) float32 in -1..1."""
     lon, lat = directions_to_degrees(rays)
-    x = ((lon + 180) / 360 * width + _PAD_PX) / prepared.shape[2] * 2 - 1
-    y = ((90 - lat) / 180 * height + _PAD_PX) / prepared.shape[1] * 2 - 1
-    grid = torch.stack([x, y], dim=-1).float().flatten(0, 1)[None]  # (1, V*S, S, 2)
+    x = ((lon + 180) / 360 * (width - 2 * _PAD_PX) + _PAD_PX) / width * 2 - 1
+    y = ((90 - lat) / 180 * (height - 2 * _PAD_PX) + _PAD_PX) / height * 2 - 1
+    return torch.stack([x, y], dim=-1).float()
+
+
+def _sample(prepared: Tensor, positions: Tensor) -> Tensor:
+    grid = positions.flatten(0, 1)[None]  # (1, V*S, S, 2)
     views = functional.grid_sample(prepared[None], grid, mode="bicubic", padding_mode="border", align_corners=False)
-    v, s = rays.shape[:2]
+    v, s = positions.shape[:2]
     return views[0].reshape(3, v, s, -1).transpose(0, 1).clamp(0, 1)
 
 
 @lru_cache(maxsize=8)
 def _rays(centres: tuple[tuple[float, float], ...], fov_deg: float, size_px: int) -> Tensor:
     return torch.stack([viewport_directions(lon, lat, fov_deg, size_px) for lon, lat in centres])
+
+
+@lru_cache(maxsize=4)
+def _view_positions(centres: tuple[tuple[float, float], ...], fov_deg: float, size_px: int, height: int, width: int) -> Tensor:
+    """Panoramas of one size after another are seen in the same places."""
+    return _positions(_rays(centres, fov_deg, size_px), height, width)
 
 
 def render_viewports(erp: np.ndarray | Tensor, centres_deg: Tensor, fov_deg: float, size_px: int) -> Tensor:
@@ -234,4 +248,5 @@ def render_viewports(erp: np.ndarray | Tensor, centres_deg: Tensor, fov_deg: flo
     views are coarser than the ERP. Gnomonic projection; fov_deg spans the view edge to edge.
     """
     centres = tuple((float(lon), float(lat)) for lon, lat in centres_deg)
-    return sample_views(prepare_erp(erp, fov_deg, size_px), _rays(centres, float(fov_deg), int(size_px)))
+    prepared = prepare_erp(erp, fov_deg, size_px)
+    return _sample(prepared, _view_positions(centres, float(fov_deg), int(size_px), *prepared.shape[1:]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import ive
 
-from mmifn.databases.distortions import add_noise, blur_sphere
+from mmifn.databases.distortions import add_noise, blur_sphere, expose, quantise, resample
 from mmifn.sphere import erp_directions
 
 HEIGHT = 64
@@ -71,3 +71,26 @@ def test_noise_has_the_stated_sigma_is_white_and_reproducible():
     assert abs(np.corrcoef(error[:, :-1].ravel(), error[:, 1:].ravel())[0, 1]) < 0.01
     assert abs(np.corrcoef(error[..., 0].ravel(), error[..., 1].ravel())[0, 1]) < 0.01
     assert (add_noise(grey, 20, np.random.default_rng(3)) == noisy).all()
+
+
+def test_exposure_is_a_change_of_light():
+    grey = np.full((2, 4, 3), 100, dtype=np.uint8)
+    assert (expose(grey, 0) == 100).all()
+    # one stop doubles the light: ((100/255)^2.2 * 2)^(1/2.2) * 255 = 137.04
+    assert (expose(grey, 1) == 137).all() and (expose(grey, -1) == 73).all()
+    assert (expose(grey, 4) == 255).all()  # clipped where the sensor would be
+
+
+def test_resampling_keeps_what_is_flat_and_loses_what_is_fine():
+    flat = np.full((HEIGHT, 2 * HEIGHT, 3), 77, dtype=np.uint8)
+    assert (resample(flat, 3) == 77).all()
+    fine = noise_picture()
+    assert resample(fine, 4).std() < 0.4 * resample(fine, 1.2).std() < 0.4 * fine.std()
+
+
+def test_quantising_leaves_so_many_values():
+    ramp = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 256, 3)
+    for levels in (2, 5, 40):
+        left = np.unique(quantise(ramp, levels))
+        assert len(left) == levels and left[0] == 0 and left[-1] == 255
+        assert abs(quantise(ramp, levels).astype(int) - ramp).max() <= np.ceil(255 / (levels - 1) / 2)

@@ -103,17 +103,24 @@ def test_afm_is_equations_17_to_19(residual):
     torch.testing.assert_close(afm(f_g3, f_l), wanted + query if residual else wanted, atol=1e-5, rtol=1e-5)
 
 
+def torch_lstm(ours):
+    """Torch's own bidirectional LSTM with the same weights."""
+    whole = torch.nn.LSTM(ours.there.input_size, ours.there.hidden_size, batch_first=True, bidirectional=True)
+    state = dict(ours.there.state_dict()) | {f"{name}_reverse": value for name, value in ours.back.state_dict().items()}
+    whole.load_state_dict(state)
+    return whole
+
+
 def test_a_gff_level_by_hand():
     level = GlobalLevel(6, 8, 10, 4, 0.1).eval()
     inputs = make_inputs(3)
-    visual = level.visual_lstm.lstm(inputs.levels[0] @ level.enter.weight.T + level.enter.bias)[0]
+    visual = torch_lstm(level.visual_lstm)(inputs.levels[0] @ level.enter.weight.T + level.enter.bias)[0]
     visual = norm(visual + attention(visual, visual, level.self_attention), level.self_norm)
     words = torch.zeros(3, 5, 8)
     for i in range(3):  # one text at a time, without its padding
         n = int(inputs.mask[i].sum())
-        words[i, :n] = level.text_lstm.lstm(inputs.text[i : i + 1, :n] @ level.project_text.weight.T + level.project_text.bias)[
-            0
-        ][0]
+        text = inputs.text[i : i + 1, :n] @ level.project_text.weight.T + level.project_text.bias
+        words[i, :n] = torch_lstm(level.text_lstm)(text)[0][0]
     wanted = norm(visual + attention(visual, words, level.cross_attention, inputs.mask), level.cross_norm)
     torch.testing.assert_close(level(inputs.levels[0], inputs.text, inputs.mask), wanted, atol=1e-5, rtol=1e-5)
 
@@ -121,8 +128,8 @@ def test_a_gff_level_by_hand():
 def test_an_lstm_cell_by_hand():
     lstm = BiLSTM(4)
     x = torch.randn(1, 3, 4)
-    for direction, suffix in ((1, ""), (-1, "_reverse")):
-        w, u, b, c = (getattr(lstm.lstm, name + suffix) for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"))
+    for direction, part in ((1, lstm.there), (-1, lstm.back)):
+        w, u, b, c = (getattr(part, name) for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"))
         hidden, cell, out = torch.zeros(1, 2), torch.zeros(1, 2), []
         for token in list(x.transpose(0, 1))[::direction]:
             i, f, g, o = (token @ w.T + b + hidden @ u.T + c).chunk(4, dim=1)

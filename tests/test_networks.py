@@ -12,9 +12,9 @@ from PIL import Image
 from torch.nn import functional
 
 from mmifn.artefact import GlobalFeatures, ViewportFeatures, load, load_torch
-from mmifn.encoders import networks
 from mmifn.encoders.encode import encode_globals, encode_viewports
-from mmifn.encoders.networks import HALF, IMAGENET, Encoder, load_erp_encoder, load_view_encoder, package_file
+from mmifn.encoders.networks import Encoder, load_erp_encoder, load_view_encoder
+from mmifn.encoders.packaged import HALF, IMAGENET, build_lite0, package_file
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
 from mmifn.encoders.presets import PRESETS, choose, resolve_device
 from mmifn.errors import UserError
@@ -101,7 +101,7 @@ def test_lite0_starts_as_its_parameters_say():
     x = conv_bn(x, given, convs[1], norms[1], groups=32)
     wanted = conv_bn(x, given, convs[2], norms[2], linear=True)
     with torch.no_grad():
-        maps = networks.build_lite0().eval()(images)
+        maps = build_lite0().eval()(images)
     torch.testing.assert_close(maps[0], wanted, atol=1e-4, rtol=1e-4)
     assert [each.shape[1:] for each in maps] == [(16, 32, 32), (24, 16, 16), (40, 8, 8), (112, 4, 4), (320, 2, 2)]
 
@@ -110,7 +110,7 @@ def test_lite0_starts_as_its_parameters_say():
 def test_lite0_encoders_pool_its_pyramid():
     images = torch.rand(1, 3, 128, 256, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        maps = networks.build_lite0().eval()((images - 0.5) / 0.5)
+        maps = build_lite0().eval()((images - 0.5) / 0.5)
     views = load_view_encoder("lite0", CPU)
     torch.testing.assert_close(views(images), torch.cat([mean_std(each) for each in maps], dim=1), atol=1e-5, rtol=1e-5)
     levels = load_erp_encoder(choose("offline", erp_height_px=128), CPU)(images)

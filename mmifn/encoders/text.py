@@ -14,7 +14,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from mmifn.artefact import Provenance, TextFeatures, sha256_tensors
-from mmifn.encoders.networks import package_file
+from mmifn.encoders.packaged import package_file
 from mmifn.errors import UserError
 from mmifn.files import sha256_text
 

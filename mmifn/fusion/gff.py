@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 def head_count(width: int, wanted: int) -> int:
@@ -13,20 +12,28 @@ def head_count(width: int, wanted: int) -> int:
 
 
 class BiLSTM(nn.Module):
-    """A bidirectional LSTM that keeps its input width: (B, T, C) -> (B, T, C), C even; padding is never read."""
+    """A bidirectional LSTM that keeps its input width: (B, T, C) -> (B, T, C), C even; padding is never read.
+
+    mask: (B, T), true on a row's first tokens; what lies behind them comes out as zeros. The way back is a second LSTM
+    over each row reversed within its own length: the same as packed sequences, several times faster on a CPU.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         if width % 2:
             raise ValueError(f"a bidirectional LSTM needs an even width, got {width}")
-        self.lstm = nn.LSTM(width, width // 2, batch_first=True, bidirectional=True)
+        self.there = nn.LSTM(width, width // 2, batch_first=True)
+        self.back = nn.LSTM(width, width // 2, batch_first=True)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is None:
-            return self.lstm(tokens)[0]
-        lengths = mask.sum(dim=1).clamp_min(1).cpu()
-        packed = pack_padded_sequence(tokens, lengths, batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=tokens.shape[1])[0]
+            return torch.cat([self.there(tokens)[0], self.back(tokens.flip(1))[0].flip(1)], dim=2)
+        lengths = mask.sum(dim=1, keepdim=True)
+        place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(mask)
+        mirror = torch.where(place < lengths, lengths - 1 - place, place)[..., None]
+        back = self.back(tokens.gather(1, mirror.expand_as(tokens)))[0]
+        both = torch.cat([self.there(tokens)[0], back.gather(1, mirror.expand_as(back))], dim=2)
+        return both * mask[..., None]
 
 
 class GlobalLevel(nn.Module):

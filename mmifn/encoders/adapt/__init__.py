@@ -1,0 +1,1 @@
+"""Adapting encoders to distortions on pristine panoramas outside every benchmark."""

@@ -1,0 +1,145 @@
+"""Encoders adapted to distortions: a small backbone with a head that names, scores and locates what is wrong.
+
+The head reads mean and standard deviation of several maps, early ones too, and its hidden layer with its outputs is
+what the fusion stages get of a view. Weights are float16 safetensors that lie beside this module, with the scenes they
+were adapted on in their metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from mmifn.encoders.packaged import HALF, IMAGENET, blank_lite0, blank_vit_s14, build_lite0, build_vit_s14
+from mmifn.encoders.pooling import mean_std
+from mmifn.encoders.vmamba import VMamba, VMambaConfig
+from mmifn.errors import UserError
+
+FOLDER = Path(__file__).parent / "weights"
+SCHEMA = "adapted encoder/1"
+HIDDEN = 128
+VIT_LAYERS = 4
+VIT_TAPS = (2, 4)
+
+
+class ViTMaps(nn.Module):
+    """The first layers of a ViT-S/14; gives the patch tokens of two of them as maps (B, 384, patches, 1)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        network.encoder.layer = network.encoder.layer[:VIT_LAYERS]
+        self.network = network
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        states = self.network(pixel_values=images, output_hidden_states=True).hidden_states
+        return [states[tap][:, 1:].transpose(1, 2)[..., None] for tap in VIT_TAPS]
+
+
+class LastMaps(nn.Module):
+    """The last three maps of a pyramid."""
+
+    def __init__(self, network: nn.Module, maps: Callable[[nn.Module, Tensor], list[Tensor]]) -> None:
+        super().__init__()
+        self.network, self._maps = network, maps
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return list(self._maps(self.network, images))[-3:]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """An adaptable backbone: how it is made (with the weights that adaptation starts from, or blank), which channels its
+    maps have, how its input is normalised, and how it is trained."""
+
+    title: str
+    build: Callable[[], nn.Module]
+    blank: Callable[[], nn.Module]
+    channels: tuple[int, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    learning_rate: float
+    epochs: int
+
+
+SMALL_VMAMBA = VMambaConfig(dims=(32, 64, 128, 256), depths=(1, 1, 3, 1), mlp_ratio=2.0)
+
+
+def _pyramid(network: nn.Module) -> LastMaps:
+    return LastMaps(network, lambda network, images: network(images))
+
+
+def _small_vmamba() -> LastMaps:
+    return LastMaps(VMamba(SMALL_VMAMBA, 1), lambda network, images: network.forward_features(images))
+
+
+BACKBONES = {
+    "lite0_adapted": Backbone("EfficientNet-Lite0, from its ImageNet weights", lambda: _pyramid(build_lite0()),
+                              lambda: _pyramid(blank_lite0()), (40, 112, 320), *HALF, 5e-4, 1),
+    "vit_s14_adapted": Backbone("the first four layers of ViT-S/14, from its package", lambda: ViTMaps(build_vit_s14()),
+                                lambda: ViTMaps(blank_vit_s14()), (384, 384), *IMAGENET, 2e-4, 1),
+    "vmamba_adapted": Backbone("a small VMamba, from scratch", _small_vmamba, _small_vmamba, SMALL_VMAMBA.dims[1:], *IMAGENET,
+                               1.5e-3, 2),
+}
+
+
+ERP_ADAPTED = ("lite0_adapted", "vmamba_adapted")  # those with maps of a whole panorama
+
+
+class QualityHead(nn.Module):
+    """Pooled maps (…, 2 * sum(channels)) -> hidden (…, HIDDEN) and outputs (…, targets)."""
+
+    def __init__(self, channels: tuple[int, ...], targets: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(2 * sum(channels))
+        self.enter = nn.Linear(2 * sum(channels), HIDDEN)
+        self.leave = nn.Linear(HIDDEN, targets)
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = nn.functional.gelu(self.enter(self.norm(pooled)))
+        return hidden, self.leave(hidden)
+
+
+class AdaptedEncoder(nn.Module):
+    """A backbone and its head: normalised images (B, 3, H, W) -> hidden (B, HIDDEN), outputs (B, targets)."""
+
+    def __init__(self, name: str, targets: int, blank: bool = False) -> None:
+        super().__init__()
+        self.backbone = BACKBONES[name].blank() if blank else BACKBONES[name].build()
+        self.head = QualityHead(BACKBONES[name].channels, targets)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head(torch.cat([mean_std(maps) for maps in self.backbone(images)], dim=1))
+
+
+def weights_file(name: str) -> Path:
+    return FOLDER / f"{name}.safetensors"
+
+
+def load_adapted(name: str, path: Path | None = None) -> tuple[AdaptedEncoder, dict[str, Any]]:
+    """Return an adapted encoder in float32 and what its file says of itself (scenes, targets, …).
+
+    Raises UserError where the file is missing, damaged, or of another encoder.
+    """
+    path = path or weights_file(name)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: the adapted weights of {name}.\nMake them: python adapt_encoders.py --encoder "
+                        f"{name} --panoramas DIR, or choose an encoder that is not adapted (see --help).")
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get("about", "{}"))
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is not a readable safetensors file ({error}); make it anew: python adapt_encoders.py") from error
+    if about.get("schema") != SCHEMA or about.get("encoder") != name:
+        raise UserError(f"{path} holds {about.get('encoder', 'something else')} ({about.get('schema', 'no schema')}), wanted "
+                        f"{name} ({SCHEMA}); make it anew: python adapt_encoders.py --encoder {name}")
+    network = AdaptedEncoder(name, len(about["targets"]), blank=True)
+    network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
+    return network, about
