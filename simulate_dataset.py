@@ -11,6 +11,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmifn.databases.broad import LIKE as BROAD
+from mmifn.databases.broad import simulate_broad
 from mmifn.databases.designs import DESIGNS
 from mmifn.databases.simulate import Simulation, simulate
 from mmifn.databases.summary import describe
@@ -36,7 +38,8 @@ def _levels(text: str) -> tuple[int, ...]:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_root_argument(parser)
-    parser.add_argument("--like", required=True, choices=sorted(DESIGNS), help="whose design to follow")
+    parser.add_argument("--like", required=True, choices=[*sorted(DESIGNS), BROAD],
+                        help=f"whose design to follow; {BROAD}: pristine panoramas, pairs of distortions and other kinds")
     parser.add_argument("--panoramas", required=True, metavar="DIR", help="folder of pristine ERPs, or: synthetic")
     parser.add_argument("--dataset", help="name of the database below datasets/ (default: as --like)")
     parser.add_argument("--scenes", type=int, metavar="N", help="how many scenes (default: 16, or all --only-scenes)")
@@ -58,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
                       args.seed, args.height, _levels(args.levels) if args.levels else (), _names(args.exclude_scenes),
                       only, args.workers, args.overwrite)
     space = Workspace(args.root)
-    table = simulate(plan, space)
+    table = (simulate_broad if args.like == BROAD else simulate)(plan, space)
     print(describe(table, plan.dataset))
     print(f"{space.manifest(plan.dataset)}: {len(table)} images of {table['reference'].nunique()} scenes, labels simulated")
     return 0

@@ -72,7 +72,7 @@ def simulate(plan: Simulation, space: Workspace) -> pd.DataFrame:
     chosen = choose_scenes(find_scenes(plan.panoramas), plan.scenes, plan.seed, plan.exclude, plan.only)
     check_scenes(chosen, plan.height)
     folder = space.dataset_dir(plan.dataset)
-    _claim(folder, plan, _record(plan, chosen, levels))
+    claim_folder(folder, plan, _record(plan, chosen, levels))
     jobs = [_Job(scene, plan.like, levels, plan.height, plan.seed, folder) for scene in chosen]
     scores = dict(_run(jobs, plan.workers))
     table = _label(plan.like, chosen, levels, scores)
@@ -98,7 +98,7 @@ def _record(plan: Simulation, chosen: list[Scene], levels: tuple[int, ...]) -> d
             "made_with": {"mmifn": __version__} | {name: version(name) for name in ("av", "pillow", "numpy", "piq")}}
 
 
-def _claim(folder: Path, plan: Simulation, record: dict) -> None:
+def claim_folder(folder: Path, plan: Simulation, record: dict) -> None:
     """Make the folder ours: new, or of the very same settings, or cleared with --overwrite."""
     path = folder / "simulation.json"
     if path.is_file():

@@ -98,14 +98,19 @@ def _lite0_erp(device: torch.device, grid: tuple[int, int], wrap_px: int) -> Enc
 def _adapted(name: str, weights: Path | None, device: torch.device) -> tuple[AdaptedEncoder, str, dict[str, Any]]:
     network, about = load_adapted(name, weights)
     network, digest = _freeze(network, device)
+    network = network.to(memory_format=torch.channels_last)  # nearly twice as fast on CPUs
     return network, digest, {"adapted_on": about["scenes"]}
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _adapted_views(name: str, weights: Path | None, device: torch.device) -> Encoder:
     network, digest, settings = _adapted(name, weights, device)
     backbone = BACKBONES[name]
     return Encoder(name, digest, settings | {"pool": "hidden layer and outputs of the head"}, device, backbone.mean,
-                   backbone.std, lambda images: torch.cat([part.float() for part in network(images)], dim=1))
+                   backbone.std, lambda images: torch.cat([part.float() for part in network(_channels_last(images))], dim=1))
 
 
 def _adapted_erp(name: str, weights: Path | None, device: torch.device, grid: tuple[int, int], wrap_px: int) -> Encoder:
@@ -113,7 +118,8 @@ def _adapted_erp(name: str, weights: Path | None, device: torch.device, grid: tu
     backbone = BACKBONES[name]
 
     def run(images: Tensor) -> list[Tensor]:
-        levels = [pool_erp_grid(maps, grid, with_std=True) for maps in _see_closed(network.backbone, images, wrap_px)]
+        seen = _see_closed(network.backbone, _channels_last(images), wrap_px)
+        levels = [pool_erp_grid(maps, grid, with_std=True) for maps in seen]
         means, spreads = zip(*(level.chunk(2, dim=2) for level in levels), strict=True)
         # the head reads each cell as it was taught to read a view: mean and spread, map by map
         cells = network.head(torch.cat([part for pair in zip(means, spreads, strict=True) for part in pair], dim=2))

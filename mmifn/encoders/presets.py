@@ -51,8 +51,8 @@ PRESETS: dict[str, Preset] = {
     "paper": Preset("depictqa", "google-bert/bert-base-uncased", "vit_base_patch16_224.augreg_in21k",
                     "vmamba_tiny_s1l8", fov_deg=90.0, size_px=224),
     # 40° at 224 px is 5.6 px per degree: the resolution of a 2048 px wide ERP, where fine distortions survive.
-    # The whole ERP is seen as finely, at 2048 px of width: both encoders were adapted to distortions at that resolution.
-    "offline": Preset("measured", "minilm", "lite0_adapted", "vmamba_adapted", fov_deg=40.0, size_px=224, erp_height_px=1024),
+    # The encoder was adapted at the resolution of the views; of the ERP it sees half of it, which is a scale of its own.
+    "offline": Preset("measured", "minilm", "lite0_adapted", "lite0_adapted", fov_deg=40.0, size_px=224),
 }
 
 
