@@ -16,7 +16,8 @@ from mmifn.errors import user_main
 from mmifn.fusion.configs import chosen_config
 from mmifn.predictions import write_predictions
 from mmifn.protocol import split_jobs
-from mmifn.reporting import evaluation_table, published_table
+from mmifn.published import published_table
+from mmifn.reporting import evaluation_table
 from mmifn.tables import write_tables
 
 
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     outcomes = experiments.run([job for group in jobs.values() for job in group], "training")
     tables, done = [], iter(outcomes)
     for number, (name, group) in zip(("I", "II", *map(str, range(3, 99))), jobs.items(), strict=False):
-        tables.append(evaluation_table(number, experiments.databases[name], [next(done) for _ in group]))
+        tables.append(evaluation_table(number, experiments.databases[name], [next(done) for _ in group], args.logistic))
     tables.append(published_table(["OIQA", "CVIQ"]))
     results = experiments.space.results
     write_tables(tables, results / "evaluation_results.txt")

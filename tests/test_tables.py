@@ -8,7 +8,7 @@ import pytest
 from conftest import make_workspace
 from scipy import stats
 
-from mmifn import metrics, reporting
+from mmifn import metrics, published, reporting
 from mmifn.errors import UserError
 from mmifn.fusion.inputs import load_database
 from mmifn.fusion.mmifn import ModelConfig
@@ -90,15 +90,16 @@ def test_the_evaluation_table_by_hand(database, runs):
         "PLCC raw",
         "RMSE from PLCC",
     ]
-    assert [row and row[0] for row in table.rows] == ["JPEG", "GN", None, "overall"] and table.rows[0][1:] == ["–"] * 6
+    assert [row and row[0] for row in table.rows] == ["JPEG", "GN", None, "overall", "95% interval"]
+    assert table.rows[0][1:] == ["–"] * 6
     figures = []
     for run in runs:
         rows = run.job.split.rows(database.manifest.scenes(), "test")
         figures.append(metrics.agreement(run.scores["OIQA"][rows], database.mos[rows]))
     plcc = np.array([one.plcc for one in figures])
-    assert table.rows[-1][1] == f"{plcc.mean():.3f} ± {plcc.std(ddof=1):.3f}"
+    assert table.rows[-2][1] == f"{plcc.mean():.3f} ± {plcc.std(ddof=1):.3f}"
     rmse = np.array([one.rmse for one in figures])
-    assert table.rows[-1][4] == f"{rmse.mean():.2f} ± {rmse.std(ddof=1):.2f}"
+    assert table.rows[-2][4] == f"{rmse.mean():.2f} ± {rmse.std(ddof=1):.2f}"
     notes = "\n".join(table.notes)
     assert (
         "OIQA: 36 images, 6 scenes, MOS scale 0-100; OIQA split 4 train / 1 validation / 1 test scenes; 3 runs, seeds 0, 1, 2."
@@ -142,7 +143,7 @@ def test_the_cross_table_scores_the_whole_target(tmp_path, database):
     wanted = metrics.agreement(run.scores["CVIQ"], target.mos)
     assert (
         wanted.images == 36
-        and table.rows == [reporting.summary_row("OIQA → CVIQ", [wanted])]
+        and table.rows[0] == reporting.summary_row("OIQA → CVIQ", [wanted])
         and table.rows[0][1] == f"{wanted.plcc:.3f}"
     )
     notes = "\n".join(table.notes)
@@ -181,7 +182,7 @@ def test_too_few_images_are_a_message(database, tmp_path):
 
 
 def test_published_numbers_are_those_published():
-    table = reporting.published_table(["OIQA", "CVIQ"])
+    table = published.published_table(["OIQA", "CVIQ"])
     rows = {row[0]: row[1:] for row in table.rows}
     assert "not measured here" in table.title and len(rows) == 11
     assert rows["Assessor360"] == ["0.975/0.980", "0.977/0.964", "test-selected, one split"]
