@@ -1,11 +1,14 @@
-"""Bootstrap 95% intervals over scenes, for a figure that is a mean over runs on several splits.
+"""Bootstrap 95% intervals over scenes, of figures over the test predictions of all runs.
 
 Images of one scene are not independent, and the splits of one database share scenes, so neither images nor runs can be
-resampled alone. Here the scenes of the database that are tested in any run are drawn with replacement; in every run an
-image counts as often as its scene was drawn; the figure of every run is computed anew and averaged over the runs (a run
-none of whose scenes were drawn drops out of that draw). The interval spans the 2.5% and 97.5% quantiles of these means
-(Efron's percentile bootstrap with clusters as units: Davison and Hinkley 1997, 3.8). Trained models and the logistic fit
-of each run are held fixed, so the interval tells how far the figure depends on which scenes happened to be tested.
+resampled alone. The test predictions of all runs are pooled (an image stands there once for every run that tested it),
+one logistic is fitted, and scenes are drawn with replacement: a prediction counts as often as its scene was drawn. The
+interval spans the 2.5% and 97.5% quantiles of the figure over the draws (Efron's percentile bootstrap with clusters as
+units: Davison and Hinkley 1997, 3.8). Trained models and the fit are held fixed, so the interval tells how far the
+figure depends on which scenes happened to be tested.
+
+Pooled, because a run tests three scenes or fewer: drawing with replacement often leaves but one of them, whose images
+agree better among themselves than with those of others, so that draws of a mean over runs lie above that mean.
 """
 
 from __future__ import annotations
@@ -23,30 +26,25 @@ COVER = 0.95
 
 @dataclass(frozen=True)
 class Scored:
-    """One run's predictions (N,) with the opinion scores (N,) and the scene of each image."""
+    """Predictions (N,) with the opinion score (N,) and the scene of each image."""
 
     pred: np.ndarray
     mos: np.ndarray
     scenes: list[str]
 
 
-def resampled_figures(runs: list[Scored], parameters: int = 4) -> dict[str, np.ndarray]:
-    """Return PLCC (after each run's logistic fit) and SRCC, mean over runs, of every draw of scenes: each (RESAMPLES,).
+def resampled_figures(scored: Scored, parameters: int = 4) -> dict[str, np.ndarray]:
+    """Return PLCC (after the logistic fit) and SRCC of every draw of scenes: each (RESAMPLES,).
 
     The draws depend only on the names of the scenes, so that two methods tested on the same scenes get the same draws
-    and their figures can be subtracted. A draw in which no run has two different opinion scores gives NaN.
+    and their figures can be subtracted. A draw without two different opinion scores gives NaN.
     """
-    units = sorted({scene for run in runs for scene in run.scenes})
+    units, place = np.unique(scored.scenes, return_inverse=True)
     draws = np.random.default_rng(SEED).multinomial(len(units), np.full(len(units), 1 / len(units)), size=RESAMPLES)
-    place = {scene: i for i, scene in enumerate(units)}
-    found: dict[str, list[np.ndarray]] = {"plcc": [], "srcc": []}
-    for run in runs:
-        counts = draws[:, [place[scene] for scene in run.scenes]].astype(np.float64)
-        mapped = logistic_fit(run.pred, run.mos, parameters).mapped
-        found["plcc"].append(weighted_correlation(np.broadcast_to(mapped, counts.shape), run.mos, counts))
-        ranks = weighted_ranks(run.pred, counts), weighted_ranks(run.mos, counts)
-        found["srcc"].append(weighted_correlation(*ranks, counts))
-    return {name: _mean_over_runs(np.array(values)) for name, values in found.items()}
+    counts = draws[:, place].astype(np.float64)
+    mapped = logistic_fit(scored.pred, scored.mos, parameters).mapped
+    ranks = weighted_ranks(scored.pred, counts), weighted_ranks(scored.mos, counts)
+    return {"plcc": weighted_correlation(mapped, scored.mos, counts), "srcc": weighted_correlation(*ranks, counts)}
 
 
 def weighted_correlation(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -72,13 +70,6 @@ def weighted_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return middle[:, group]
 
 
-def _mean_over_runs(values: np.ndarray) -> np.ndarray:
-    """Average (runs, R) over the runs that have a value in each draw; NaN where none has."""
-    there = np.isfinite(values)
-    return np.divide(np.where(there, values, 0).sum(axis=0), there.sum(axis=0), out=np.full(values.shape[1], np.nan),
-                     where=there.any(axis=0))
-
-
 def interval(draws: np.ndarray) -> tuple[float, float] | None:
     """Return the central 95% of the draws; None where they say nothing (a single scene, or no figure)."""
     draws = draws[np.isfinite(draws)]
@@ -92,3 +83,9 @@ def interval_text(draws: np.ndarray) -> str:
     """Format the interval of the draws; a dash where there is none."""
     found = interval(draws)
     return f"{found[0]:.3f} to {found[1]:.3f}" if found else "–"
+
+
+def with_interval(value: float, draws: np.ndarray) -> str:
+    """Format a figure with its interval in brackets."""
+    found = interval(draws)
+    return f"{value:.3f} [{found[0]:.3f}, {found[1]:.3f}]" if found else f"{value:.3f}"

@@ -46,29 +46,39 @@ def test_agreement(outcome: Outcome, database: Database, kind: str | None = None
     return agreement(outcome.scores[database.name][rows], manifest.mos[rows], logistic)
 
 
-def scene_draws(outcomes: list[Outcome], database: Database, logistic: int = 4) -> dict[str, np.ndarray]:
-    """Return PLCC and SRCC of every bootstrap draw of scenes (`intervals`), over the images the runs are measured on.
-
-    The unit is the scene of `Manifest.scenes`, also where splits are by image; images where scenes are unknown.
-    """
-    manifest = database.manifest
-    units, runs = manifest.locations or manifest.references or manifest.names, []
-    for outcome in outcomes:
-        rows = measured_rows(outcome.job, manifest)
-        if len(rows) >= MIN_PER_TYPE:
-            runs.append(Scored(outcome.scores[database.name][rows], manifest.mos[rows], [units[i] for i in rows]))
-    return resampled_figures(runs, logistic) if runs else {"plcc": np.array([]), "srcc": np.array([])}
+def scene_units(manifest: Manifest) -> list[str]:
+    """Return the unit of resampling of each image: its scene, also where splits are by image; itself where that is unknown."""
+    return manifest.locations or manifest.references or manifest.names
 
 
-def interval_row(outcomes: list[Outcome], database: Database, logistic: int) -> list[str]:
-    """Format the row of 95% intervals that stands below a row of figures."""
-    draws = scene_draws(outcomes, database, logistic)
-    return ["95% interval", interval_text(draws["plcc"]), interval_text(draws["srcc"]), *["–"] * (len(FIGURE_COLUMNS) - 2)]
+def pooled(outcomes: list[Outcome], database: Database) -> Scored | None:
+    """Return the predictions of all runs on the images they are measured on, one after the other; None where too few."""
+    manifest, units = database.manifest, scene_units(database.manifest)
+    rows = [(outcome, i) for outcome in outcomes for i in measured_rows(outcome.job, manifest)]
+    if len(rows) < MIN_PER_TYPE:
+        return None
+    return Scored(np.array([outcome.scores[database.name][i] for outcome, i in rows]), manifest.mos[[i for _, i in rows]],
+                  [units[i] for _, i in rows])
 
 
-INTERVAL_NOTE = (f"95% interval: percentile bootstrap over scenes ({RESAMPLES} draws with replacement of the scenes scored in "
-                 f"any run, seed {SEED}; an image counts as often as its scene was drawn; mean over runs of each draw's figure); "
-                 "models and logistic fits held fixed. Below about 10 scenes it is rather too narrow.")
+def pooled_rows(outcomes: list[Outcome], database: Database, logistic: int) -> list[list[str]]:
+    """Format the figures over the pooled predictions of all runs, and their 95% intervals over scenes."""
+    scored = pooled(outcomes, database)
+    if scored is None:
+        return []
+    draws = resampled_figures(scored, logistic)
+    return [summary_row(f"{len(outcomes)} runs pooled", [agreement(scored.pred, scored.mos, logistic)]),
+            ["95% interval", interval_text(draws["plcc"]), interval_text(draws["srcc"]), *["–"] * (len(FIGURE_COLUMNS) - 2)]]
+
+
+def interval_note(outcomes: list[Outcome], database: Database) -> str:
+    """Say how the intervals of these runs are made, and over how many scenes."""
+    units = scene_units(database.manifest)
+    scenes = {units[i] for outcome in outcomes for i in measured_rows(outcome.job, database.manifest)}
+    return (f"Runs pooled: the test predictions of all runs on {database.name} together, one logistic fit. 95% interval: "
+            f"percentile bootstrap of the pooled figure over the {len(scenes)} scenes tested ({RESAMPLES} draws with "
+            f"replacement, seed {SEED}; a prediction counts as often as its scene was drawn); models and fit held fixed. Below "
+            "about 10 scenes it is rather too narrow.")
 
 
 def overall_agreement(outcome: Outcome, database: Database, logistic: int = 4) -> Agreement:
@@ -134,8 +144,8 @@ def evaluation_table(number: str, database: Database, outcomes: list[Outcome], l
         table.rows.append(summary_row(kind, [one for outcome in outcomes
                                              if (one := test_agreement(outcome, database, kind, logistic))]))
     overall = [one for outcome in outcomes if (one := test_agreement(outcome, database, logistic=logistic))]
-    table.rows += [None, summary_row("overall", overall), interval_row(outcomes, database, logistic)]
-    table.notes = [*common_notes(database, outcomes, overall, logistic), INTERVAL_NOTE]
+    table.rows += [None, summary_row("overall", overall), *pooled_rows(outcomes, database, logistic)]
+    table.notes = [*common_notes(database, outcomes, overall, logistic), interval_note(outcomes, database)]
     if overall:
         median_plcc, median_srcc = (statistics.median(getattr(one, name) for one in overall) for name in ("plcc", "srcc"))
         table.notes.append(f"Median over runs: PLCC {median_plcc:.3f}, SRCC {median_srcc:.3f}.")
@@ -149,12 +159,12 @@ def cross_table(pairs: list[tuple[Database, Database, list[Outcome]]], logistic:
     table = Table("Table III. MMIFN across databases", ["train → test", *FIGURE_COLUMNS])
     for source, target, outcomes in pairs:
         figures = [overall_agreement(outcome, target, logistic) for outcome in outcomes]
-        table.rows += [summary_row(f"{source.name} → {target.name}", figures), interval_row(outcomes, target, logistic)]
-        table.notes += common_notes(target, outcomes, figures, logistic)
+        table.rows += [summary_row(f"{source.name} → {target.name}", figures), *pooled_rows(outcomes, target, logistic)]
+        table.notes += [*common_notes(target, outcomes, figures, logistic), interval_note(outcomes, target)]
         if (source.name, target.name) in CLAIMED_CROSS:
             claim = claim_note(target.name, CLAIMED_CROSS[source.name, target.name])
             table.notes.append(f"{source.name} → {target.name}: {claim}")
-    table.notes += ["Nothing is chosen on the target: the epoch comes from validation scenes of the source.", INTERVAL_NOTE]
+    table.notes.append("Nothing is chosen on the target: the epoch comes from validation scenes of the source.")
     return table
 
 

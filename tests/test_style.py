@@ -41,6 +41,9 @@ FLOORS = [
         "mmifn.published",
         "mmifn.intervals",
         "mmifn.controls",
+        "mmifn.measurements",
+        "mmifn.baselines",
+        "mmifn.comparisons",
     ),
 ]
 # Flags and configurations stand above what they configure; the face, that scripts and users call, above everything.

@@ -8,7 +8,7 @@ import pytest
 from conftest import make_workspace
 from scipy import stats
 
-from mmifn import metrics, published, reporting
+from mmifn import code_version, intervals, metrics, published, reporting
 from mmifn.errors import UserError
 from mmifn.fusion.inputs import load_database
 from mmifn.fusion.mmifn import ModelConfig
@@ -90,17 +90,26 @@ def test_the_evaluation_table_by_hand(database, runs):
         "PLCC raw",
         "RMSE from PLCC",
     ]
-    assert [row and row[0] for row in table.rows] == ["JPEG", "GN", None, "overall", "95% interval"]
+    assert [row and row[0] for row in table.rows] == ["JPEG", "GN", None, "overall", "3 runs pooled", "95% interval"]
     assert table.rows[0][1:] == ["–"] * 6
     figures = []
     for run in runs:
         rows = run.job.split.rows(database.manifest.scenes(), "test")
         figures.append(metrics.agreement(run.scores["OIQA"][rows], database.mos[rows]))
     plcc = np.array([one.plcc for one in figures])
-    assert table.rows[-2][1] == f"{plcc.mean():.3f} ± {plcc.std(ddof=1):.3f}"
+    assert table.rows[-3][1] == f"{plcc.mean():.3f} ± {plcc.std(ddof=1):.3f}"
     rmse = np.array([one.rmse for one in figures])
-    assert table.rows[-2][4] == f"{rmse.mean():.2f} ± {rmse.std(ddof=1):.2f}"
+    assert table.rows[-3][4] == f"{rmse.mean():.2f} ± {rmse.std(ddof=1):.2f}"
+    rows = [(run, i) for run in runs for i in run.job.split.rows(database.manifest.scenes(), "test")]
+    pred, mos = np.array([run.scores["OIQA"][i] for run, i in rows]), database.mos[[i for _, i in rows]]
+    assert table.rows[-2][1:3] == [f"{metrics.agreement(pred, mos).plcc:.3f}", f"{stats.spearmanr(pred, mos).statistic:.3f}"]
+    draws = intervals.resampled_figures(
+        intervals.Scored(pred, mos, [database.manifest.references[i] for _, i in rows])
+    )
+    low, high = np.quantile(draws["plcc"], [0.025, 0.975])
+    assert table.rows[-1][1] == f"{low:.3f} to {high:.3f}" and low < metrics.agreement(pred, mos).plcc < high
     notes = "\n".join(table.notes)
+    assert f"bootstrap of the pooled figure over the {len({database.manifest.references[i] for _, i in rows})} scenes" in notes
     assert (
         "OIQA: 36 images, 6 scenes, MOS scale 0-100; OIQA split 4 train / 1 validation / 1 test scenes; 3 runs, seeds 0, 1, 2."
         in notes
@@ -187,3 +196,35 @@ def test_published_numbers_are_those_published():
     assert "not measured here" in table.title and len(rows) == 11
     assert rows["Assessor360"] == ["0.975/0.980", "0.977/0.964", "test-selected, one split"]
     assert rows["MMIFN"] == ["0.986/0.982", "0.984/0.983", "as claimed by the paper"]
+
+
+# --- what every table states -----------------------------------------------------------------------------------------
+
+
+def test_encoders_preset_logistic_and_code_are_named(database, runs):
+    notes = "\n".join(reporting.evaluation_table("I", database, runs, logistic=5).notes)
+    text = database.method["text_features"]
+    assert f"Encoders text made up text ({text}), viewport made up views (" in notes and "; no preset; mmifn 0.1.0" in notes
+    assert "after a 5-parameter logistic fit" in notes
+    names = {"text_features": "minilm", "viewport_features": "vit_s14", "global_features": "lite0"}
+    assert reporting.preset_of(names) == "preset offline"
+    assert reporting.preset_of({**names, "text_features": "x"}) == "no preset"
+
+
+def test_the_logistic_asked_for_is_fitted(database, runs):
+    four, five = (reporting.evaluation_table("I", database, runs, logistic=p).rows[-3:] for p in (4, 5))
+    assert [row[2] for row in four] == [row[2] for row in five] and [row[4] for row in four[:2]] != [row[4] for row in five[:2]]
+
+
+def test_the_commit_is_named_in_a_checkout_only(monkeypatch, tmp_path):
+    git = {"rev-parse": "abc123", "status": ""}
+    monkeypatch.setattr(code_version, "_git", lambda root, command, *args: git[command])
+    monkeypatch.setattr(code_version, "__file__", str(tmp_path / "mmifn" / "code_version.py"))
+    version = code_version.code_version.__wrapped__
+    assert version() == "mmifn 0.1.0"
+    (tmp_path / ".git").mkdir()
+    assert version() == "mmifn 0.1.0, commit abc123"
+    git["status"] = " M x.py"
+    assert version() == "mmifn 0.1.0, commit abc123 with local changes"
+    git["rev-parse"] = ""  # no git, or not its own
+    assert version() == "mmifn 0.1.0"
