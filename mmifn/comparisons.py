@@ -104,12 +104,14 @@ def published_protocol_table(number: str, database: Database, honest: list[Outco
         ["published - honest, same test scenes", f"{other.plcc - one.plcc:+.3f}", f"{other.srcc - one.srcc:+.3f}",
          f"{other.krcc - one.krcc:+.3f}", f"{other.rmse - one.rmse:+.2f}", f"{other.plcc_raw - one.plcc_raw:+.3f}", "–"]]
     habits, trained = habit.job.split, len(same.job.split.train)
+    listed = ", ".join(habits.val[:5]) + (" …" if len(habits.val) > 5 else "")
     table.notes = [
         f"Published protocol: ONE split of {len(habits.train)} training and {len(habits.val)} test scenes "
-        f"({', '.join(habits.val)}), no validation scenes; of all epochs of every stage the one that is best on the TEST scenes "
+        f"({listed}), no validation scenes; of all epochs of every stage the one that is best on the TEST scenes "
         f"is kept (here epoch {habit.epoch} of {habit.job.train.epochs}, honestly {same.epoch}). Many papers of the field "
         "measure like this; on average it overestimates.",
-        f"The same training code, settings and seed as the honest run of these test scenes, which has {trained} training scenes.",
+        f"The same training code, settings and seed as the honest run of these test scenes, which has {trained} training scenes. "
+        "Of the honest rows:",
         *common_notes(database, honest, figures, logistic), interval_note(honest, database)]
     return table
 

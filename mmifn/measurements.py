@@ -1,7 +1,7 @@
 """What baselines need from the pixels: full-reference metrics and handcrafted statistics of every image, kept on disk.
 
 features/<DS>/full_reference.pt and statistics.pt hold one row per image, found again by the hashes of the files that it
-was measured on and of the code that measured it; a killed run goes on where it was.
+was measured on; a killed run goes on where it was.
 """
 
 from __future__ import annotations
@@ -9,22 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mmifn import images, sphere
 from mmifn.artefact import Artefact, Provenance, load, save
-from mmifn.databases import fullref
 from mmifn.databases.labels import LABEL_METRIC
 from mmifn.databases.scoring import reference_paths, score_scene
-from mmifn.describe import grid, pixels, statistics, views
+from mmifn.describe import statistics
 from mmifn.encoders.rows import RowStore, hash_inputs
 from mmifn.errors import ArtefactError
-from mmifn.files import sha256_file, sha256_json, sha256_text
+from mmifn.files import sha256_file, sha256_text
+from mmifn.images import read_image
 from mmifn.manifest import SIMULATED, Manifest, image_paths
 from mmifn.workers import run_tasks
 from mmifn.workspace import Workspace
@@ -37,7 +35,7 @@ _IMAGES_A_JOB = 8  # a job reads its reference once, and what it measured is kep
 class Measurements(Artefact):
     """Measured values (N, K) float64, column k named columns[k]; row i belongs to names[i]."""
 
-    SCHEMA: ClassVar[str] = "measurements/1"
+    SCHEMA: ClassVar[str] = "measurements/1"  # bump when a metric or a statistic of the same image becomes another number
     STAGE: ClassVar[str] = "evaluate.py"
     values: Tensor
     columns: list[str]
@@ -53,7 +51,7 @@ def measure_full_reference(space: Workspace, manifest: Manifest, workers: int) -
     own = hash_inputs(manifest.names, image_paths(manifest, folder))
     pristine = {scene: sha256_file(path) for scene, path in references.items()}
     scenes = dict(zip(manifest.names, manifest.references, strict=True))
-    made_by = Provenance("full reference", "", {"metrics": names, "code": _code(fullref, sphere)},
+    made_by = Provenance("full reference", "", {"metrics": names, "schema": Measurements.SCHEMA},
                          {name: sha256_text(own[name] + pristine[scenes[name]]) for name in manifest.names})
 
     def jobs(todo: list[str]) -> list[Any]:
@@ -69,7 +67,7 @@ def measure_statistics(space: Workspace, manifest: Manifest, workers: int) -> Me
     Raises UserError where images are missing, unreadable or too small.
     """
     folder = space.images_dir(manifest.dataset)
-    made_by = Provenance("describe.statistics", "", {"code": _code(statistics, pixels, grid, views, sphere)},
+    made_by = Provenance("describe.statistics", "", {"schema": Measurements.SCHEMA},
                          hash_inputs(manifest.names, image_paths(manifest, folder)))
 
     def jobs(todo: list[str]) -> list[Any]:
@@ -80,16 +78,11 @@ def measure_statistics(space: Workspace, manifest: Manifest, workers: int) -> Me
 
 def _measure_files(job: tuple[Path, list[str]]) -> dict[str, dict[str, float]]:
     folder, names = job
-    return {name: statistics.measure(images.read_image(folder / name)).values for name in names}
+    return {name: statistics.measure(read_image(folder / name)).values for name in names}
 
 
 def _parts(names: list[str]) -> list[list[str]]:
     return [names[i:i + _IMAGES_A_JOB] for i in range(0, len(names), _IMAGES_A_JOB)]
-
-
-def _code(*modules: ModuleType) -> str:
-    """Identify the code that measures, so that values of other code are measured again (16 hex digits)."""
-    return sha256_json([sha256_file(Path(module.__file__)) for module in modules])[:16]
 
 
 def _collect(space: Workspace, manifest: Manifest, kind: str, made_by: Provenance, columns: list[str],
