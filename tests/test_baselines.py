@@ -151,6 +151,15 @@ def test_nothing_is_measured_twice_and_a_killed_run_goes_on(pictures, monkeypatc
     assert len(done) == 6
 
 
+def test_another_reference_is_measured_anew(pictures):
+    space, manifest = pictures
+    before = measure_full_reference(space, manifest, 1).values
+    path = space.references_dir("DS") / "two.png"
+    Image.fromarray(255 - read_image(path)).save(path)
+    after = measure_full_reference(space, manifest, 1).values
+    assert after[:3].equal(before[:3]) and (after[3:, 0] < before[3:, 0]).all()
+
+
 def test_two_workers_measure_what_one_does(pictures):
     space, manifest = pictures
     alone = measure_full_reference(space, manifest, 1)

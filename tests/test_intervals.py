@@ -67,6 +67,13 @@ def test_an_interval_is_the_central_95_percent():
     assert with_interval(0.55, np.array([0.5, 0.6])) == "0.550 [0.502, 0.598]" and with_interval(0.55, np.array([])) == "0.550"
 
 
+def test_a_draw_without_two_different_scores_is_no_figure():
+    run = Scored(np.arange(12.0), np.repeat([30.0, 60.0], 6), ["a"] * 6 + ["b"] * 6)  # one score in each scene
+    draws = np.random.default_rng(SEED).multinomial(2, [0.5, 0.5], size=RESAMPLES)
+    for values in resampled_figures(run).values():
+        assert np.array_equal(np.isnan(values), (draws == 0).any(axis=1)) and values[~np.isnan(values)].min() > 0.5
+
+
 def test_where_an_interval_says_nothing_there_is_none():
     assert interval_text(resampled_figures(scored(1))["plcc"]) == "–"  # one scene: every draw is the same
     assert interval_text(np.array([])) == interval_text(np.full(9, np.nan)) == "–"
