@@ -18,7 +18,7 @@ COLUMNS = ["source", "variant", "control", "seed", "dataset", "image_name", "dis
 def prediction_rows(outcomes: list[Outcome], databases: dict[str, Database]) -> pd.DataFrame:
     """Return one row per run and image; side is train, val or test of the run's split, or target for another database.
 
-    control: empty, a control of Table IV, or "published protocol" (its side val is what it was measured on).
+    control: the run's label: empty, a control of Table IV, a baseline, or "published protocol" (measured on its side val).
     """
     frames = []
     for outcome in outcomes:
@@ -32,8 +32,7 @@ def prediction_rows(outcomes: list[Outcome], databases: dict[str, Database]) -> 
                         sides[i] = side
             frames.append(pd.DataFrame({
                 "source": outcome.job.source, "variant": outcome.job.model.variant,
-                "control": "published protocol" if outcome.job.protocol == "published" else outcome.job.control,
-                "seed": outcome.job.seed, "dataset": name,
+                "control": outcome.job.label, "seed": outcome.job.seed, "dataset": name,
                 "image_name": manifest.names, "distortion_type": manifest.types, "side": sides, "mos": manifest.mos,
                 "score": scores}))
     return pd.concat(frames, ignore_index=True)[COLUMNS]

@@ -35,7 +35,7 @@ PROTOCOLS = ("honest", "published")
 class Job:
     """One training: on a source database's split, scoring the source and every target.
 
-    control: "", or one of CONTROLS; protocol: "honest", or "published" for the field's habit, in which the scenes that
+    control: "", one of CONTROLS, or the name of a baseline that was scored on the split of a run; protocol: "honest", or "published" for the field's habit, in which the scenes that
     are measured have chosen the epoch: they stand on the side `val` of a split without test scenes.
     """
 
@@ -54,6 +54,11 @@ class Job:
             raise ValueError(f"protocol {self.protocol!r} with test scenes {self.split.test} and targets {self.targets}")
         if self.control and self.targets:
             raise ValueError("controls are of one database")
+
+    @property
+    def label(self) -> str:
+        """Return what sets this run apart from a plain one, in words: its control, or its protocol; empty for a plain one."""
+        return "published protocol" if self.protocol == "published" else self.control
 
     @property
     def measured_side(self) -> str:
