@@ -35,8 +35,9 @@ PROTOCOLS = ("honest", "published")
 class Job:
     """One training: on a source database's split, scoring the source and every target.
 
-    control: "", one of CONTROLS, or the name of a baseline that was scored on the split of a run; protocol: "honest", or "published" for the field's habit, in which the scenes that
-    are measured have chosen the epoch: they stand on the side `val` of a split without test scenes.
+    control: "", one of CONTROLS, or the name of a baseline that was scored on the split of a run;
+    protocol: "honest", or "published" for the field's habit, in which the scenes that are measured have chosen the
+    epoch: they stand on the side `val` of a split without test scenes.
     """
 
     source: str
