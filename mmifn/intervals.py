@@ -41,10 +41,14 @@ def resampled_figures(scored: Scored, parameters: int = 4) -> dict[str, np.ndarr
     """
     units, place = np.unique(scored.scenes, return_inverse=True)
     draws = np.random.default_rng(SEED).multinomial(len(units), np.full(len(units), 1 / len(units)), size=RESAMPLES)
-    counts = draws[:, place].astype(np.float64)
     mapped = logistic_fit(scored.pred, scored.mos, parameters).mapped
-    ranks = weighted_ranks(scored.pred, counts), weighted_ranks(scored.mos, counts)
-    return {"plcc": weighted_correlation(mapped, scored.mos, counts), "srcc": weighted_correlation(*ranks, counts)}
+    found: dict[str, list[np.ndarray]] = {"plcc": [], "srcc": []}
+    for part in np.array_split(draws, 20):  # all at once, thousands of predictions would take a gigabyte
+        counts = part[:, place].astype(np.float64)
+        ranks = weighted_ranks(scored.pred, counts), weighted_ranks(scored.mos, counts)
+        found["plcc"].append(weighted_correlation(mapped, scored.mos, counts))
+        found["srcc"].append(weighted_correlation(*ranks, counts))
+    return {name: np.concatenate(values) for name, values in found.items()}
 
 
 def weighted_correlation(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.ndarray:
