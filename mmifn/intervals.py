@@ -22,6 +22,7 @@ from mmifn.metrics import logistic_fit
 RESAMPLES = 2000
 SEED = 2026
 COVER = 0.95
+MIN_SCENES = 5  # fewer have too few different draws (35 of four scenes), many of them of one scene alone
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,12 @@ def resampled_figures(scored: Scored, parameters: int = 4) -> dict[str, np.ndarr
     """Return PLCC (after the logistic fit) and SRCC of every draw of scenes: each (RESAMPLES,).
 
     The draws depend only on the names of the scenes, so that two methods tested on the same scenes get the same draws
-    and their figures can be subtracted. A draw without two different opinion scores gives NaN.
+    and their figures can be subtracted. A draw without two different opinion scores gives NaN, and so do all draws of fewer
+    than MIN_SCENES scenes.
     """
     units, place = np.unique(scored.scenes, return_inverse=True)
+    if len(units) < MIN_SCENES:
+        return {name: np.full(RESAMPLES, np.nan) for name in ("plcc", "srcc")}
     draws = np.random.default_rng(SEED).multinomial(len(units), np.full(len(units), 1 / len(units)), size=RESAMPLES)
     mapped = logistic_fit(scored.pred, scored.mos, parameters).mapped
     found: dict[str, list[np.ndarray]] = {"plcc": [], "srcc": []}
@@ -75,7 +79,7 @@ def weighted_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def interval(draws: np.ndarray) -> tuple[float, float] | None:
-    """Return the central 95% of the draws; None where they say nothing (a single scene, or no figure)."""
+    """Return the central 95% of the draws; None where they say nothing (too few scenes, or no figure)."""
     draws = draws[np.isfinite(draws)]
     if not len(draws) or np.ptp(draws) == 0:
         return None

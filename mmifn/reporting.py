@@ -14,7 +14,7 @@ from mmifn.errors import UserError
 from mmifn.fusion.configs import Config
 from mmifn.fusion.inputs import Database
 from mmifn.fusion.mmifn import VARIANTS
-from mmifn.intervals import RESAMPLES, SEED, Scored, interval_text, resampled_figures
+from mmifn.intervals import MIN_SCENES, RESAMPLES, SEED, Scored, interval_text, resampled_figures
 from mmifn.manifest import SIMULATED, Manifest
 from mmifn.metrics import Agreement, agreement
 from mmifn.protocol import Job, Outcome
@@ -78,7 +78,7 @@ def interval_note(outcomes: list[Outcome], database: Database) -> str:
     return (f"Runs pooled: the test predictions of all runs on {database.name} together, one logistic fit. 95% interval: "
             f"percentile bootstrap of the pooled figure over the {len(scenes)} scenes tested ({RESAMPLES} draws with "
             f"replacement, seed {SEED}; a prediction counts as often as its scene was drawn); models and fit held fixed. Below "
-            "about 10 scenes it is rather too narrow.")
+            f"about 10 scenes it is rather too narrow; below {MIN_SCENES} none is given.")
 
 
 def overall_agreement(outcome: Outcome, database: Database, logistic: int = 4) -> Agreement:
