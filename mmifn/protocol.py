@@ -28,6 +28,8 @@ from mmifn.workers import one_thread, run_tasks, usable_cores
 from mmifn.workspace import Workspace
 
 SCHEMA = "run/3"  # bump when the same configuration would give other numbers
+
+
 PROTOCOLS = ("honest", "published")
 
 
