@@ -19,8 +19,8 @@ from mmifn.comparisons import evaluate_databases
 from mmifn.errors import user_main
 from mmifn.fusion.configs import chosen_config
 from mmifn.predictions import write_predictions
-from mmifn.protocol import PROTOCOLS
 from mmifn.published import published_table
+from mmifn.splits import PROTOCOLS
 from mmifn.tables import write_tables
 
 

@@ -22,15 +22,12 @@ from mmifn.errors import ArtefactError, UserError
 from mmifn.files import sha256_json
 from mmifn.fusion.inputs import Database, load_database, require_same_method
 from mmifn.fusion.mmifn import VARIANTS, ModelConfig
-from mmifn.splits import Split, make_splits, published_split, whole_database_split
+from mmifn.splits import PROTOCOLS, Split, make_splits, published_split, whole_database_split
 from mmifn.training import Fit, TrainConfig, fit_all, fit_joint, predict
 from mmifn.workers import one_thread, run_tasks, usable_cores
 from mmifn.workspace import Workspace
 
 SCHEMA = "run/3"  # bump when the same configuration would give other numbers
-
-
-PROTOCOLS = ("honest", "published")
 
 
 @dataclass(frozen=True)

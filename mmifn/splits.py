@@ -10,6 +10,8 @@ import numpy as np
 
 from mmifn.errors import UserError
 
+PROTOCOLS = ("honest", "published")  # published: published_split, in which the scenes that are measured chose the epoch
+
 
 @dataclass(frozen=True)
 class Split:
