@@ -1,9 +1,10 @@
 """Stage 10 of 10: Table IV: the full model and its five ablated variants, each trained anew on the same splits and seeds.
 
-A control stands beside them: the full model with every image described by the text of another one.
+Controls stand beside them: the full model without a part of what it reads or learns (mmifn/controls.py).
 
 Reads   datasets/<DS>/des.csv, features/<DS>/{text,viewport,global}_features.pt
 Writes  results/ablation_results.txt, .md, .csv   (Table IV)
+        results/ablation_predictions.pt, .csv     (the score of every image by every run)
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 import sys
 
 from mmifn.cli import experiment_parser, open_experiments
+from mmifn.controls import CONTROLS
 from mmifn.errors import user_main
 from mmifn.fusion.configs import chosen_config
 from mmifn.fusion.mmifn import VARIANTS
+from mmifn.predictions import write_predictions
 from mmifn.protocol import ablation_jobs
 from mmifn.reporting import ablation_table
 from mmifn.tables import write_tables
@@ -28,19 +31,21 @@ def build_parser():
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    print(f"[10/10] ablation_study: {len(VARIANTS)} variants and a control x {args.splits} splits of "
-          f"{', '.join(args.datasets)}, configuration {args.config}")
+    print(f"[10/10] ablation_study: {len(VARIANTS)} variants and {len(CONTROLS)} controls x {args.splits} splits "
+          f"of {', '.join(args.datasets)}, configuration {args.config}")
     experiments = open_experiments(args, args.datasets)
     config = chosen_config(args, epochs_share=0.5)
     groups = {name: ablation_jobs(experiments, name, args.splits, config.model, config.train, args.split_by)
               for name in args.datasets}
-    done = iter(experiments.run([job for group in groups.values() for jobs in group.values() for job in jobs], "training"))
-    tables = [ablation_table(experiments.databases[name], {label: [next(done) for _ in jobs] for label, jobs in group.items()})
-              for name, group in groups.items()]
+    outcomes = experiments.run([job for group in groups.values() for jobs in group.values() for job in jobs], "training")
+    done = iter(outcomes)
+    tables = [ablation_table(experiments.databases[name], {label: [next(done) for _ in jobs] for label, jobs in group.items()},
+                             args.logistic) for name, group in groups.items()]
     path = experiments.space.results / "ablation_results.txt"
     write_tables(tables, path)
+    write_predictions(outcomes, experiments.databases, path.with_name("ablation_predictions.pt"))
     print(path.read_text(encoding="utf-8"))
-    print(f"{path} (and .md, .csv)")
+    print(f"{path} (and .md, .csv), {path.with_name('ablation_predictions.pt')} (and .csv)")
     return 0
 
 

@@ -1,10 +1,13 @@
-"""Stage 8 of 10: Tables I and II: MMIFN on the test scenes of several splits of each database.
+"""Stage 8 of 10: Tables I and II: MMIFN on the test scenes of several splits of each database, and baselines beside it.
 
 Repeats the procedure of the stages before for every split, from the encoder caches; finished runs are kept.
 
 Reads   datasets/<DS>/des.csv, features/<DS>/{text,viewport,global}_features.pt
+        datasets/<DS>/images/, references/   (for the baselines that measure pixels; left out where there are none)
 Writes  results/evaluation_results.txt, .md, .csv   (Tables I and II)
         results/predictions.pt, .csv                (the score of every image by every run)
+        results/baseline_predictions.pt, .csv       (the same of the baselines)
+        features/<DS>/statistics.pt, full_reference.pt   (what the baselines measured)
 """
 
 from __future__ import annotations
@@ -12,17 +15,22 @@ from __future__ import annotations
 import sys
 
 from mmifn.cli import experiment_parser, open_experiments
+from mmifn.comparisons import evaluate_databases
 from mmifn.errors import user_main
 from mmifn.fusion.configs import chosen_config
 from mmifn.predictions import write_predictions
-from mmifn.protocol import split_jobs
-from mmifn.reporting import evaluation_table, published_table
+from mmifn.published import published_table
+from mmifn.splits import PROTOCOLS
 from mmifn.tables import write_tables
 
 
 def build_parser():
     parser = experiment_parser(__doc__)
     parser.add_argument("--datasets", nargs="+", default=["OIQA", "CVIQ"], metavar="DS", help="databases (default: OIQA CVIQ)")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="honest",
+                        help="'published' adds what papers of the field do: one split, the epoch chosen on its TEST scenes; "
+                             "not an honest estimate (default: %(default)s)")
+    parser.add_argument("--without-full-reference", action="store_true", help="leave out the full-reference baselines")
     return parser
 
 
@@ -31,18 +39,15 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     print(f"[8/10] evaluate: {args.splits} scene splits of {', '.join(args.datasets)}, configuration {args.config}")
     experiments = open_experiments(args, args.datasets)
-    config = chosen_config(args)
-    jobs = {name: split_jobs(experiments, name, args.splits, config.model, config.train, args.split_by) for name in args.datasets}
-    outcomes = experiments.run([job for group in jobs.values() for job in group], "training")
-    tables, done = [], iter(outcomes)
-    for number, (name, group) in zip(("I", "II", *map(str, range(3, 99))), jobs.items(), strict=False):
-        tables.append(evaluation_table(number, experiments.databases[name], [next(done) for _ in group]))
-    tables.append(published_table(["OIQA", "CVIQ"]))
+    found = evaluate_databases(experiments, args.datasets, args.splits, chosen_config(args), args.split_by, args.logistic,
+                               published=args.protocol == "published", full_reference=not args.without_full_reference)
     results = experiments.space.results
-    write_tables(tables, results / "evaluation_results.txt")
-    write_predictions(outcomes, experiments.databases, results / "predictions.pt")
+    write_tables([*found.tables, published_table(["OIQA", "CVIQ"])], results / "evaluation_results.txt")
+    write_predictions(found.outcomes, experiments.databases, results / "predictions.pt")
+    write_predictions(found.baselines, experiments.databases, results / "baseline_predictions.pt")
     print((results / "evaluation_results.txt").read_text(encoding="utf-8"))
-    print(f"{results / 'evaluation_results.txt'} (and .md, .csv), {results / 'predictions.pt'} (and .csv)")
+    print(f"{results / 'evaluation_results.txt'} (and .md, .csv), {results / 'predictions.pt'} (and .csv), "
+          f"{results / 'baseline_predictions.pt'} (and .csv)")
     return 0
 
 

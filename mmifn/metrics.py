@@ -51,6 +51,11 @@ def rmse(pred: np.ndarray, mos: np.ndarray) -> float:
     return float(np.sqrt(np.mean((pred - mos) ** 2)))
 
 
+def selection_quality(pred: np.ndarray, mos: np.ndarray) -> float:
+    """What epochs and strengths are chosen by on validation scenes: the mean of PLCC and SRCC, without a fit."""
+    return 0.5 * (plcc(pred, mos) + srcc(pred, mos))
+
+
 @dataclass(frozen=True)
 class LogisticFit:
     """A fitted mapping of predictions to scores.

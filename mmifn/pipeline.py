@@ -50,7 +50,8 @@ class Plan:
         if args.panoramas:
             simulation = ["--panoramas", args.panoramas, "--scenes", str(args.scenes)]
             simulation += ["--height", str(args.height)] if args.height else []
-        runs = ["--splits", str(args.splits)] + (["--workers", str(args.workers)] if args.workers else [])
+        runs = ["--logistic", str(args.logistic), "--splits", str(args.splits)]
+        runs += ["--workers", str(args.workers)] if args.workers else []
         return cls(Workspace(args.root), tuple(args.datasets), simulation, args.levels,
                    ["--preset", args.preset, "--device", args.device],
                    ["--device", args.device, *training_flags(args)], runs,

@@ -11,12 +11,15 @@ from mmifn.files import atomic_path
 from mmifn.fusion.inputs import Database
 from mmifn.protocol import Outcome
 
-SCHEMA = "predictions/1"
-COLUMNS = ["source", "variant", "seed", "dataset", "image_name", "distortion_type", "side", "mos", "score"]
+SCHEMA = "predictions/2"
+COLUMNS = ["source", "variant", "control", "seed", "dataset", "image_name", "distortion_type", "side", "mos", "score"]
 
 
 def prediction_rows(outcomes: list[Outcome], databases: dict[str, Database]) -> pd.DataFrame:
-    """Return one row per run and image; side is train, val or test of the run's split, or target for another database."""
+    """Return one row per run and image; side is train, val or test of the run's split, or target for another database.
+
+    control: the run's label: empty, a control of Table IV, a baseline, or "published protocol" (measured on its side val).
+    """
     frames = []
     for outcome in outcomes:
         for name, scores in outcome.scores.items():
@@ -28,7 +31,8 @@ def prediction_rows(outcomes: list[Outcome], databases: dict[str, Database]) -> 
                     for i in outcome.job.split.rows(scenes, side):
                         sides[i] = side
             frames.append(pd.DataFrame({
-                "source": outcome.job.source, "variant": outcome.job.model.variant, "seed": outcome.job.seed, "dataset": name,
+                "source": outcome.job.source, "variant": outcome.job.model.variant,
+                "control": outcome.job.label, "seed": outcome.job.seed, "dataset": name,
                 "image_name": manifest.names, "distortion_type": manifest.types, "side": sides, "mos": manifest.mos,
                 "score": scores}))
     return pd.concat(frames, ignore_index=True)[COLUMNS]

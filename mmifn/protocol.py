@@ -1,7 +1,7 @@
 """Repeat the training procedure over splits, variants and databases; every finished run is kept and found again.
 
-A run is identified by the features and scores it read, its split, model, training, seed and control, so that a killed
-script resumes, and scripts share runs. Runs are independent of how many are computed at a time.
+A run is identified by the features and scores it read, its split, model, training, seed, control and protocol, so that a
+killed script resumes, and scripts share runs. Runs are independent of how many are computed at a time.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import torch
 from tqdm import tqdm
 
 from mmifn.artefact import load_torch, save_torch
-from mmifn.describe.controls import shuffled
+from mmifn.controls import CONTROLS, UNTRAINED, controlled
 from mmifn.errors import ArtefactError, UserError
 from mmifn.files import sha256_json
 from mmifn.fusion.inputs import Database, load_database, require_same_method
 from mmifn.fusion.mmifn import VARIANTS, ModelConfig
-from mmifn.splits import Split, make_splits, whole_database_split
-from mmifn.training import TrainConfig, fit_all, predict
+from mmifn.splits import PROTOCOLS, Split, make_splits, published_split, whole_database_split
+from mmifn.training import Fit, TrainConfig, fit_all, fit_joint, predict
 from mmifn.workers import one_thread, run_tasks, usable_cores
 from mmifn.workspace import Workspace
 
@@ -34,7 +34,9 @@ SCHEMA = "run/3"  # bump when the same configuration would give other numbers
 class Job:
     """One training: on a source database's split, scoring the source and every target.
 
-    text: "own", or "shuffled" for the control in which every image has the description of another one.
+    control: "", one of CONTROLS, or the name of a baseline that was scored on the split of a run;
+    protocol: "honest", or "published" for the field's habit, in which the scenes that are measured have chosen the
+    epoch: they stand on the side `val` of a split without test scenes.
     """
 
     source: str
@@ -44,7 +46,24 @@ class Job:
     seed: int
     targets: tuple[str, ...] = ()
     split_by: str = "reference"
-    text: str = "own"
+    control: str = ""
+    protocol: str = "honest"
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS or (self.protocol == "published" and (self.split.test or self.targets)):
+            raise ValueError(f"protocol {self.protocol!r} with test scenes {self.split.test} and targets {self.targets}")
+        if self.control and self.targets:
+            raise ValueError("controls are of one database")
+
+    @property
+    def label(self) -> str:
+        """Return what sets this run apart from a plain one, in words: its control, or its protocol; empty for a plain one."""
+        return "published protocol" if self.protocol == "published" else self.control
+
+    @property
+    def measured_side(self) -> str:
+        """Return the side of the split whose scenes the source's figures are measured on."""
+        return "val" if self.protocol == "published" else "test"
 
 
 @dataclass
@@ -77,7 +96,8 @@ class Experiments:
         """Identify a job by everything that its numbers depend on."""
         digests = [self.databases[name].digest for name in (job.source, *job.targets)]
         return sha256_json([SCHEMA, digests, job.split.as_dict(), dataclasses.asdict(job.model),
-                            dataclasses.asdict(job.train), job.seed, job.split_by, job.text, self.device.type])
+                            dataclasses.asdict(job.train), job.seed, job.split_by, job.control, job.protocol,
+                            self.device.type])
 
     def path(self, job: Job) -> Path:
         return self.space.results / "runs" / f"{self.key(job)[:32]}.pt"
@@ -126,21 +146,19 @@ def _write(outcome: Outcome, path: Path) -> None:
 
 def run_job(job: Job, databases: dict[str, Database], device: torch.device) -> Outcome:
     """Train as the staged scripts do and score every image of the source and the targets, once each."""
-    if job.text == "shuffled":
-        databases = databases | {name: _shuffled_text(databases[name], job.seed) for name in (job.source, *job.targets)}
-    source = databases[job.source]
+    seen = {name: controlled(databases[name], job.control, job.seed) for name in dict.fromkeys((job.source, *job.targets))}
     with one_thread():  # the same sums whatever runs beside
-        fit = fit_all(source, job.split, source.manifest.scenes(job.split_by), job.model, job.train, job.seed, device)
-        scores = {name: predict(fit.network, databases[name].inputs, fit.scale).mean(axis=1)
-                  for name in dict.fromkeys((job.source, *job.targets))}
+        fit = _fit(job, seen[job.source], device)
+        scores = {name: predict(fit.network, database.inputs, fit.scale).mean(axis=1) for name, database in seen.items()}
     return Outcome(job, scores, fit.epoch, fit.curve)
 
 
-def _shuffled_text(database: Database, seed: int) -> Database:
-    """Return the database with every image described by the text of another one."""
-    names = database.manifest.names
-    row, giver = {name: i for i, name in enumerate(names)}, shuffled({name: name for name in names}, seed)
-    return database.with_text([row[giver[name]] for name in names], "shuffled")
+def _fit(job: Job, source: Database, device: torch.device) -> Fit:
+    scenes = source.manifest.scenes(job.split_by)
+    if job.control == UNTRAINED:
+        frozen = replace(job.train, freeze_branches=True, branch_epochs=max(1, job.train.branch_epochs))
+        return fit_joint(source, job.split, scenes, job.model, frozen, job.seed, device)  # no branch states: as initialised
+    return fit_all(source, job.split, scenes, job.model, job.train, job.seed, device)
 
 
 _worker: dict[str, Any] = {}
@@ -159,22 +177,30 @@ def add_run_arguments(parser: Any) -> None:
     parser.add_argument("--splits", type=int, default=10, metavar="N",
                         help="scene splits (for cross_eval: trainings) of seeds 0 … N-1 (default: %(default)s)")
     parser.add_argument("--workers", type=int, metavar="N", help="trainings at a time on the CPU (default: one a core)")
+    parser.add_argument("--logistic", type=int, choices=(4, 5), default=4,
+                        help="parameters of the logistic that is fitted before PLCC and RMSE (default: %(default)s)")
 
 
 def split_jobs(experiments: Experiments, dataset: str, count: int, model: ModelConfig, train: TrainConfig,
-               split_by: str, text: str = "own") -> list[Job]:
+               split_by: str, control: str = "") -> list[Job]:
     """Return one job per scene split of a database; the seed of a split also seeds its training."""
     splits = make_splits(experiments.scenes(dataset, split_by), count, dataset=dataset, unit=split_by)
-    return [Job(dataset, split, model, train, split.seed, (), split_by, text) for split in splits]
+    return [Job(dataset, split, model, train, split.seed, (), split_by, control) for split in splits]
+
+
+def published_job(experiments: Experiments, dataset: str, model: ModelConfig, train: TrainConfig, split_by: str) -> Job:
+    """Return the field's habit on split 0: its test scenes choose the epoch too, all other scenes train (13/3 of 16)."""
+    split = published_split(experiments.scenes(dataset, split_by), 0, dataset=dataset, unit=split_by)
+    return Job(dataset, split, model, train, split.seed, (), split_by, protocol="published")
 
 
 def ablation_jobs(experiments: Experiments, dataset: str, count: int, model: ModelConfig, train: TrainConfig,
                   split_by: str) -> dict[str, list[Job]]:
-    """Return the jobs of every variant and of the control, full model with shuffled text, on the same splits and seeds."""
+    """Return the jobs of every variant, and of the full model under every control, on the same splits and seeds."""
     groups = {variant: split_jobs(experiments, dataset, count, replace(model, variant=variant), train, split_by)
               for variant in VARIANTS}
-    return groups | {"shuffled text": split_jobs(experiments, dataset, count, replace(model, variant="full"), train, split_by,
-                                                 "shuffled")}
+    full = replace(model, variant="full")
+    return groups | {control: split_jobs(experiments, dataset, count, full, train, split_by, control) for control in CONTROLS}
 
 
 def cross_jobs(experiments: Experiments, source: str, target: str, count: int, model: ModelConfig, train: TrainConfig,

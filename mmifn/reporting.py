@@ -7,58 +7,83 @@ import statistics
 import numpy as np
 from scipy import stats
 
-from mmifn import __version__
+from mmifn.code_version import code_version
+from mmifn.controls import CONTROLS
+from mmifn.encoders.presets import PRESETS
 from mmifn.errors import UserError
 from mmifn.fusion.configs import Config
 from mmifn.fusion.inputs import Database
 from mmifn.fusion.mmifn import VARIANTS
-from mmifn.manifest import SIMULATED
+from mmifn.intervals import MIN_SCENES, RESAMPLES, SEED, Scored, interval_text, resampled_figures
+from mmifn.manifest import SIMULATED, Manifest
 from mmifn.metrics import Agreement, agreement
 from mmifn.protocol import Job, Outcome
+from mmifn.published import CLAIMED, CLAIMED_ABLATION, CLAIMED_CROSS, claim_note
 from mmifn.splits import Split
 from mmifn.tables import Table, mean_sd
 from mmifn.training import Fit, predict
 
 TYPE_ORDER = ("JPEG", "JP2K", "GN", "GB", "AVC", "HEVC")
 MIN_PER_TYPE = 5  # a correlation over fewer images says nothing
-# As claimed by the paper: (PLCC, SRCC, RMSE), and PLCC of the ablated variants on OIQA.
-CLAIMED = {"OIQA": (0.986, 0.982, 3.253), "CVIQ": (0.984, 0.983, 2.721)}
-CLAIMED_CROSS = {("CVIQ", "OIQA"): (0.864, 0.847, 4.866), ("OIQA", "CVIQ"): (0.941, 0.945, 4.591)}
-CLAIMED_ABLATION = {"full": 0.986, "w/o text": 0.942, "w/o GFF": 0.658, "w/o LFF": 0.881, "w/o AFM": 0.923, "w/o LIT": 0.951}
-# Published on the real databases (PLCC, SRCC, protocol), from the methods' own papers.
-PUBLISHED = {
-    "WS-PSNR": {"OIQA": (0.581, 0.526), "CVIQ": (0.672, 0.610), "protocol": "full reference"},
-    "WS-SSIM": {"OIQA": (0.504, 0.503), "CVIQ": (0.929, 0.911), "protocol": "full reference"},
-    "MC360IQA": {"OIQA": (0.925, 0.919), "CVIQ": (0.951, 0.914), "protocol": "one fixed split"},
-    "VGCN": {"OIQA": (0.951, 0.958), "CVIQ": (0.963, 0.965), "protocol": "test-selected"},
-    "Assessor360": {"OIQA": (0.975, 0.980), "CVIQ": (0.977, 0.964), "protocol": "test-selected, one split"},
-    "VU-BOIQA": {"OIQA": (0.973, 0.976), "CVIQ": (0.958, 0.963), "protocol": "test-selected"},
-    "GAQC": {"OIQA": (0.985, 0.983), "CVIQ": (0.959, 0.957), "protocol": "code splits by image"},
-    "VUGA": {"OIQA": (0.974, 0.973), "CVIQ": (0.984, 0.970), "protocol": "code splits by image"},
-    "RL-ScanIQA": {"OIQA": (0.967, 0.941), "CVIQ": (0.970, 0.970), "protocol": "mean of 10 splits"},
-    "GSR": {"OIQA": (0.954, 0.945), "CVIQ": (0.962, 0.945), "protocol": "5 splits, validation-selected"},
-    "MMIFN": {"OIQA": (0.986, 0.982), "CVIQ": (0.984, 0.983), "protocol": "as claimed by the paper"},
-}
 
 
-def test_agreement(outcome: Outcome, database: Database, kind: str | None = None) -> Agreement | None:
+def measured_rows(job: Job, manifest: Manifest) -> list[int]:
+    """Return the images that a run is measured on: those of its split's test scenes, or all if the database is a target."""
+    if job.source != manifest.dataset:
+        return list(range(len(manifest)))
+    return job.split.rows(manifest.scenes(job.split_by), job.measured_side)
+
+
+def test_agreement(outcome: Outcome, database: Database, kind: str | None = None, logistic: int = 4) -> Agreement | None:
     """Measure one outcome on the test scenes of its split (all images if the database is only a target).
 
-    kind: keep one distortion type; None where fewer than MIN_PER_TYPE images are left.
+    kind: keep one distortion type; None where fewer than MIN_PER_TYPE images are left; logistic: parameters of the fit.
     """
-    job, manifest = outcome.job, database.manifest
-    own = job.source == database.name
-    rows = job.split.rows(manifest.scenes(job.split_by), "test") if own else list(range(len(manifest)))
-    if kind is not None:
-        rows = [i for i in rows if manifest.types[i] == kind]
+    manifest = database.manifest
+    rows = [i for i in measured_rows(outcome.job, manifest) if kind is None or manifest.types[i] == kind]
     if len(rows) < MIN_PER_TYPE:
         return None
-    return agreement(outcome.scores[database.name][rows], manifest.mos[rows])
+    return agreement(outcome.scores[database.name][rows], manifest.mos[rows], logistic)
 
 
-def overall_agreement(outcome: Outcome, database: Database) -> Agreement:
+def scene_units(manifest: Manifest) -> list[str]:
+    """Return the unit of resampling of each image: its scene, also where splits are by image; itself where that is unknown."""
+    return manifest.locations or manifest.references or manifest.names
+
+
+def pooled(outcomes: list[Outcome], database: Database) -> Scored | None:
+    """Return the predictions of all runs on the images they are measured on, one after the other; None where too few."""
+    manifest, units = database.manifest, scene_units(database.manifest)
+    rows = [(outcome, i) for outcome in outcomes for i in measured_rows(outcome.job, manifest)]
+    if len(rows) < MIN_PER_TYPE:
+        return None
+    return Scored(np.array([outcome.scores[database.name][i] for outcome, i in rows]), manifest.mos[[i for _, i in rows]],
+                  [units[i] for _, i in rows])
+
+
+def pooled_rows(outcomes: list[Outcome], database: Database, logistic: int) -> list[list[str]]:
+    """Format the figures over the pooled predictions of all runs, and their 95% intervals over scenes."""
+    scored = pooled(outcomes, database)
+    if scored is None:
+        return []
+    draws = resampled_figures(scored, logistic)
+    return [summary_row(f"{len(outcomes)} runs pooled", [agreement(scored.pred, scored.mos, logistic)]),
+            ["95% interval", interval_text(draws["plcc"]), interval_text(draws["srcc"]), *["–"] * (len(FIGURE_COLUMNS) - 2)]]
+
+
+def interval_note(outcomes: list[Outcome], database: Database) -> str:
+    """Say how the intervals of these runs are made, and over how many scenes."""
+    units = scene_units(database.manifest)
+    scenes = {units[i] for outcome in outcomes for i in measured_rows(outcome.job, database.manifest)}
+    return (f"Runs pooled: the test predictions of all runs on {database.name} together, one logistic fit. 95% interval: "
+            f"percentile bootstrap of the pooled figure over the {len(scenes)} scenes tested ({RESAMPLES} draws with "
+            f"replacement, seed {SEED}; a prediction counts as often as its scene was drawn); models and fit held fixed. Below "
+            f"about 10 scenes it is rather too narrow; below {MIN_SCENES} none is given.")
+
+
+def overall_agreement(outcome: Outcome, database: Database, logistic: int = 4) -> Agreement:
     """Measure one outcome over all types. Raises UserError where there are too few images."""
-    figures = test_agreement(outcome, database)
+    figures = test_agreement(outcome, database, logistic=logistic)
     if figures is None:
         raise UserError(f"{database.name}: fewer than {MIN_PER_TYPE} images to score in split {outcome.job.split.seed}; a "
                         "correlation over so few says nothing")
@@ -80,7 +105,14 @@ def summary_row(label: str, figures: list[Agreement]) -> list[str]:
 FIGURE_COLUMNS = ["PLCC", "SRCC", "KRCC", "RMSE", "PLCC raw", "RMSE from PLCC"]
 
 
-def common_notes(database: Database, outcomes: list[Outcome], figures: list[Agreement]) -> list[str]:
+def preset_of(encoders: dict[str, str]) -> str:
+    """Return the preset that these encoders are, in words."""
+    chosen = tuple(encoders[name] for name in ("text_features", "viewport_features", "global_features"))
+    names = [name for name, preset in PRESETS.items() if (preset.text, preset.viewport, preset.global_) == chosen]
+    return f"preset {names[0]}" if names else "no preset"
+
+
+def common_notes(database: Database, outcomes: list[Outcome], figures: list[Agreement], logistic: int = 4) -> list[str]:
     """Return what stands below every table: data, protocol, and where its labels come from."""
     manifest, job = database.manifest, outcomes[0].job
     notes = []
@@ -95,30 +127,25 @@ def common_notes(database: Database, outcomes: list[Outcome], figures: list[Agre
         f"{manifest.dataset}: {len(manifest)} images, {scenes} scenes, MOS scale {manifest.mos_scale}; "
         f"{job.source} split {sides} {unit}; {seeds}.",
         "Epoch chosen on validation scenes; every test image scored once per run; mean ± SD over runs. PLCC and RMSE after "
-        "a 4-parameter logistic fit on the scored images, SRCC, KRCC and raw PLCC before it.",
+        f"a {logistic}-parameter logistic fit on the scored images, SRCC, KRCC and raw PLCC before it.",
         f"RMSE from PLCC = SD(MOS of the scored images) x sqrt(1 - PLCC²), which a least-squares fit implies; "
         f"logistic fits that failed (a straight line used): {sum(not one.converged for one in figures)} of {len(figures)}.",
-        f"Features {', '.join(f'{key} {value}' for key, value in database.method.items())}; mmifn {__version__}.",
+        "Encoders "
+        + ", ".join(f"{key.removesuffix('_features')} {name} ({database.method[key]})" for key, name in database.encoders.items())
+        + f"; {preset_of(database.encoders)}; {code_version()}.",
     ]
     return notes
 
 
-def claim_note(name: str, claim: tuple[float, float, float]) -> str:
-    """Return the paper's claim with the RMSE its PLCC implies on the real database."""
-    sigma = {"OIQA": 14.39, "CVIQ": 14.29}[name]
-    implied = sigma * (1 - claim[0] ** 2) ** 0.5
-    return (f"As claimed by the paper on the real {name}: PLCC {claim[0]:.3f}, SRCC {claim[1]:.3f}, RMSE {claim[2]:.3f} "
-            f"(its PLCC implies RMSE {implied:.2f} at SD(MOS) {sigma}).")
-
-
-def evaluation_table(number: str, database: Database, outcomes: list[Outcome]) -> Table:
+def evaluation_table(number: str, database: Database, outcomes: list[Outcome], logistic: int = 4) -> Table:
     """Build Table I or II: MMIFN on the test scenes, per distortion type and overall."""
     table = Table(f"Table {number}. MMIFN ({outcomes[0].job.model.variant}) on {database.name}", ["test images", *FIGURE_COLUMNS])
     for kind in types_in_order(database):
-        table.rows.append(summary_row(kind, [one for outcome in outcomes if (one := test_agreement(outcome, database, kind))]))
-    overall = [one for outcome in outcomes if (one := test_agreement(outcome, database))]
-    table.rows += [None, summary_row("overall", overall)]
-    table.notes = common_notes(database, outcomes, overall)
+        table.rows.append(summary_row(kind, [one for outcome in outcomes
+                                             if (one := test_agreement(outcome, database, kind, logistic))]))
+    overall = [one for outcome in outcomes if (one := test_agreement(outcome, database, logistic=logistic))]
+    table.rows += [None, summary_row("overall", overall), *pooled_rows(outcomes, database, logistic)]
+    table.notes = [*common_notes(database, outcomes, overall, logistic), interval_note(outcomes, database)]
     if overall:
         median_plcc, median_srcc = (statistics.median(getattr(one, name) for one in overall) for name in ("plcc", "srcc"))
         table.notes.append(f"Median over runs: PLCC {median_plcc:.3f}, SRCC {median_srcc:.3f}.")
@@ -127,22 +154,13 @@ def evaluation_table(number: str, database: Database, outcomes: list[Outcome]) -
     return table
 
 
-def published_table(names: list[str]) -> Table:
-    """Build the block of published numbers, on the real databases, never measured here."""
-    table = Table("As published, on the real databases (not measured here)",
-                  ["method", *[f"{name} PLCC/SRCC" for name in names], "protocol"])
-    for method, row in PUBLISHED.items():
-        table.rows.append([method, *[f"{row[name][0]:.3f}/{row[name][1]:.3f}" for name in names], row["protocol"]])
-    return table
-
-
-def cross_table(pairs: list[tuple[Database, Database, list[Outcome]]]) -> Table:
+def cross_table(pairs: list[tuple[Database, Database, list[Outcome]]], logistic: int = 4) -> Table:
     """Build Table III: trained on the whole source, tested on the whole target."""
     table = Table("Table III. MMIFN across databases", ["train → test", *FIGURE_COLUMNS])
     for source, target, outcomes in pairs:
-        figures = [overall_agreement(outcome, target) for outcome in outcomes]
-        table.rows.append(summary_row(f"{source.name} → {target.name}", figures))
-        table.notes += common_notes(target, outcomes, figures)
+        figures = [overall_agreement(outcome, target, logistic) for outcome in outcomes]
+        table.rows += [summary_row(f"{source.name} → {target.name}", figures), *pooled_rows(outcomes, target, logistic)]
+        table.notes += [*common_notes(target, outcomes, figures, logistic), interval_note(outcomes, target)]
         if (source.name, target.name) in CLAIMED_CROSS:
             claim = claim_note(target.name, CLAIMED_CROSS[source.name, target.name])
             table.notes.append(f"{source.name} → {target.name}: {claim}")
@@ -150,23 +168,29 @@ def cross_table(pairs: list[tuple[Database, Database, list[Outcome]]]) -> Table:
     return table
 
 
-def ablation_table(database: Database, by_variant: dict[str, list[Outcome]]) -> Table:
+def ablation_table(database: Database, by_variant: dict[str, list[Outcome]], logistic: int = 4) -> Table:
     """Build Table IV: every variant trained anew on the same splits and seeds, with a paired test against the full model."""
     table = Table(f"Table IV. Ablation on {database.name}",
                   ["variant", "PLCC", "SRCC", "RMSE", "PLCC - full", "p (Wilcoxon)", "PLCC claimed (OIQA)"])
-    full = [overall_agreement(outcome, database) for outcome in by_variant["full"]]
+    full = [overall_agreement(outcome, database, logistic) for outcome in by_variant["full"]]
     for variant, outcomes in by_variant.items():
-        figures = [overall_agreement(outcome, database) for outcome in outcomes]
+        if variant in CONTROLS and None not in table.rows:
+            table.rows.append(None)
+        figures = [overall_agreement(outcome, database, logistic) for outcome in outcomes]
         gaps = [one.plcc - reference.plcc for one, reference in zip(figures, full, strict=True)]
         number = f"{VARIANTS[variant]} " if variant in VARIANTS else "– "
         claim = f"{CLAIMED_ABLATION[variant]:.3f}" if variant in CLAIMED_ABLATION else "–"
         table.rows.append([number + variant, mean_sd([one.plcc for one in figures]), mean_sd([one.srcc for one in figures]),
                            mean_sd([one.rmse for one in figures], 2), "–" if variant == "full" else mean_sd(gaps),
                            "–" if variant == "full" else paired_p(gaps), claim])
-    table.notes = common_notes(database, by_variant["full"], full)
-    table.notes.append("p: two-sided Wilcoxon signed-rank test on the runs' PLCC against the full model, same splits and seeds; "
-                       "runs of one database share scenes, so p is optimistic. With fewer than 6 runs it cannot fall below .05.")
+    table.notes = [*common_notes(database, by_variant["full"], full, logistic), P_NOTE]
+    table.notes += [f"Control, {name}: {CONTROLS[name]}." for name in by_variant if name in CONTROLS]
     return table
+
+
+P_NOTE = ("p: two-sided Wilcoxon signed-rank test on the runs' PLCC against the full model, same splits and seeds, not corrected "
+          "for the number of rows; runs of one database share scenes, so p is optimistic. With fewer than 6 runs it cannot fall "
+          "below .05.")
 
 
 def paired_p(differences: list[float]) -> str:

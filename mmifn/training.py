@@ -17,7 +17,7 @@ from mmifn.errors import UserError
 from mmifn.files import sha256_json
 from mmifn.fusion.inputs import Database, FusedInputs, Inputs
 from mmifn.fusion.mmifn import MMIFN, BranchScorer, FusionOnly, GlobalBranch, LocalBranch, ModelConfig
-from mmifn.metrics import MIN_IMAGES, plcc, srcc
+from mmifn.metrics import MIN_IMAGES, selection_quality
 from mmifn.splits import Split
 
 BRANCHES = {"gff": GlobalBranch, "lff": LocalBranch}
@@ -117,11 +117,11 @@ def predict(network: nn.Module, inputs: Inputs, scale: MosScale, batch_size: int
 
 
 def _validation_quality(network: nn.Module, inputs: Inputs, mos: np.ndarray, scale: MosScale) -> float:
-    """Return the mean of PLCC and SRCC on the validation scenes: what the epoch is chosen by."""
+    """Return the quality on the validation scenes (mean of PLCC and SRCC): what the epoch is chosen by."""
     score = predict(network, inputs, scale).mean(axis=1)
     if not np.isfinite(score).all():
         raise UserError("the scores of the validation images are not finite; lower --learning-rate or look at the features")
-    return 0.5 * (plcc(score, mos) + srcc(score, mos))
+    return selection_quality(score, mos)
 
 
 def fit(network: nn.Module, database: Database, split: Split, scenes: list[str], config: TrainConfig, epochs: int, *,

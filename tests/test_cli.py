@@ -22,6 +22,7 @@ import viewport_encoder
 from mmifn import protocol
 from mmifn.artefact import FusedFeatures, GlobalFeatures, ViewportFeatures, load, load_torch
 from mmifn.checkpoint import load_checkpoint
+from mmifn.controls import CONTROLS
 from mmifn.fusion.inputs import load_database
 from mmifn.reporting import VARIANTS
 from mmifn.training import predict
@@ -71,11 +72,14 @@ def test_every_stage_left_its_files(done):
         for name in ("evaluation", "cross_validation", "ablation")
         for suffix in ("txt", "md", "csv")
     }
-    assert files == tables | {"checkpoints/mmifn_best.pth", "results/predictions.pt", "results/predictions.csv"}
+    predictions = {
+        f"results/{name}predictions.{suffix}" for name in ("", "baseline_", "cross_", "ablation_") for suffix in ("pt", "csv")
+    }
+    assert files == tables | predictions | {"checkpoints/mmifn_best.pth"}
     for name, width in (("global_fusion_features", 6), ("local_fusion_features", 5)):
         assert load(done.features("OIQA", name), FusedFeatures, dataset="OIQA").fused.shape[:2] == (36, width)
-    # 2 splits of two databases, 2 trainings both ways, 2 of the five variants (the full ones are shared), 2 of the control
-    assert len(list((done.results / "runs").iterdir())) == 4 + 4 + 10 + 2
+    # 2 splits of two databases, 2 trainings both ways, 2 of the five variants (the full ones are shared), 2 of each control
+    assert len(list((done.results / "runs").iterdir())) == 4 + 4 + 10 + 2 * len(CONTROLS)
 
 
 def test_the_tables_hold_what_their_names_say(done):
@@ -89,6 +93,13 @@ def test_the_tables_hold_what_their_names_say(done):
     assert cross.index("CVIQ → OIQA") < cross.index("OIQA → CVIQ")
     ablation = (done.results / "ablation_results.txt").read_text()
     assert all(f"\n{number} {variant} " in ablation for variant, number in VARIANTS.items())
+    assert all(f"\n– {control} " in ablation and f"Control, {control}: " in ablation for control in CONTROLS)
+    assert "Table I, baselines on the same splits of OIQA" in evaluation and "ORACLE: type and level" in evaluation
+    assert "NOT AN HONEST ESTIMATE" not in evaluation
+    for text, count in ((evaluation, 4), (cross, 2), (ablation, 1)):
+        for words in ("scenes, MOS scale 0-100; ", "2 runs, seeds 0, 1.", "Encoders text made up text", "; mmifn 0.1.0"):
+            assert text.count(words) == count, words
+    assert all(text.count("95% interval ") == count for text, count in ((evaluation.partition("baselines")[0], 1), (cross, 2)))
 
 
 def test_the_checkpoint_is_the_run_of_evaluate(done):
@@ -104,7 +115,53 @@ def test_the_checkpoint_is_the_run_of_evaluate(done):
 def test_every_image_of_every_run_is_in_the_predictions(done):
     table = pd.read_csv(done.results / "predictions.csv")
     assert len(table) == 4 * 36 and table.groupby(["source", "seed"]).image_name.nunique().tolist() == [36] * 4
-    assert load_torch(done.results / "predictions.pt")["schema"] == "predictions/1"
+    assert load_torch(done.results / "predictions.pt")["schema"] == "predictions/2"
+    cross, ablation, baselines = (
+        pd.read_csv(done.results / f"{name}_predictions.csv", keep_default_na=False)
+        for name in ("cross", "ablation", "baseline")
+    )
+    assert list(cross.columns) == list(ablation.columns) == list(baselines.columns) == list(table.columns)
+    assert (cross.side == "target").sum() == 4 * 36 and set(cross.control) == {""}
+    assert ablation.groupby(["variant", "control"]).size().to_dict() == {
+        **{(variant, ""): 72 for variant in VARIANTS},
+        **{("full", control): 72 for control in CONTROLS},
+    }
+    assert "text features, ridge" in set(baselines.control) and len(baselines) == 6 * 4 * 36
+
+
+def test_the_published_protocol_is_added_and_changes_nothing_else(done, tmp_path, capsys):
+    shutil.copytree(done.root, tmp_path / "copy")
+    at = ["--root", str(tmp_path / "copy"), *SMALL, "--splits", "2", "--workers", "1", "--datasets", "OIQA"]
+    assert evaluate.main(at) == 0
+    honest = capsys.readouterr().out.partition("As published")[0]
+    assert evaluate.main([*at, "--protocol", "published"]) == 0
+    table = pd.read_csv(tmp_path / "copy" / "results" / "predictions.csv", keep_default_na=False)
+    both = capsys.readouterr().out.partition("As published")[0]
+    assert both.startswith(honest.rstrip()) and "Table I, published protocol on OIQA: NOT AN HONEST ESTIMATE" in both
+    assert table.control.value_counts().to_dict() == {"": 72, "published protocol": 36}
+    habit = table[table.control == "published protocol"]
+    own = table[(table.control == "") & (table.seed == 0)]
+    assert set(habit.side) == {"train", "val"} and set(habit[habit.side == "val"].image_name) == set(
+        own[own.side == "test"].image_name
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "name"), [(evaluate, "evaluation"), (cross_eval, "cross_validation"), (ablation_study, "ablation")]
+)
+def test_the_logistic_is_a_flag(done, script, name, tmp_path):
+    shutil.copytree(done.root, tmp_path / "copy")
+    at = ["--root", str(tmp_path / "copy"), *SMALL, "--splits", "2", "--workers", "1"]
+    at += ["--datasets", "OIQA"] if script is ablation_study else []
+    found = {}
+    for parameters in ("4", "5"):
+        assert script.main([*at, "--logistic", parameters]) == 0
+        found[parameters] = (tmp_path / "copy" / "results" / f"{name}_results.txt").read_text()
+        assert f"a {parameters}-parameter logistic fit" in found[parameters]
+    rows = [[line for line in found[p].splitlines() if "±" in line] for p in ("4", "5")]
+    assert rows[0] != rows[1]
+    with pytest.raises(SystemExit):
+        script.main([*at, "--logistic", "3"])
 
 
 def test_finished_runs_are_not_trained_again(done, monkeypatch, capsys):

@@ -10,10 +10,12 @@ from conftest import make_workspace
 
 from mmifn import protocol
 from mmifn.artefact import load_torch, save_torch
+from mmifn.controls import CONTROLS
 from mmifn.errors import ArtefactError, UserError
 from mmifn.fusion.mmifn import ModelConfig
+from mmifn.metrics import selection_quality
 from mmifn.predictions import prediction_rows, write_predictions
-from mmifn.protocol import Experiments, ablation_jobs, cross_jobs, split_jobs
+from mmifn.protocol import Experiments, ablation_jobs, cross_jobs, published_job, split_jobs
 from mmifn.splits import make_split
 from mmifn.training import TrainConfig
 
@@ -130,9 +132,10 @@ def test_a_run_is_identified_by_all_that_it_depends_on(both):
         replace(job, targets=("CVIQ",)),
         replace(job, source="CVIQ"),
         replace(job, split_by="image"),
+        replace(job, control="text only"),
     ]
     keys = {experiments.key(each) for each in [job, *others]}
-    assert len(keys) == 8 and experiments.key(replace(job)) in keys
+    assert len(keys) == 9 and experiments.key(replace(job)) in keys
     table = both.manifest("OIQA")
     table.write_text(table.read_text().replace("JPEG,s0,1", "GN,s0,1"))
     assert open_both(both).key(job) not in keys
@@ -212,19 +215,64 @@ def test_predictions_tell_every_image_and_its_side(both, tmp_path):
     assert content["columns"]["score"] == rows.score.tolist() and content["splits"][0] == outcomes[0].job.split.as_dict()
 
 
-def test_the_control_gives_every_image_the_words_of_another(both):
+def test_a_control_cannot_reach_a_model_that_does_not_read_it(both):
     experiments = open_both(both)
     own = split_jobs(experiments, "OIQA", 1, MODEL, TRAIN, "reference")
     groups = ablation_jobs(experiments, "OIQA", 1, MODEL, TRAIN, "reference")
-    (control,) = groups["shuffled text"]
-    assert groups["full"] == own and replace(control, text="own") == own[0]
-    assert experiments.key(control) != experiments.key(own[0])
-    database = experiments.databases["OIQA"]
-    shuffled = protocol._shuffled_text(database, seed=0)
-    pooled, given = database.inputs.pooled.tolist(), shuffled.inputs.pooled.tolist()
-    assert sorted(pooled) == sorted(given) and all(a != b for a, b in zip(pooled, given, strict=True))
-    assert torch.equal(shuffled.inputs.views, database.inputs.views)
-    # a model that reads no text cannot tell the difference, the full one can
+    assert groups["full"] == own and set(CONTROLS) < set(groups)
+    assert all(replace(groups[name][0], control="") == own[0] for name in CONTROLS)
+    control = groups["shuffled text"][0]
     blind = [replace(job, model=replace(MODEL, variant="w/o text")) for job in (own[0], control)]
     results = scores_of(experiments.run([own[0], control, *blind], "x"))
     assert results[0] != results[1] and results[2] == results[3]
+
+
+# --- the field's habit beside the honest protocol ---------------------------------------------------------------------
+
+
+def poisoned(experiments, split):
+    """Make features and scores of every image of the test scenes of a split not a number: whoever reads one is found out."""
+    database = experiments.databases["OIQA"]
+    rows = split.rows(database.manifest.scenes(), "test")
+    mos, inputs = database.mos.copy(), database.inputs
+    mos[rows] = np.nan
+    parts = {name: getattr(inputs, name).clone() for name in ("text", "pooled", "views")}
+    levels = tuple(level.clone() for level in inputs.levels)
+    for part in [*parts.values(), *levels]:
+        part[rows] = torch.nan
+    return replace(database, manifest=replace(database.manifest, mos=mos), inputs=replace(inputs, **parts, levels=levels)), rows
+
+
+def test_honest_runs_never_see_test_rows_and_the_published_protocol_does(both):
+    experiments = open_both(both)
+    honest = split_jobs(experiments, "OIQA", 1, MODEL, TRAIN, "reference")[0]
+    clean = protocol.run_job(honest, experiments.databases, CPU)
+    database, rows = poisoned(experiments, honest.split)
+    found = protocol.run_job(honest, {"OIQA": database}, CPU)
+    rest = [i for i in range(36) if i not in rows]
+    assert len(rows) == 6 and np.isnan(found.scores["OIQA"][rows]).all()
+    assert (found.curve, found.epoch) == (clean.curve, clean.epoch)
+    assert np.array_equal(found.scores["OIQA"][rest], clean.scores["OIQA"][rest])
+    habit = published_job(experiments, "OIQA", MODEL, TRAIN, "reference")
+    with pytest.raises(UserError, match="validation images are not finite"):
+        protocol.run_job(habit, {"OIQA": database}, CPU)
+
+
+def test_the_published_protocol_tests_the_same_scenes_and_is_never_taken_for_an_honest_run(both):
+    experiments = open_both(both)
+    honest = split_jobs(experiments, "OIQA", 1, MODEL, TRAIN, "reference")[0]
+    habit = published_job(experiments, "OIQA", MODEL, TRAIN, "reference")
+    assert habit.split.val == honest.split.test and habit.split.test == () and habit.seed == honest.seed == 0
+    assert set(habit.split.train) == {*honest.split.train, *honest.split.val}
+    assert (honest.measured_side, habit.measured_side) == ("test", "val")
+    assert experiments.key(habit) not in {experiments.key(honest), experiments.key(replace(habit, protocol="honest"))}
+    for wrong in ({"protocol": "published"}, {"protocol": "other"}, {"control": "text only", "targets": ("CVIQ",)}):
+        with pytest.raises(ValueError, match=r"protocol|controls"):
+            replace(honest, **wrong)
+    outcome = experiments.run([habit], "x")[0]
+    val = habit.split.rows(experiments.scenes("OIQA"), "val")
+    mos = experiments.databases["OIQA"].mos
+    assert max(row["validation"] for row in outcome.curve) == pytest.approx(
+        selection_quality(outcome.scores["OIQA"][val], mos[val]), abs=1e-6
+    )  # the very figure that is reported was maximised
+    assert set(prediction_rows([outcome], experiments.databases).control) == {"published protocol"}

@@ -13,7 +13,16 @@ MAX_SCRIPT, MAX_MODULE, MAX_FUNCTION = 80, 300, 40
 
 # Floors from the ground up; a module imports from its own floor or below. Longer names win over shorter ones.
 FLOORS = [
-    ("mmifn", "mmifn.errors", "mmifn.files", "mmifn.artefact", "mmifn.workspace", "mmifn.compat", "mmifn.workers"),
+    (
+        "mmifn",
+        "mmifn.errors",
+        "mmifn.files",
+        "mmifn.artefact",
+        "mmifn.workspace",
+        "mmifn.compat",
+        "mmifn.workers",
+        "mmifn.code_version",
+    ),
     ("mmifn.manifest", "mmifn.splits", "mmifn.images", "mmifn.sphere"),
     ("mmifn.databases",),
     ("mmifn.encoders",),
@@ -29,6 +38,12 @@ FLOORS = [
         "mmifn.checkpoint",
         "mmifn.predictions",
         "mmifn.reporting",
+        "mmifn.published",
+        "mmifn.intervals",
+        "mmifn.controls",
+        "mmifn.measurements",
+        "mmifn.baselines",
+        "mmifn.comparisons",
     ),
 ]
 # Flags and configurations stand above what they configure; the face, that scripts and users call, above everything.

@@ -8,7 +8,7 @@ import pytest
 from conftest import make_workspace
 from scipy import stats
 
-from mmifn import metrics, reporting
+from mmifn import code_version, intervals, metrics, published, reporting
 from mmifn.errors import UserError
 from mmifn.fusion.inputs import load_database
 from mmifn.fusion.mmifn import ModelConfig
@@ -90,16 +90,22 @@ def test_the_evaluation_table_by_hand(database, runs):
         "PLCC raw",
         "RMSE from PLCC",
     ]
-    assert [row and row[0] for row in table.rows] == ["JPEG", "GN", None, "overall"] and table.rows[0][1:] == ["–"] * 6
+    assert [row and row[0] for row in table.rows] == ["JPEG", "GN", None, "overall", "3 runs pooled", "95% interval"]
+    assert table.rows[0][1:] == ["–"] * 6
     figures = []
     for run in runs:
         rows = run.job.split.rows(database.manifest.scenes(), "test")
         figures.append(metrics.agreement(run.scores["OIQA"][rows], database.mos[rows]))
     plcc = np.array([one.plcc for one in figures])
-    assert table.rows[-1][1] == f"{plcc.mean():.3f} ± {plcc.std(ddof=1):.3f}"
+    assert table.rows[-3][1] == f"{plcc.mean():.3f} ± {plcc.std(ddof=1):.3f}"
     rmse = np.array([one.rmse for one in figures])
-    assert table.rows[-1][4] == f"{rmse.mean():.2f} ± {rmse.std(ddof=1):.2f}"
+    assert table.rows[-3][4] == f"{rmse.mean():.2f} ± {rmse.std(ddof=1):.2f}"
+    rows = [(run, i) for run in runs for i in run.job.split.rows(database.manifest.scenes(), "test")]
+    pred, mos = np.array([run.scores["OIQA"][i] for run, i in rows]), database.mos[[i for _, i in rows]]
+    assert table.rows[-2][1:3] == [f"{metrics.agreement(pred, mos).plcc:.3f}", f"{stats.spearmanr(pred, mos).statistic:.3f}"]
+    assert table.rows[-1][1:] == ["–"] * 6  # of three scenes or fewer
     notes = "\n".join(table.notes)
+    assert f"bootstrap of the pooled figure over the {len({database.manifest.references[i] for _, i in rows})} scenes" in notes
     assert (
         "OIQA: 36 images, 6 scenes, MOS scale 0-100; OIQA split 4 train / 1 validation / 1 test scenes; 3 runs, seeds 0, 1, 2."
         in notes
@@ -107,6 +113,19 @@ def test_the_evaluation_table_by_hand(database, runs):
     assert f"Median over runs: PLCC {np.median(plcc):.3f}" in notes and "SIMULATED" not in notes
     # sigma 14.39 and PLCC .986 imply 14.39 sqrt(1 - .986²) = 2.40, not the 3.253 claimed
     assert "PLCC 0.986, SRCC 0.982, RMSE 3.253 (its PLCC implies RMSE 2.40 at SD(MOS) 14.39)" in notes
+
+
+def test_the_interval_is_that_of_the_pooled_figure(database):
+    runs = [outcome_of(database, seed, 0.3) for seed in range(16)]
+    rows = [(run, i) for run in runs for i in run.job.split.rows(database.manifest.scenes(), "test")]
+    pred, mos = np.array([run.scores["OIQA"][i] for run, i in rows]), database.mos[[i for _, i in rows]]
+    scenes = [database.manifest.references[i] for _, i in rows]
+    assert len(set(scenes)) >= 5 and len(rows) == 16 * 6
+    table = reporting.evaluation_table("I", database, runs)
+    draws = intervals.resampled_figures(intervals.Scored(pred, mos, scenes))
+    for column, name in ((1, "plcc"), (2, "srcc")):
+        low, high = np.quantile(draws[name], [0.025, 0.975])
+        assert table.rows[-1][column] == f"{low:.3f} to {high:.3f}" and low < float(table.rows[-2][column]) < high
 
 
 def test_simulated_labels_and_leaking_splits_are_said(database, runs):
@@ -142,7 +161,7 @@ def test_the_cross_table_scores_the_whole_target(tmp_path, database):
     wanted = metrics.agreement(run.scores["CVIQ"], target.mos)
     assert (
         wanted.images == 36
-        and table.rows == [reporting.summary_row("OIQA → CVIQ", [wanted])]
+        and table.rows[0] == reporting.summary_row("OIQA → CVIQ", [wanted])
         and table.rows[0][1] == f"{wanted.plcc:.3f}"
     )
     notes = "\n".join(table.notes)
@@ -181,8 +200,40 @@ def test_too_few_images_are_a_message(database, tmp_path):
 
 
 def test_published_numbers_are_those_published():
-    table = reporting.published_table(["OIQA", "CVIQ"])
+    table = published.published_table(["OIQA", "CVIQ"])
     rows = {row[0]: row[1:] for row in table.rows}
     assert "not measured here" in table.title and len(rows) == 11
     assert rows["Assessor360"] == ["0.975/0.980", "0.977/0.964", "test-selected, one split"]
     assert rows["MMIFN"] == ["0.986/0.982", "0.984/0.983", "as claimed by the paper"]
+
+
+# --- what every table states -----------------------------------------------------------------------------------------
+
+
+def test_encoders_preset_logistic_and_code_are_named(database, runs):
+    notes = "\n".join(reporting.evaluation_table("I", database, runs, logistic=5).notes)
+    text = database.method["text_features"]
+    assert f"Encoders text made up text ({text}), viewport made up views (" in notes and "; no preset; mmifn 0.1.0" in notes
+    assert "after a 5-parameter logistic fit" in notes
+    names = {"text_features": "minilm", "viewport_features": "vit_s14", "global_features": "lite0"}
+    assert reporting.preset_of(names) == "preset offline"
+    assert reporting.preset_of({**names, "text_features": "x"}) == "no preset"
+
+
+def test_the_logistic_asked_for_is_fitted(database, runs):
+    four, five = (reporting.evaluation_table("I", database, runs, logistic=p).rows[-3:] for p in (4, 5))
+    assert [row[2] for row in four] == [row[2] for row in five] and [row[4] for row in four[:2]] != [row[4] for row in five[:2]]
+
+
+def test_the_commit_is_named_in_a_checkout_only(monkeypatch, tmp_path):
+    git = {"rev-parse": "abc123", "status": ""}
+    monkeypatch.setattr(code_version, "_git", lambda root, command, *args: git[command])
+    monkeypatch.setattr(code_version, "__file__", str(tmp_path / "mmifn" / "code_version.py"))
+    version = code_version.code_version.__wrapped__
+    assert version() == "mmifn 0.1.0"
+    (tmp_path / ".git").mkdir()
+    assert version() == "mmifn 0.1.0, commit abc123"
+    git["status"] = " M x.py"
+    assert version() == "mmifn 0.1.0, commit abc123 with local changes"
+    git["rev-parse"] = ""  # no git, or not its own
+    assert version() == "mmifn 0.1.0"

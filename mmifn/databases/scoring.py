@@ -55,13 +55,13 @@ def score_database(space: Workspace, manifest: Manifest, names: tuple[str, ...] 
     workers = min(workers or usable_cores(), len(jobs))
     rows: dict[str, dict[str, float]] = {}
     with tqdm(total=len(manifest), unit="image", desc="full reference") as bar:
-        for _, scores in run_tasks(_score_scene, jobs, workers, preload=__name__):
+        for _, scores in run_tasks(score_scene, jobs, workers, preload=__name__):
             rows |= scores
             bar.update(len(scores))
     return pd.DataFrame([{"image_name": name, **rows[name]} for name in manifest.names])
 
 
-def _score_scene(job: tuple[Path, Path, list[str], tuple[str, ...]]) -> dict[str, dict[str, float]]:
+def score_scene(job: tuple[Path, Path, list[str], tuple[str, ...]]) -> dict[str, dict[str, float]]:
     """Score the images of one scene: (reference file, images folder, image names, metrics)."""
     path, folder, images, names = job
     reference = read_image(path)

@@ -79,7 +79,7 @@ class FusedInputs:
 class Database:
     """A manifest with its features; row i of both is image i.
 
-    method: how the features were made (must agree between databases that one model reads);
+    method: how the features were made (must agree between databases that one model reads); encoders: by which networks;
     digest: identity of names, scores and features, for finding finished runs again.
     """
 
@@ -87,6 +87,7 @@ class Database:
     inputs: Inputs | FusedInputs
     method: dict[str, str]
     digest: str
+    encoders: dict[str, str]
 
     @property
     def name(self) -> str:
@@ -120,7 +121,8 @@ def load_database(space: Workspace, dataset: str) -> Database:
     method = {name: cache.made_by.method_digest() for name, cache in caches.items()}
     identity = [manifest.names, manifest.mos.tolist(), manifest.types, manifest.references, manifest.locations,
                 manifest.mos_source, [cache.digest() for cache in caches.values()]]
-    return Database(manifest, inputs, method, sha256_json(identity))
+    encoders = {name: cache.made_by.encoder for name, cache in caches.items()}
+    return Database(manifest, inputs, method, sha256_json(identity), encoders)
 
 
 def _same_pixels(views: ViewportFeatures, whole: GlobalFeatures, manifest: Manifest) -> None:

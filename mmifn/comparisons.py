@@ -1,0 +1,145 @@
+"""Tables I and II with what stands beside them: baselines on the same splits, and the field's habit of choosing on test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmifn.baselines import FULL_REFERENCE, TOLD, Baseline, baseline_outcomes, gather_baselines
+from mmifn.databases.fullref import METRICS
+from mmifn.databases.labels import LABEL_METRIC
+from mmifn.fusion.configs import Config
+from mmifn.fusion.inputs import Database
+from mmifn.intervals import resampled_figures, with_interval
+from mmifn.manifest import SIMULATED
+from mmifn.metrics import Agreement, agreement
+from mmifn.protocol import Experiments, Outcome, published_job, split_jobs
+from mmifn.reporting import (
+    FIGURE_COLUMNS,
+    P_NOTE,
+    common_notes,
+    evaluation_table,
+    interval_note,
+    overall_agreement,
+    paired_p,
+    pooled,
+    pooled_rows,
+    summary_row,
+)
+from mmifn.tables import Table, mean_sd
+
+
+def baseline_table(number: str, database: Database, runs: list[Outcome], baselines: list[Baseline],
+                   scored: dict[str, list[Outcome]], left_out: list[str], logistic: int = 4) -> Table:
+    """Build the block of baselines: every one on the splits of MMIFN's runs, all test images, with paired differences."""
+    table = Table(f"Table {number}, baselines on the same splits of {database.name}",
+                  ["method", "PLCC", "SRCC", "RMSE", "PLCC pooled [95%]", "SRCC pooled [95%]", "PLCC - MMIFN", "p (Wilcoxon)",
+                   "pooled PLCC - MMIFN [95%]"])
+    own = _Row.of(runs, database, logistic)
+    table.rows.append([f"MMIFN ({runs[0].job.model.variant})", *own.cells(), "–", "–", "–"])
+    block, failed, fits = None, 0, 0
+    for each in baselines:
+        table.rows += [None] if each.block != block else []
+        block, row = each.block, _Row.of(scored[each.name], database, logistic)
+        gaps = [one.plcc - other.plcc for one, other in zip(row.figures, own.figures, strict=True)]
+        table.rows.append([_label(each), *row.cells(), mean_sd(gaps), paired_p(gaps),
+                           with_interval(row.pooled.plcc - own.pooled.plcc, row.draws["plcc"] - own.draws["plcc"])])
+        failed, fits = failed + sum(not one.converged for one in row.figures), fits + len(row.figures)
+    table.notes = [*common_notes(database, runs, own.figures, logistic), *left_out, *_baseline_notes(database, baselines),
+                   f"Logistic fits of baselines that failed (a straight line used): {failed} of {fits}.",
+                   interval_note(runs, database), P_NOTE]
+    return table
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A method's figures: of each run, over the pooled predictions, and of the latter's bootstrap draws."""
+
+    figures: list[Agreement]
+    pooled: Agreement
+    draws: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, runs: list[Outcome], database: Database, logistic: int) -> _Row:
+        figures, scored = [overall_agreement(run, database, logistic) for run in runs], pooled(runs, database)
+        return cls(figures, agreement(scored.pred, scored.mos, logistic), resampled_figures(scored, logistic))
+
+    def cells(self) -> list[str]:
+        runs = [mean_sd([getattr(one, name) for one in self.figures], digits)
+                for name, digits in (("plcc", 3), ("srcc", 3), ("rmse", 2))]
+        return [*runs, *(with_interval(getattr(self.pooled, name), self.draws[name]) for name in ("plcc", "srcc"))]
+
+
+def _label(baseline: Baseline) -> str:
+    return baseline.name + (" (full reference)" if baseline.block == FULL_REFERENCE else "")
+
+
+def _baseline_notes(database: Database, baselines: list[Baseline]) -> list[str]:
+    notes = ["Learnt baselines: fitted on training scenes, strengths chosen on validation scenes by the quality that chooses "
+             "MMIFN's epoch, features standardised on training scenes; viewport features are the mean over the views, global "
+             "ones the mean over the grid, text the pooled vector."]
+    if any(each.block == TOLD for each in baselines):
+        notes.append("Rows that are told type or level read des.csv, which no method has when it is used; they show how much "
+                     "of the scores the design of the database explains.")
+    if database.manifest.mos_source == SIMULATED and any(each.block == FULL_REFERENCE for each in baselines):
+        notes.append(f"{METRICS[LABEL_METRIC].title} is left out: the simulated labels rest on it.")
+    return notes
+
+
+def published_protocol_table(number: str, database: Database, honest: list[Outcome], habit: Outcome, logistic: int = 4) -> Table:
+    """Build the field's habit (one split, the epoch chosen on the test scenes) beside the honest runs of the same training.
+
+    honest: the runs over all splits, that of the habit's scenes among them; habit: of `protocol.published_job`.
+    """
+    same = next(run for run in honest if run.job.split.test == habit.job.split.val)
+    figures = [overall_agreement(run, database, logistic) for run in honest]
+    one, other = overall_agreement(same, database, logistic), overall_agreement(habit, database, logistic)
+    table = Table(f"Table {number}, published protocol on {database.name}: NOT AN HONEST ESTIMATE, for comparison with papers",
+                  ["protocol", *FIGURE_COLUMNS])
+    table.rows = [
+        summary_row(f"honest, {len(honest)} splits", figures), *pooled_rows(honest, database, logistic), None,
+        summary_row(f"honest, split {same.job.seed} alone", [one]),
+        summary_row("published: the same test scenes chose the epoch", [other]),
+        ["published - honest, same test scenes", f"{other.plcc - one.plcc:+.3f}", f"{other.srcc - one.srcc:+.3f}",
+         f"{other.krcc - one.krcc:+.3f}", f"{other.rmse - one.rmse:+.2f}", f"{other.plcc_raw - one.plcc_raw:+.3f}", "–"]]
+    habits, trained = habit.job.split, len(same.job.split.train)
+    listed = ", ".join(habits.val[:5]) + (" …" if len(habits.val) > 5 else "")
+    table.notes = [
+        f"Published protocol: ONE split of {len(habits.train)} training and {len(habits.val)} test scenes "
+        f"({listed}), no validation scenes; of all epochs of every stage the one that is best on the TEST scenes "
+        f"is kept (here epoch {habit.epoch} of {habit.job.train.epochs}, honestly {same.epoch}). Many papers of the field "
+        "measure like this; on average it overestimates.",
+        f"The same training code, settings and seed as the honest run of these test scenes, which has {trained} training scenes. "
+        "Of the honest rows:",
+        *common_notes(database, honest, figures, logistic), interval_note(honest, database)]
+    return table
+
+
+@dataclass
+class Evaluation:
+    """What evaluate.py found: its tables, MMIFN's runs, and the baselines' scores as runs."""
+
+    tables: list[Table]
+    outcomes: list[Outcome]
+    baselines: list[Outcome]
+
+
+def evaluate_databases(experiments: Experiments, datasets: list[str], count: int, config: Config, split_by: str, logistic: int, *,
+                       published: bool, full_reference: bool) -> Evaluation:
+    """Train MMIFN on every split of every database, measure the baselines on the same splits, and build all tables."""
+    jobs = {name: split_jobs(experiments, name, count, config.model, config.train, split_by) for name in datasets}
+    habits = {name: published_job(experiments, name, config.model, config.train, split_by) for name in datasets if published}
+    gathered = {name: gather_baselines(experiments, name, full_reference) for name in datasets}
+    outcomes = experiments.run([*(job for group in jobs.values() for job in group), *habits.values()], "training")
+    found, done = Evaluation([], outcomes, []), iter(outcomes)
+    runs = {name: [next(done) for _ in group] for name, group in jobs.items()}
+    for number, name in zip(("I", "II", *map(str, range(3, 99))), datasets, strict=False):
+        database, (baselines, left_out) = experiments.databases[name], gathered[name]
+        scored = baseline_outcomes(baselines, database, runs[name])
+        found.baselines += [outcome for group in scored.values() for outcome in group]
+        found.tables += [evaluation_table(number, database, runs[name], logistic),
+                         baseline_table(number, database, runs[name], baselines, scored, left_out, logistic)]
+        if name in habits:
+            found.tables.append(published_protocol_table(number, database, runs[name], next(done), logistic))
+    return found
