@@ -4,6 +4,7 @@ A control stands beside them: the full model with every image described by the t
 
 Reads   datasets/<DS>/des.csv, features/<DS>/{text,viewport,global}_features.pt
 Writes  results/ablation_results.txt, .md, .csv   (Table IV)
+        results/ablation_predictions.pt, .csv     (the score of every image by every run)
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from mmifn.cli import experiment_parser, open_experiments
 from mmifn.errors import user_main
 from mmifn.fusion.configs import chosen_config
 from mmifn.fusion.mmifn import VARIANTS
+from mmifn.predictions import write_predictions
 from mmifn.protocol import ablation_jobs
 from mmifn.reporting import ablation_table
 from mmifn.tables import write_tables
@@ -34,13 +36,15 @@ def main(argv: list[str] | None = None) -> int:
     config = chosen_config(args, epochs_share=0.5)
     groups = {name: ablation_jobs(experiments, name, args.splits, config.model, config.train, args.split_by)
               for name in args.datasets}
-    done = iter(experiments.run([job for group in groups.values() for jobs in group.values() for job in jobs], "training"))
+    outcomes = experiments.run([job for group in groups.values() for jobs in group.values() for job in jobs], "training")
+    done = iter(outcomes)
     tables = [ablation_table(experiments.databases[name], {label: [next(done) for _ in jobs] for label, jobs in group.items()})
               for name, group in groups.items()]
     path = experiments.space.results / "ablation_results.txt"
     write_tables(tables, path)
+    write_predictions(outcomes, experiments.databases, path.with_name("ablation_predictions.pt"))
     print(path.read_text(encoding="utf-8"))
-    print(f"{path} (and .md, .csv)")
+    print(f"{path} (and .md, .csv), {path.with_name('ablation_predictions.pt')} (and .csv)")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 Reads   datasets/<DS>/des.csv, features/<DS>/{text,viewport,global}_features.pt
 Writes  results/cross_validation_results.txt, .md, .csv   (Table III)
+        results/cross_predictions.pt, .csv                (the score of every image by every run)
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 from mmifn.cli import experiment_parser, open_experiments
 from mmifn.errors import user_main
 from mmifn.fusion.configs import chosen_config
+from mmifn.predictions import write_predictions
 from mmifn.protocol import cross_jobs
 from mmifn.reporting import cross_table
 from mmifn.tables import write_tables
@@ -33,13 +35,15 @@ def main(argv: list[str] | None = None) -> int:
     config = chosen_config(args, epochs_share=0.5)
     groups = [(source, target, cross_jobs(experiments, source, target, args.splits, config.model, config.train, args.split_by))
               for source, target in ((second, first), (first, second))]
-    done = iter(experiments.run([job for *_, jobs in groups for job in jobs], "training"))
+    outcomes = experiments.run([job for *_, jobs in groups for job in jobs], "training")
+    done = iter(outcomes)
     table = cross_table([(experiments.databases[source], experiments.databases[target], [next(done) for _ in jobs])
                          for source, target, jobs in groups])
     path = experiments.space.results / "cross_validation_results.txt"
     write_tables([table], path)
+    write_predictions(outcomes, experiments.databases, path.with_name("cross_predictions.pt"))
     print(path.read_text(encoding="utf-8"))
-    print(f"{path} (and .md, .csv)")
+    print(f"{path} (and .md, .csv), {path.with_name('cross_predictions.pt')} (and .csv)")
     return 0
 
 

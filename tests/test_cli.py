@@ -71,7 +71,8 @@ def test_every_stage_left_its_files(done):
         for name in ("evaluation", "cross_validation", "ablation")
         for suffix in ("txt", "md", "csv")
     }
-    assert files == tables | {"checkpoints/mmifn_best.pth", "results/predictions.pt", "results/predictions.csv"}
+    predictions = {f"results/{name}predictions.{suffix}" for name in ("", "cross_", "ablation_") for suffix in ("pt", "csv")}
+    assert files == tables | predictions | {"checkpoints/mmifn_best.pth"}
     for name, width in (("global_fusion_features", 6), ("local_fusion_features", 5)):
         assert load(done.features("OIQA", name), FusedFeatures, dataset="OIQA").fused.shape[:2] == (36, width)
     # 2 splits of two databases, 2 trainings both ways, 2 of the five variants (the full ones are shared), 2 of the control
@@ -104,7 +105,7 @@ def test_the_checkpoint_is_the_run_of_evaluate(done):
 def test_every_image_of_every_run_is_in_the_predictions(done):
     table = pd.read_csv(done.results / "predictions.csv")
     assert len(table) == 4 * 36 and table.groupby(["source", "seed"]).image_name.nunique().tolist() == [36] * 4
-    assert load_torch(done.results / "predictions.pt")["schema"] == "predictions/1"
+    assert load_torch(done.results / "predictions.pt")["schema"] == "predictions/2"
 
 
 def test_finished_runs_are_not_trained_again(done, monkeypatch, capsys):
