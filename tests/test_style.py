@@ -29,6 +29,9 @@ FLOORS = [
         "mmifn.checkpoint",
         "mmifn.predictions",
         "mmifn.reporting",
+        "mmifn.findings",
+        "mmifn.markup",
+        "mmifn.report",
     ),
 ]
 # Flags and configurations stand above what they configure; the face, that scripts and users call, above everything.
