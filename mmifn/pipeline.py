@@ -72,7 +72,7 @@ class Plan:
         return self.space.dataset_dir(self.datasets[0]) / "places.txt"
 
     def stages(self) -> list[Stage]:
-        """Return the ten stages in order, those of the encoders once for each database."""
+        """Return the ten stages in order, those of the encoders once for each database, and the report."""
         root = ["--root", str(self.space.root)]
         first, second = self.datasets
 
@@ -92,12 +92,14 @@ class Plan:
             Stage("evaluate", [*train, *self.runs, *both]),
             Stage("cross_eval", [*train, *self.runs, *both]),
             Stage("ablation_study", [*train, *self.runs, *both]),
+            Stage("make_report", root),
         ]
 
     def products(self) -> list[tuple[Path, str]]:
         """Return what is worth looking at once everything has run."""
         results = self.space.results
-        return [(results / "evaluation_results.txt", "Tables I and II"),
+        return [(results / "report.html", "everything on one page"),
+                (results / "evaluation_results.txt", "Tables I and II"),
                 (results / "cross_validation_results.txt", "Table III"),
                 (results / "ablation_results.txt", "Table IV"),
                 (results / "predictions.csv", "the score of every image by every run"),

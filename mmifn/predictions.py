@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from mmifn.artefact import save_torch
+from mmifn.artefact import load_torch, save_torch
+from mmifn.errors import ArtefactError
 from mmifn.files import atomic_path
 from mmifn.fusion.inputs import Database
-from mmifn.protocol import Outcome
+from mmifn.protocol import Job, Outcome
 
 SCHEMA = "predictions/2"
-COLUMNS = ["source", "variant", "control", "seed", "dataset", "image_name", "distortion_type", "side", "mos", "score"]
+RUN = ["source", "variant", "control", "seed"]  # what tells one run from another
+COLUMNS = [*RUN, "dataset", "image_name", "distortion_type", "side", "mos", "score"]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one experiment script wrote.
+
+    rows: COLUMNS, one row per run and image; runs: of every run, RUN, its split, chosen epoch and curve ({epoch, loss,
+    validation} of every epoch); labels: "human" or "simulated" for each database.
+    """
+
+    rows: pd.DataFrame
+    runs: list[dict[str, Any]]
+    labels: dict[str, str]
+
+    @property
+    def split_by(self) -> str:
+        """Return "reference" or "image"."""
+        return self.runs[0]["split"]["unit"]
+
+
+def _identity(job: Job) -> dict[str, Any]:
+    """Return RUN of a job; control is empty, or says what was taken from the model."""
+    return dict(zip(RUN, (job.source, job.model.variant, job.label, job.seed), strict=True))
 
 
 def prediction_rows(outcomes: list[Outcome], databases: dict[str, Database]) -> pd.DataFrame:
@@ -31,18 +58,35 @@ def prediction_rows(outcomes: list[Outcome], databases: dict[str, Database]) -> 
                     for i in outcome.job.split.rows(scenes, side):
                         sides[i] = side
             frames.append(pd.DataFrame({
-                "source": outcome.job.source, "variant": outcome.job.model.variant,
-                "control": outcome.job.label, "seed": outcome.job.seed, "dataset": name,
-                "image_name": manifest.names, "distortion_type": manifest.types, "side": sides, "mos": manifest.mos,
-                "score": scores}))
+                **_identity(outcome.job), "dataset": name, "image_name": manifest.names, "distortion_type": manifest.types,
+                "side": sides, "mos": manifest.mos, "score": scores}))
     return pd.concat(frames, ignore_index=True)[COLUMNS]
 
 
 def write_predictions(outcomes: list[Outcome], databases: dict[str, Database], path: Path) -> None:
-    """Write predictions as `path` (.pt: plain dicts, with splits) and as .csv beside it."""
+    """Write predictions as `path` (.pt: plain dicts, with splits and curves) and as .csv beside it."""
     rows = prediction_rows(outcomes, databases)
-    save_torch({"schema": SCHEMA, "columns": {column: rows[column].tolist() for column in rows.columns},
-                "splits": [outcome.job.split.as_dict() for outcome in outcomes],
-                "epochs": [outcome.epoch for outcome in outcomes]}, path)
+    runs = [{**_identity(outcome.job), "split": outcome.job.split.as_dict(), "epoch": outcome.epoch, "curve": outcome.curve}
+            for outcome in outcomes]
+    save_torch({"schema": SCHEMA, "columns": {column: rows[column].tolist() for column in rows.columns}, "runs": runs,
+                "labels": {name: databases[name].manifest.mos_source for name in databases}}, path)
     with atomic_path(path.with_suffix(".csv")) as temporary:
         rows.to_csv(temporary, index=False, lineterminator="\n", float_format="%.4f")
+
+
+def read_predictions(path: Path, script: str) -> Predictions | None:
+    """Read what `script` wrote; None where it has not run yet. Raises ArtefactError for a damaged or foreign file."""
+    if not path.exists():
+        return None
+    again = f"\nMake it again: python {script}"
+    try:
+        content = load_torch(path)
+    except ArtefactError as error:
+        raise ArtefactError(f"{error}{again}") from error
+    found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+    if found != SCHEMA:
+        raise ArtefactError(f"{path} is not what the report reads:\n  schema  found {found}, wanted {SCHEMA}{again}")
+    try:
+        return Predictions(pd.DataFrame(content["columns"])[COLUMNS], content["runs"], content["labels"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise ArtefactError(f"{path} is not whole ({error}){again}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 
 import numpy as np
 from scipy import stats
@@ -90,9 +91,9 @@ def overall_agreement(outcome: Outcome, database: Database, logistic: int = 4) -
     return figures
 
 
-def types_in_order(database: Database) -> list[str]:
-    """Return the distortion types of a database in the field's order of columns."""
-    present = set(database.manifest.types)
+def types_in_order(types: Iterable[str]) -> list[str]:
+    """Return the distortion types that occur, once each, in the field's order of columns."""
+    present = set(types)
     return [kind for kind in TYPE_ORDER if kind in present] + sorted(present - set(TYPE_ORDER))
 
 
@@ -140,7 +141,7 @@ def common_notes(database: Database, outcomes: list[Outcome], figures: list[Agre
 def evaluation_table(number: str, database: Database, outcomes: list[Outcome], logistic: int = 4) -> Table:
     """Build Table I or II: MMIFN on the test scenes, per distortion type and overall."""
     table = Table(f"Table {number}. MMIFN ({outcomes[0].job.model.variant}) on {database.name}", ["test images", *FIGURE_COLUMNS])
-    for kind in types_in_order(database):
+    for kind in types_in_order(database.manifest.types):
         table.rows.append(summary_row(kind, [one for outcome in outcomes
                                              if (one := test_agreement(outcome, database, kind, logistic))]))
     overall = [one for outcome in outcomes if (one := test_agreement(outcome, database, logistic=logistic))]

@@ -7,6 +7,7 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmifn.errors import UserError
 from mmifn.files import write_text
 
 RULE = "-"
@@ -56,6 +57,19 @@ def write_tables(tables: list[Table], path: Path) -> None:
     write_text(path, "\n".join(table.as_text() for table in tables))
     write_text(path.with_suffix(".md"), "\n".join(table.as_markdown() for table in tables))
     write_text(path.with_suffix(".csv"), "\n".join(table.as_csv() for table in tables))
+
+
+def read_tables(path: Path) -> list[Table]:
+    """Read the tables of a .csv that write_tables wrote (rules are not kept). Raises UserError for anything else."""
+    tables = []
+    for block in path.read_text(encoding="utf-8").split("\n\n"):
+        lines = block.strip("\n").split("\n")
+        remarks = [line.removeprefix("# ") for line in lines if line.startswith("# ")]
+        columns, *rows = csv.reader(lines[len(remarks):]) if len(lines) > len(remarks) else [[]]
+        if not remarks or not columns or any(len(row) != len(columns) for row in rows):
+            raise UserError(f"{path} is not a file of tables as the scripts write it; make it again with its script")
+        tables.append(Table(remarks[0], columns, rows, remarks[1:]))
+    return tables
 
 
 def mean_sd(values: list[float], digits: int = 3) -> str:

@@ -30,7 +30,7 @@ def plan_of(*argv: str) -> Plan:
 def test_stages_come_in_the_order_of_the_readme():
     scripts = list(dict.fromkeys(stage.script for stage in plan_of().stages()))
     assert scripts == ["generate_text", "text_encoder", "viewport_encoder", "global_feature_extractor", "gff_module",
-                       "lff_module", "train", "evaluate", "cross_eval", "ablation_study"]
+                       "lff_module", "train", "evaluate", "cross_eval", "ablation_study", "make_report"]
 
 
 def test_flags_reach_the_stages_they_are_for():

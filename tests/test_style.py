@@ -44,6 +44,9 @@ FLOORS = [
         "mmifn.measurements",
         "mmifn.baselines",
         "mmifn.comparisons",
+        "mmifn.findings",
+        "mmifn.markup",
+        "mmifn.report",
     ),
 ]
 # Flags and configurations stand above what they configure; the face, that scripts and users call, above everything.
