@@ -14,7 +14,7 @@ from mmifn.fusion.configs import CONFIGS, add_training_arguments, chosen_config
 from mmifn.fusion.gff import GFF, BiLSTM, GlobalLevel, head_count
 from mmifn.fusion.inputs import Dimensions, Inputs, load_database, require_same_method
 from mmifn.fusion.lff import LIT, AttentionLFF, ConcatLFF, VisionOnlyLFF
-from mmifn.fusion.mmifn import MMIFN, VARIANTS, FusionOnly, ModelConfig, Standardise
+from mmifn.fusion.mmifn import MMIFN, VARIANTS, FusionOnly, ModelConfig, Standardise, TextDropout
 
 SMALL = ModelConfig(level_widths=(8, 12, 16), lit_hidden=14, width=16, heads=4)
 SIZES = Dimensions(DIMS["text"], DIMS["view"], DIMS["levels"], VIEWS)
@@ -91,6 +91,25 @@ def test_lit_is_equations_13_to_15():
         eq14 = eq13 + mlp(softmaxed, lit.shift.layers)
         wanted[:, i] = pointwise(eq14.clamp(min=0), lit.conv)  # Eq. 15
     torch.testing.assert_close(lit(views, text), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_the_residual_of_lit_is_a_convolution_of_the_viewports():
+    views, text = torch.randn(2, 5, 12), torch.randn(2, 10)
+    for block in (LIT(12, 10, 14, 0.1, residual=True).eval(), VisionOnlyLFF(12, 10, 14, 0.1, residual=True).eval()):
+        whole = block(views, text)
+        past, block.past = block.past, None
+        torch.testing.assert_close(whole - block(views, text), pointwise(views, past))
+
+
+def test_hidden_text_is_whole_texts_in_training_only():
+    hide = TextDropout(0.25)
+    text = torch.ones(4000, 3, 2)
+    hidden = hide.train()(text)
+    assert set(hidden.mean(dim=(1, 2)).tolist()) == {0.0, 1.0}
+    assert abs(float(hidden.mean()) - 0.75) < 0.03  # 4 SD of 4000 draws
+    assert torch.equal(hide.eval()(text), text) and torch.equal(TextDropout(0.0).train()(text), text)
+    with pytest.raises(UserError, match="--text-dropout must be at least 0 and below 1, got 1"):
+        ModelConfig(text_dropout=1.0)
 
 
 @pytest.mark.parametrize("residual", [False, True])

@@ -19,9 +19,9 @@ class Config:
 
 CONFIGS: dict[str, Config] = {
     # Eq. 13-19 to the letter, GFF as wide as its features, AdaMax 1e-3, MSE, 100 epochs.
-    "paper": Config(ModelConfig(lit_hidden=768, width=768, afm_residual=False), TrainConfig()),
-    # Narrow enough for a CPU; AFM keeps its query.
-    "compact": Config(ModelConfig(level_widths=(48, 64, 96), lit_hidden=96, width=96, heads=4),
+    "paper": Config(ModelConfig(lit_hidden=768, width=768, lit_residual=False, afm_residual=False), TrainConfig()),
+    # Narrow enough for a CPU; LIT and AFM keep what they read, text is sometimes hidden (docs/experiments.md).
+    "compact": Config(ModelConfig(level_widths=(48, 64, 96), lit_hidden=96, width=96, heads=4, text_dropout=0.5),
                       TrainConfig(epochs=20, branch_epochs=6, schedule="cosine")),
 }
 _MODEL_FIELDS = {field.name for field in fields(ModelConfig)}

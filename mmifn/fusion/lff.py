@@ -40,10 +40,12 @@ class LIT(nn.Module):
     Eq. 13: f~ = f_t * MLP(SoftMax(f_l));  Eq. 14: f~ = f~ + MLP(SoftMax(f_l));  Eq. 15: f_vt = Conv(ReLU(f~)).
     The two MLPs have weights of their own. Not given by the paper: the kernel of the convolution (1, so that
     viewports stay apart); the MLPs also bridge D_v to D_t where the two differ.
+    residual: add Conv(f_l), a way past the softmax (residual=False is the letter of the equations).
     """
 
-    def __init__(self, view_dim: int, text_dim: int, hidden: int, dropout: float) -> None:
+    def __init__(self, view_dim: int, text_dim: int, hidden: int, dropout: float, residual: bool = False) -> None:
         super().__init__()
+        self.past = PointwiseConv(view_dim, text_dim) if residual else None
         self.scale = SoftmaxMLP(view_dim, hidden, text_dim, dropout)
         self.shift = SoftmaxMLP(view_dim, hidden, text_dim, dropout)
         self.conv = PointwiseConv(text_dim, text_dim)
@@ -51,21 +53,23 @@ class LIT(nn.Module):
 
     def forward(self, views: Tensor, text: Tensor) -> Tensor:
         fused = text[:, None] * self.scale(views)
-        fused = fused + self.shift(views)
-        return self.conv(fused.relu())
+        fused = self.conv((fused + self.shift(views)).relu())
+        return fused if self.past is None else fused + self.past(views)
 
 
 class VisionOnlyLFF(nn.Module):
-    """Variant 3, without text: f_v = Conv(ReLU(MLP(SoftMax(f_l)))), (B, V, D_v) -> (B, V, D_out)."""
+    """Variant 3, without text: f_v = Conv(ReLU(MLP(SoftMax(f_l)))), (B, V, D_v) -> (B, V, D_out); residual as in LIT."""
 
-    def __init__(self, view_dim: int, out_dim: int, hidden: int, dropout: float) -> None:
+    def __init__(self, view_dim: int, out_dim: int, hidden: int, dropout: float, residual: bool = False) -> None:
         super().__init__()
+        self.past = PointwiseConv(view_dim, out_dim) if residual else None
         self.shift = SoftmaxMLP(view_dim, hidden, out_dim, dropout)
         self.conv = PointwiseConv(out_dim, out_dim)
         self.out_dim = out_dim
 
     def forward(self, views: Tensor, text: Tensor | None) -> Tensor:
-        return self.conv(self.shift(views).relu())
+        fused = self.conv(self.shift(views).relu())
+        return fused if self.past is None else fused + self.past(views)
 
 
 class AttentionLFF(nn.Module):

@@ -23,6 +23,8 @@ class ModelConfig:
 
     level_widths: widths of the three GFF levels; None keeps those of the features, as the paper does (192/384/768
     with VMamba-T). lit_hidden, width: hidden width of LIT's MLPs and width of AFM (not given by the paper).
+    text_dropout: share of the training images that a branch sees without their text, so that it does not lean on words
+    alone (not in the paper; 0 is off).
     """
 
     variant: str = "full"
@@ -32,12 +34,15 @@ class ModelConfig:
     heads: int = 8
     dropout: float = 0.1
     afm_residual: bool = True
+    lit_residual: bool = True
+    text_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise ValueError(f"variant {self.variant!r} is not one of {', '.join(VARIANTS)}")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"--dropout must be at least 0 and below 1, got {self.dropout}")
+        for name in ("dropout", "text_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 0 and below 1, got {getattr(self, name)}")
 
 
 class Standardise(nn.Module):
@@ -57,6 +62,20 @@ class Standardise(nn.Module):
         return ((features - self.mean) * self.scale).clamp(-8, 8)  # a dead channel must not explode on a new image
 
 
+class TextDropout(nn.Module):
+    """In training, zero the text (B, …) of each image with a probability; the others stay as they are."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, text: Tensor) -> Tensor:
+        if not self.training or not self.probability:
+            return text
+        kept = torch.rand(len(text), device=text.device) >= self.probability
+        return text * kept.view(-1, *[1] * (text.dim() - 1))
+
+
 class GlobalBranch(nn.Module):
     """Inputs -> F_G3 (B, T, D): GFF, or in variant 4 the levels, as pooled to the grid, with the text beside each cell.
 
@@ -67,6 +86,7 @@ class GlobalBranch(nn.Module):
     def __init__(self, config: ModelConfig, dims: Dimensions) -> None:
         super().__init__()
         self.standardise = nn.ModuleList(Standardise(c) for c in dims.levels)
+        self.text_dropout = TextDropout(config.text_dropout)
         self.concatenate = config.variant == "w/o GFF"
         self.with_text = config.variant != "w/o text"
         if self.concatenate:
@@ -83,8 +103,11 @@ class GlobalBranch(nn.Module):
     def forward(self, inputs: Inputs) -> Tensor:
         levels = [module(level) for module, level in zip(self.standardise, inputs.levels, strict=True)]
         if self.concatenate:
-            return torch.cat([*levels, inputs.pooled[:, None].expand(-1, levels[0].shape[1], -1)], dim=2)
-        return self.gff(levels, inputs.text if self.with_text else None, inputs.mask if self.with_text else None)
+            pooled = self.text_dropout(inputs.pooled)
+            return torch.cat([*levels, pooled[:, None].expand(-1, levels[0].shape[1], -1)], dim=2)
+        if not self.with_text:
+            return self.gff(levels, None, None)
+        return self.gff(levels, self.text_dropout(inputs.text), inputs.mask)
 
 
 class LocalBranch(nn.Module):
@@ -94,11 +117,13 @@ class LocalBranch(nn.Module):
         super().__init__()
         self.standardise = Standardise(dims.view)
         self.standardise_text = Standardise(dims.text)
+        self.text_dropout = TextDropout(config.text_dropout)
         self.lff = {
-            "w/o text": lambda: VisionOnlyLFF(dims.view, dims.text, config.lit_hidden, config.dropout),
+            "w/o text": lambda: VisionOnlyLFF(dims.view, dims.text, config.lit_hidden, config.dropout, config.lit_residual),
             "w/o LFF": lambda: ConcatLFF(dims.view, dims.text),
             "w/o LIT": lambda: AttentionLFF(dims.view, dims.text, config.heads, config.dropout),
-        }.get(config.variant, lambda: LIT(dims.view, dims.text, config.lit_hidden, config.dropout))()
+        }.get(config.variant, lambda: LIT(dims.view, dims.text, config.lit_hidden, config.dropout,
+                                             config.lit_residual))()
         self.out_dim = self.lff.out_dim
 
     def fit_inputs(self, inputs: Inputs) -> None:
@@ -106,7 +131,7 @@ class LocalBranch(nn.Module):
         self.standardise_text.fit(inputs.pooled)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        return self.lff(self.standardise(inputs.views), self.standardise_text(inputs.pooled))
+        return self.lff(self.standardise(inputs.views), self.text_dropout(self.standardise_text(inputs.pooled)))
 
 
 class BranchScorer(nn.Module):
