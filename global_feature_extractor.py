@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_root_argument(parser)
     parser.add_argument("--dataset", required=True, help="name of the database below datasets/")
     add_preset_arguments(parser)
-    parser.add_argument("--global-encoder", metavar="NAME", help="lite0 or a VMamba variant, instead of the preset's")
+    parser.add_argument("--global-encoder", metavar="NAME", help="another one: lite0_adapted, lite0 or a VMamba variant")
     parser.add_argument("--global-weights", type=Path, metavar="FILE", help="local VMamba checkpoint (.pth or .safetensors)")
     parser.add_argument("--erp-height-px", type=int, help="height to which the ERP is resized (default: the preset's)")
     parser.add_argument("--wrap-px", type=int, metavar="PX",

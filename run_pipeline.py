@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument("--panoramas", metavar="DIR", help="simulate both from these pristine ERPs ('synthetic': render some)")
     group.add_argument("--scenes", type=int, default=16, metavar="N", help="scenes of each (default: %(default)s)")
     group.add_argument("--height", type=int, metavar="PX", help="reduce the panoramas to this height (default: keep)")
+    group.add_argument("--exclude-scenes", default="", metavar="NAMES", help="never these places: names or a file")
     parser.set_defaults(levels={})
     return parser
 

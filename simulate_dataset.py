@@ -9,23 +9,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from mmifn.databases.broad import LIKE as BROAD
 from mmifn.databases.broad import simulate_broad
 from mmifn.databases.designs import DESIGNS
+from mmifn.databases.panoramas import scene_list
 from mmifn.databases.simulate import Simulation, simulate
 from mmifn.databases.summary import describe
 from mmifn.errors import UserError, user_main
 from mmifn.workspace import Workspace, add_root_argument
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Read scene names from a text file, one a line, or from the argument itself, separated by commas."""
-    path = Path(text)
-    is_file = "," not in text and path.is_file()
-    parts = path.read_text(encoding="utf-8").splitlines() if is_file else text.split(",")
-    return tuple(part.strip() for part in parts if part.strip())
 
 
 def _levels(text: str) -> tuple[int, ...]:
@@ -56,9 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    only = _names(args.only_scenes)
+    only = scene_list(args.only_scenes)
     plan = Simulation(args.like, args.dataset or args.like, args.panoramas, args.scenes or (None if only else 16),
-                      args.seed, args.height, _levels(args.levels) if args.levels else (), _names(args.exclude_scenes),
+                      args.seed, args.height, _levels(args.levels) if args.levels else (), scene_list(args.exclude_scenes),
                       only, args.workers, args.overwrite)
     space = Workspace(args.root)
     table = (simulate_broad if args.like == BROAD else simulate)(plan, space)

@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_root_argument(parser)
     parser.add_argument("--dataset", required=True, help="name of the database below datasets/")
     add_preset_arguments(parser)
-    parser.add_argument("--viewport-encoder", metavar="NAME", help="vit_s14, lite0 or a timm model, instead of the preset's")
+    parser.add_argument("--viewport-encoder", metavar="NAME", help="another one: lite0_adapted, vit_s14, lite0 or a timm model")
     parser.add_argument("--viewport-weights", type=Path, metavar="FILE", help="local weights file for a timm model")
     parser.add_argument("--fov-deg", type=float, help="angle a view spans on its tangent plane (default: the preset's)")
     parser.add_argument("--size-px", type=int, help="side of a view (default: the preset's)")

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmifn.databases.panoramas import scene_list
 from mmifn.errors import UserError
 from mmifn.files import write_text
 from mmifn.fusion.configs import training_flags
@@ -37,6 +38,7 @@ class Plan:
     space: Workspace
     datasets: tuple[str, str]
     simulation: list[str]
+    excluded: tuple[str, ...]
     levels: dict[str, str]
     encoders: list[str]
     training: list[str]
@@ -52,19 +54,20 @@ class Plan:
             simulation += ["--height", str(args.height)] if args.height else []
         runs = ["--logistic", str(args.logistic), "--splits", str(args.splits)]
         runs += ["--workers", str(args.workers)] if args.workers else []
-        return cls(Workspace(args.root), tuple(args.datasets), simulation, args.levels,
+        return cls(Workspace(args.root), tuple(args.datasets), simulation, scene_list(args.exclude_scenes), args.levels,
                    ["--preset", args.preset, "--device", args.device],
                    ["--device", args.device, *training_flags(args)], runs,
                    {stage: shlex.split(getattr(args, f"{stage}_args")) for stage in ("text", "viewport", "global")})
 
     def simulations(self) -> list[Stage]:
-        """Return the simulations of both databases; the second leaves out the first's places."""
+        """Return the simulations of both databases; the second leaves out the first's places too."""
         root = ["--root", str(self.space.root)]
         stages = []
         for name, like, seed in zip(self.datasets, ("OIQA", "CVIQ"), SEEDS, strict=True):
             argv = [*root, "--like", like, "--dataset", name, *self.simulation, "--seed", str(seed)]
             argv += ["--levels", self.levels[like]] if like in self.levels else []
-            argv += ["--exclude-scenes", str(self.used_places())] if stages else []
+            exclude = str(self.used_places()) if stages else ",".join(self.excluded)
+            argv += ["--exclude-scenes", exclude] if exclude else []
             stages.append(Stage("simulate_dataset", argv))
         return stages
 
@@ -133,4 +136,4 @@ def run_plan(plan: Plan) -> int:
 
 def _note_places(plan: Plan) -> None:
     manifest = read_manifest(plan.space.manifest(plan.datasets[0]), plan.datasets[0])
-    write_text(plan.used_places(), "\n".join(sorted(set(manifest.scenes()))) + "\n")
+    write_text(plan.used_places(), "\n".join([*sorted(set(manifest.scenes())), *plan.excluded]) + "\n")

@@ -135,7 +135,19 @@ def common_notes(database: Database, outcomes: list[Outcome], figures: list[Agre
         + ", ".join(f"{key.removesuffix('_features')} {name} ({database.method[key]})" for key, name in database.encoders.items())
         + f"; {preset_of(database.encoders)}; {code_version()}.",
     ]
-    return notes
+    return notes + taught_note(database)
+
+
+def taught_note(database: Database) -> list[str]:
+    """Say whether encoders were adapted on scenes of this database (or of its places), where they were adapted at all."""
+    if not database.taught:
+        return []
+    own = set(database.manifest.references or ()) | set(database.manifest.locations or ())
+    seen = sorted(own & database.taught)
+    if seen:
+        return [f"WARNING: encoders were adapted on {len(seen)} scene(s) of {database.name} ({', '.join(seen)}): these figures "
+                "flatter; adapt anew without them (adapt_encoders.py)."]
+    return [f"Encoders were adapted to distortions on {len(database.taught)} other scenes, none of {database.name}."]
 
 
 def evaluation_table(number: str, database: Database, outcomes: list[Outcome], logistic: int = 4) -> Table:

@@ -113,12 +113,13 @@ def test_lite0_encoders_pool_its_pyramid():
         maps = build_lite0().eval()((images - 0.5) / 0.5)
     views = load_view_encoder("lite0", CPU)
     torch.testing.assert_close(views(images), torch.cat([mean_std(each) for each in maps], dim=1), atol=1e-5, rtol=1e-5)
-    levels = load_erp_encoder(choose("offline", erp_height_px=128), CPU)(images)
+    levels = load_erp_encoder(choose("offline", global_="lite0", erp_height_px=128), CPU)(images)
     assert [tuple(level.shape) for level in levels] == [(1, 32, 160), (1, 32, 224), (1, 32, 640)]
     torch.testing.assert_close(levels[1], pool_erp_grid(maps[3], (4, 8), with_std=True), atol=1e-5, rtol=1e-5)
-    assert views.weights_sha256 == load_erp_encoder(choose("offline"), CPU).weights_sha256 and len(views.weights_sha256) == 64
-    closed = load_erp_encoder(choose("offline", erp_height_px=128, wrap_px=64), CPU)
-    assert closed.settings != load_erp_encoder(choose("offline"), CPU).settings
+    whole = load_erp_encoder(choose("offline", global_="lite0"), CPU)
+    assert views.weights_sha256 == whole.weights_sha256 and len(views.weights_sha256) == 64
+    closed = load_erp_encoder(choose("offline", global_="lite0", erp_height_px=128, wrap_px=64), CPU)
+    assert closed.settings != load_erp_encoder(choose("offline", global_="lite0"), CPU).settings
     assert not torch.equal(closed(images)[2], levels[2]) and closed(images)[2].shape == levels[2].shape
 
 
@@ -152,7 +153,7 @@ def test_encoders_that_cannot_be_had_say_what_would_work(tmp_path):
         with pytest.raises(UserError, match=f"--viewport-weights .*: {name} takes its weights from an installed package"):
             load_view_encoder(name, CPU, tmp_path / "w.pth")
     with pytest.raises(UserError, match="--global-weights"):
-        load_erp_encoder(PRESETS["offline"], CPU, tmp_path / "w.pth")
+        load_erp_encoder(choose("offline", global_="lite0"), CPU, tmp_path / "w.pth")
     with pytest.raises(
         UserError, match=r"the package no_such_package .* is not installed.\nSet the environment up with `bash env.sh`"
     ):
@@ -235,7 +236,7 @@ def test_mean_and_standard_deviation():
 
 # --- encoding a database ---------------------------------------------------------------------------------------------
 
-PRESET = choose("offline", size_px=32, sampler="cube-6", erp_height_px=128)
+PRESET = choose("offline", viewport="vit_s14", global_="lite0", size_px=32, sampler="cube-6", erp_height_px=128)
 
 
 @pytest.fixture

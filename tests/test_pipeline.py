@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import write_csv
 
 import run_pipeline
 from mmifn.errors import UserError
-from mmifn.pipeline import Plan, run_plan
+from mmifn.pipeline import Plan, _note_places, run_plan
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TABLES = ("evaluation_results.txt", "cross_validation_results.txt", "ablation_results.txt", "predictions.csv",
@@ -54,6 +55,17 @@ def test_the_second_simulation_leaves_out_the_places_of_the_first(tmp_path):
     assert "--exclude-scenes" not in first
     assert second[second.index("--exclude-scenes") + 1] == str(plan.used_places())
     assert first[first.index("--seed") + 1] != second[second.index("--seed") + 1]
+
+
+def test_scenes_can_be_kept_out_of_both_simulations(tmp_path):
+    (tmp_path / "taught.txt").write_text("hall\npier\n")
+    plan = plan_of("--root", str(tmp_path), "--panoramas", "DIR", "--exclude-scenes", str(tmp_path / "taught.txt"))
+    write_csv(tmp_path / "datasets" / "OIQA" / "des.csv", ["image_name", "MOS", "distortion_type", "reference"],
+              [["a.png", "50", "GN", "wood"]])
+    _note_places(plan)
+    first, second = (stage.argv for stage in plan.simulations())
+    assert first[first.index("--exclude-scenes") + 1] == "hall,pier"
+    assert Path(second[second.index("--exclude-scenes") + 1]).read_text().split() == ["wood", "hall", "pier"]
 
 
 def test_databases_that_are_not_there_are_a_clear_error(tmp_path):

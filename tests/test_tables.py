@@ -1,6 +1,7 @@
 """Tables say what was measured: text, csv and markdown of one structure, and figures recomputed by hand."""
 
 import csv
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -215,9 +216,17 @@ def test_encoders_preset_logistic_and_code_are_named(database, runs):
     text = database.method["text_features"]
     assert f"Encoders text made up text ({text}), viewport made up views (" in notes and "; no preset; mmifn 0.1.0" in notes
     assert "after a 5-parameter logistic fit" in notes
-    names = {"text_features": "minilm", "viewport_features": "vit_s14", "global_features": "lite0"}
+    names = {"text_features": "minilm", "viewport_features": "lite0_adapted", "global_features": "lite0_adapted"}
     assert reporting.preset_of(names) == "preset offline"
     assert reporting.preset_of({**names, "text_features": "x"}) == "no preset"
+
+
+def test_scenes_that_an_encoder_was_taught_are_told(database, runs):
+    assert reporting.taught_note(database) == []
+    other, own = (dataclasses.replace(database, taught=frozenset(names)) for names in (("pier", "hall"), ("pier", "s1", "s3")))
+    assert reporting.taught_note(other) == ["Encoders were adapted to distortions on 2 other scenes, none of OIQA."]
+    assert reporting.taught_note(own)[0].startswith("WARNING: encoders were adapted on 2 scene(s) of OIQA (s1, s3)")
+    assert any("WARNING" in note for note in reporting.evaluation_table("I", own, runs).notes)
 
 
 def test_the_logistic_asked_for_is_fitted(database, runs):

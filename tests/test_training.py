@@ -411,7 +411,7 @@ def test_damaged_and_foreign_checkpoints_are_refused(trained, space):
     save_checkpoint(trained[0], path)
     content = load_torch(path)
     for change, words in (
-        ({"schema": "checkpoint/0"}, "found checkpoint/0, wanted checkpoint/1"),
+        ({"schema": "checkpoint/0"}, "found checkpoint/0, wanted checkpoint/2"),
         ({"more": 1}, "is not whole"),
         ({"model": {"depth": 3}}, "is not whole"),
         ({"model": {**content["model"], "variant": "w/o all"}}, "is not whole"),

@@ -86,6 +86,14 @@ def _locations(folder: Path, present: set[str]) -> dict[str, str]:
     return dict(zip(rows["file"], rows["location"].str.strip(), strict=True))
 
 
+def scene_list(text: str) -> tuple[str, ...]:
+    """Read scene names from a text file, one a line, or from the argument itself, separated by commas."""
+    path = Path(text)
+    is_file = bool(text) and "," not in text and path.is_file()
+    parts = path.read_text(encoding="utf-8").splitlines() if is_file else text.split(",")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
 def choose_scenes(scenes: list[Scene], count: int | None, seed: int, exclude: Iterable[str] = (),
                   only: Iterable[str] = ()) -> list[Scene]:
     """Choose `count` scenes by seed, from different places as long as there are enough; sorted by name.

@@ -80,7 +80,8 @@ class Database:
     """A manifest with its features; row i of both is image i.
 
     method: how the features were made (must agree between databases that one model reads); encoders: by which networks;
-    digest: identity of names, scores and features, for finding finished runs again.
+    digest: identity of names, scores and features, for finding finished runs again; taught: scenes that an encoder was
+    adapted on, as far as its features say.
     """
 
     manifest: Manifest
@@ -88,6 +89,7 @@ class Database:
     method: dict[str, str]
     digest: str
     encoders: dict[str, str]
+    taught: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -122,7 +124,8 @@ def load_database(space: Workspace, dataset: str) -> Database:
     identity = [manifest.names, manifest.mos.tolist(), manifest.types, manifest.references, manifest.locations,
                 manifest.mos_source, [cache.digest() for cache in caches.values()]]
     encoders = {name: cache.made_by.encoder for name, cache in caches.items()}
-    return Database(manifest, inputs, method, sha256_json(identity), encoders)
+    taught = frozenset(scene for cache in caches.values() for scene in cache.made_by.preprocess.get("adapted_on", ()))
+    return Database(manifest, inputs, method, sha256_json(identity), encoders, taught)
 
 
 def _same_pixels(views: ViewportFeatures, whole: GlobalFeatures, manifest: Manifest) -> None:
