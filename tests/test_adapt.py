@@ -15,9 +15,9 @@ from mmifn.encoders import adapted
 from mmifn.encoders.adapt import training
 from mmifn.encoders.adapt.outside import outside_scenes, set_apart
 from mmifn.encoders.adapt.samples import KINDS, TARGETS, Making, Samples, make_samples
-from mmifn.encoders.adapted import AdaptedEncoder, load_adapted
+from mmifn.encoders.adapted import load_adapted
 from mmifn.encoders.networks import load_erp_encoder, load_view_encoder
-from mmifn.encoders.pooling import mean_std
+from mmifn.encoders.packaged import IMAGENET
 from mmifn.encoders.presets import choose
 from mmifn.errors import UserError
 from mmifn.workspace import Workspace
@@ -103,7 +103,7 @@ def test_an_encoder_learns_and_says_what_it_was_taught(tmp_path, config):
         assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118
     erp = load_erp_encoder(choose("offline", global_="vmamba_adapted", erp_height_px=128), CPU, out)
     levels = erp(torch.rand(1, 3, 128, 256))
-    assert [tuple(level.shape) for level in levels] == [(1, 32, 128), (1, 32, 256), (1, 32, 512 + 128 + len(TARGETS))]
+    assert [tuple(level.shape) for level in levels] == [(1, 32, 128), (1, 32, 256), (1, 32, 512)]
     assert erp.settings["adapted_on"] == ["a"]
 
 
@@ -127,20 +127,16 @@ def test_a_killed_adaptation_ends_as_if_it_had_not_been(tmp_path, config, monkey
     assert (tmp_path / "cut").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
-def test_one_cell_of_a_panorama_reads_like_a_view():
-    """Around the equator a cell's statistics are a view's, so the head says of it what it says of the view."""
-    torch.manual_seed(0)
-    network = AdaptedEncoder("vmamba_adapted", len(TARGETS)).eval()
-    maps = [torch.rand(1, c, 8, 16) for c in (64, 128, 256)]
-    network.backbone.forward = lambda images: maps
-    wanted = network.head(torch.cat([mean_std(each) for each in maps], dim=1))
-    from mmifn.encoders import networks
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "load_adapted", lambda name, weights: (network, {"scenes": []}))
-        patch.setattr("mmifn.encoders.pooling.latitude_weights", lambda height: torch.ones(height, dtype=torch.float64))
-        erp = load_erp_encoder(choose("offline", global_="vmamba_adapted", grid=(1, 1), erp_height_px=64), CPU)
-        cell = erp(torch.zeros(1, 3, 64, 128))[2][0, 0, 512:]
-    torch.testing.assert_close(cell, torch.cat(wanted, dim=1)[0], atol=1e-4, rtol=1e-4)
+def test_a_view_gives_the_scores_of_the_head(tmp_path, config):
+    data = {"a": made_up_samples(32)}
+    training.adapt(config, data, data, tmp_path / "w", tmp_path / "s", CPU)
+    network, _ = load_adapted("vmamba_adapted", tmp_path / "w")
+    images = torch.rand(2, 3, 64, 64)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
+    with torch.no_grad():
+        wanted = network.eval()((images - mean) / std)[1][:, -3:]
+    assert TARGETS[-3:] == ("mos", "gmsd", "ssim")
+    torch.testing.assert_close(load_view_encoder("vmamba_adapted", CPU, tmp_path / "w")(images), wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_weights_that_are_missing_damaged_or_of_another_encoder(tmp_path, config):
@@ -161,7 +157,7 @@ def test_the_weights_in_the_repository_load_and_name_their_scenes(name):
     assert len(about["scenes"]) >= 20 and not set(about["scenes"]) & set(about["held_out_scenes"])
     encoder = load_view_encoder(name, CPU)
     features = encoder(torch.rand(2, 3, 224, 224))
-    assert features.shape == (2, adapted.HIDDEN + len(TARGETS)) and torch.isfinite(features).all()
+    assert features.shape == (2, adapted.SCORES) and torch.isfinite(features).all()
 
 
 def test_the_script_refuses_bad_wishes(tmp_path):

@@ -1,14 +1,14 @@
 """Encoders adapted to distortions: a small backbone with a head that names, scores and locates what is wrong.
 
-The head reads mean and standard deviation of several maps, early ones too, and its hidden layer with its outputs is
-what the fusion stages get of a view. Weights are float16 safetensors that lie beside this module, with the scenes they
-were adapted on in their metadata.
+The head reads mean and standard deviation of several maps, early ones too. Fusion gets the head's scores of each view,
+and pooled maps of the whole. Weights are float16 safetensors beside this module; their metadata name the scenes that
+they were adapted on.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from mmifn.errors import UserError
 FOLDER = Path(__file__).parent / "weights"
 SCHEMA = "adapted encoder/1"
 HIDDEN = 128
+SCORES = 3  # human score, GMSD, SSIM
 VIT_LAYERS = 4
 VIT_TAPS = (2, 4)
 
@@ -107,12 +108,16 @@ class QualityHead(nn.Module):
 
 
 class AdaptedEncoder(nn.Module):
-    """A backbone and its head: normalised images (B, 3, H, W) -> hidden (B, HIDDEN), outputs (B, targets)."""
+    """A backbone and its head: normalised images (B, 3, H, W) -> hidden (B, HIDDEN), outputs (B, len(targets)).
 
-    def __init__(self, name: str, targets: int, blank: bool = False) -> None:
+    targets: what the outputs are; the last SCORES of them are scores, those before tell kinds of distortion.
+    """
+
+    def __init__(self, name: str, targets: Sequence[str], blank: bool = False) -> None:
         super().__init__()
+        self.scores = slice(len(targets) - SCORES, len(targets))
         self.backbone = BACKBONES[name].blank() if blank else BACKBONES[name].build()
-        self.head = QualityHead(BACKBONES[name].channels, targets)
+        self.head = QualityHead(BACKBONES[name].channels, len(targets))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return self.head(torch.cat([mean_std(maps) for maps in self.backbone(images)], dim=1))
@@ -140,6 +145,6 @@ def load_adapted(name: str, path: Path | None = None) -> tuple[AdaptedEncoder, d
     if about.get("schema") != SCHEMA or about.get("encoder") != name:
         raise UserError(f"{path} holds {about.get('encoder', 'something else')} ({about.get('schema', 'no schema')}), wanted "
                         f"{name} ({SCHEMA}); make it anew: python adapt_encoders.py --encoder {name}")
-    network = AdaptedEncoder(name, len(about["targets"]), blank=True)
+    network = AdaptedEncoder(name, about["targets"], blank=True)
     network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
     return network, about

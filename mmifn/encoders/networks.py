@@ -107,26 +107,20 @@ def _channels_last(images: Tensor) -> Tensor:
 
 
 def _adapted_views(name: str, weights: Path | None, device: torch.device) -> Encoder:
+    """Give the head's scores of a view and nothing else, so that what a viewport is worth is seen in that viewport; the
+    kinds of distortion would not carry over to kinds that fusion has not met."""
     network, digest, settings = _adapted(name, weights, device)
     backbone = BACKBONES[name]
-    return Encoder(name, digest, settings | {"pool": "hidden layer and outputs of the head"}, device, backbone.mean,
-                   backbone.std, lambda images: torch.cat([part.float() for part in network(_channels_last(images))], dim=1))
+    return Encoder(name, digest, settings | {"pool": "scores of the head"}, device, backbone.mean, backbone.std,
+                   lambda images: network(_channels_last(images))[1][:, network.scores].float())
 
 
 def _adapted_erp(name: str, weights: Path | None, device: torch.device, grid: tuple[int, int], wrap_px: int) -> Encoder:
     network, digest, settings = _adapted(name, weights, device)
     backbone = BACKBONES[name]
-
-    def run(images: Tensor) -> list[Tensor]:
-        seen = _see_closed(network.backbone, _channels_last(images), wrap_px)
-        levels = [pool_erp_grid(maps, grid, with_std=True) for maps in seen]
-        means, spreads = zip(*(level.chunk(2, dim=2) for level in levels), strict=True)
-        # the head reads each cell as it was taught to read a view: mean and spread, map by map
-        cells = network.head(torch.cat([part for pair in zip(means, spreads, strict=True) for part in pair], dim=2))
-        return [*levels[:2], torch.cat([levels[2], *cells], dim=2)]
-
-    settings |= {"stages": "2, 3, 4 and the head", "pool": "mean+std", "grid": list(grid), "wrap_px": wrap_px}
-    return Encoder(name, digest, settings, device, backbone.mean, backbone.std, run)
+    settings |= {"stages": "2, 3, 4", "pool": "mean+std", "grid": list(grid), "wrap_px": wrap_px}
+    return Encoder(name, digest, settings, device, backbone.mean, backbone.std, lambda images: [
+        pool_erp_grid(maps, grid, with_std=True) for maps in _see_closed(network.backbone, _channels_last(images), wrap_px)])
 
 
 # --- downloaded networks ---------------------------------------------------------------------------------------------

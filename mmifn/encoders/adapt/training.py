@@ -103,7 +103,7 @@ def adapt(config: AdaptConfig, training: dict[str, Samples], held_out: dict[str,
     A killed run goes on from `state`, which is saved every hundred steps and removed at the end.
     """
     torch.manual_seed(config.seed)
-    network = AdaptedEncoder(config.encoder, len(TARGETS)).to(device, memory_format=torch.channels_last)
+    network = AdaptedEncoder(config.encoder, TARGETS).to(device, memory_format=torch.channels_last)
     batches = _Batches([training[name] for name in sorted(training)], config, device)
     optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     run = sha256_json([dataclasses.asdict(config), sorted(training), len(batches.views)])
