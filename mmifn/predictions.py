@@ -11,8 +11,8 @@ from mmifn.files import atomic_path
 from mmifn.fusion.inputs import Database
 from mmifn.protocol import Outcome
 
-SCHEMA = "predictions/1"
-COLUMNS = ["source", "variant", "seed", "dataset", "image_name", "distortion_type", "side", "mos", "score"]
+SCHEMA = "predictions/2"
+COLUMNS = ["source", "variant", "seed", "dataset", "image_name", "scene", "distortion_type", "side", "mos", "score"]
 
 
 def prediction_rows(outcomes: list[Outcome], databases: dict[str, Database]) -> pd.DataFrame:
@@ -21,7 +21,7 @@ def prediction_rows(outcomes: list[Outcome], databases: dict[str, Database]) -> 
     for outcome in outcomes:
         for name, scores in outcome.scores.items():
             manifest = databases[name].manifest
-            sides = ["target"] * len(manifest)
+            sides, scenes = ["target"] * len(manifest), manifest.locations or manifest.references or manifest.names
             if name == outcome.job.source:
                 scenes = manifest.scenes(outcome.job.split_by)
                 for side in ("train", "val", "test"):
@@ -29,8 +29,8 @@ def prediction_rows(outcomes: list[Outcome], databases: dict[str, Database]) -> 
                         sides[i] = side
             frames.append(pd.DataFrame({
                 "source": outcome.job.source, "variant": outcome.job.model.variant, "seed": outcome.job.seed, "dataset": name,
-                "image_name": manifest.names, "distortion_type": manifest.types, "side": sides, "mos": manifest.mos,
-                "score": scores}))
+                "image_name": manifest.names, "scene": scenes, "distortion_type": manifest.types,
+                "side": sides, "mos": manifest.mos, "score": scores}))
     return pd.concat(frames, ignore_index=True)[COLUMNS]
 
 

@@ -104,7 +104,7 @@ def test_the_checkpoint_is_the_run_of_evaluate(done):
 def test_every_image_of_every_run_is_in_the_predictions(done):
     table = pd.read_csv(done.results / "predictions.csv")
     assert len(table) == 4 * 36 and table.groupby(["source", "seed"]).image_name.nunique().tolist() == [36] * 4
-    assert load_torch(done.results / "predictions.pt")["schema"] == "predictions/1"
+    assert load_torch(done.results / "predictions.pt")["schema"] == "predictions/2"
 
 
 def test_finished_runs_are_not_trained_again(done, monkeypatch, capsys):
