@@ -14,7 +14,7 @@ MAX_SCRIPT, MAX_MODULE, MAX_FUNCTION = 80, 300, 40
 # Floors from the ground up; a module imports from its own floor or below. Longer names win over shorter ones.
 FLOORS = [
     ("mmifn", "mmifn.errors", "mmifn.files", "mmifn.artefact", "mmifn.workspace", "mmifn.compat", "mmifn.workers"),
-    ("mmifn.manifest", "mmifn.splits", "mmifn.images", "mmifn.sphere"),
+    ("mmifn.manifest", "mmifn.splits", "mmifn.images", "mmifn.sphere", "mmifn.plausibility"),
     ("mmifn.databases",),
     ("mmifn.encoders",),
     ("mmifn.describe",),
@@ -27,6 +27,8 @@ FLOORS = [
         "mmifn.figures",
         "mmifn.stages",
         "mmifn.checkpoint",
+        "mmifn.conformal",
+        "mmifn.shipped",
         "mmifn.predictions",
         "mmifn.reporting",
     ),
