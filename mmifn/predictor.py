@@ -41,6 +41,7 @@ from mmifn.workers import one_thread
 
 SCHEMA = "prediction/1"  # bump when the same picture and model would give other numbers
 SCALES = {"0-100": (0.0, 100.0), "1-10": (1.0, 10.0)}
+_WORD_THREADS = 2  # the words of a large panorama take longer than its networks
 WORDS = ("bad", "poor", "fair", "good", "excellent")  # equal fifths, as on the continuous scale of ITU-R BT.500
 
 
@@ -106,7 +107,7 @@ class Encoders:
     def encode(self, erp: np.ndarray, preset: Preset, name: str = "the image") -> tuple[Inputs, str]:
         """Return the model inputs of one panorama (H, W, 3) uint8, and its description."""
         with ThreadPoolExecutor(1) as pool, one_thread():  # the words take about as long as the networks
-            words = pool.submit(describe, erp)
+            words = pool.submit(describe, erp, _WORD_THREADS)
             views = embed_views(render_preset(erp, preset), self.views, name)
             levels = embed_erp(resize_preset(erp, preset), self.erp, name)
             description = words.result().text
