@@ -60,13 +60,31 @@ class Checkpoint:
         return network.eval().to(device)
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint atomically as plain dicts, lists and tensors."""
+def as_content(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return a checkpoint as plain dicts, lists, numbers and tensors, with its schema."""
     content: dict[str, Any] = {"schema": SCHEMA}
     for part in dataclasses.fields(checkpoint):
         value = getattr(checkpoint, part.name)
         content[part.name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
-    save_torch(content, path)
+    return content
+
+
+def from_content(content: Any, path: Path, hint: str) -> Checkpoint:
+    """Rebuild a checkpoint from its content. Raises ArtefactError, ending with the hint, where it is of another kind."""
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise ArtefactError(f"{path} is not a checkpoint of this version: found {found}, wanted {SCHEMA}{hint}")
+    kinds = {"model": ModelConfig, "train": TrainConfig, "dims": Dimensions, "split": Split, "scale": MosScale}
+    try:
+        return Checkpoint(**{key: kinds[key](**value) if key in kinds else value
+                             for key, value in content.items() if key != "schema"})
+    except (TypeError, ValueError) as error:
+        raise ArtefactError(f"{path} is not whole: {error}{hint}") from error
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint atomically as plain dicts, lists and tensors."""
+    save_torch(as_content(checkpoint), path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -76,21 +94,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
         content = load_torch(path)
     except ArtefactError as error:
         raise ArtefactError(f"{error}{hint}") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
-        raise ArtefactError(f"{path} is not a checkpoint of this version: found {found}, wanted {SCHEMA}{hint}")
-    content.pop("schema")
-    kinds = {"model": ModelConfig, "train": TrainConfig, "dims": Dimensions, "split": Split, "scale": MosScale}
-    try:
-        return Checkpoint(**{key: kinds[key](**value) if key in kinds else value for key, value in content.items()})
-    except (TypeError, ValueError) as error:
-        raise ArtefactError(f"{path} is not whole: {error}{hint}") from error
+    return from_content(content, path, hint)
+
+
+def require_method(checkpoint: Checkpoint, method: dict[str, str], owner: str, path: Path, remedy: str) -> None:
+    """Refuse features that were made otherwise than those the checkpoint was trained on.
+
+    method: cache name -> digest of how it is made; owner: whose features they are; remedy: what to do about it.
+    """
+    differ = [f"  {name}  file {checkpoint.method.get(name)}, run {digest}" for name, digest in method.items()
+              if checkpoint.method.get(name) != digest]
+    if differ:
+        raise ArtefactError(f"{path} was trained on features of other encoders or settings than {owner}'s:\n"
+                            + "\n".join(differ) + f"\n{remedy}")
 
 
 def require_fitting(checkpoint: Checkpoint, database: Database, path: Path) -> None:
     """Refuse a database whose features were made otherwise than those the checkpoint was trained on."""
-    differ = [f"  {name}  file {checkpoint.method.get(name)}, run {digest}" for name, digest in database.method.items()
-              if checkpoint.method.get(name) != digest]
-    if differ:
-        raise ArtefactError(f"{path} was trained on features of other encoders or settings than {database.name}'s:\n"
-                            + "\n".join(differ) + "\nTrain again: python train.py, or encode with the checkpoint's settings")
+    require_method(checkpoint, database.method, database.name, path,
+                   "Train again: python train.py, or encode with the checkpoint's settings")

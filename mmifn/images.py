@@ -41,7 +41,7 @@ def _to_rgb(image: Image.Image, path: Path) -> np.ndarray:
             raise UserError(f"{path} holds values outside 0..65535 (mode {image.mode}); save it with 8 or 16 bits")
         grey = (values / 257.0).round().astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # a copy of a large one costs much
 
 
 def check_header(size_px: tuple[int, int], path: Path, max_megapixels: float, panorama: bool) -> None:
@@ -100,7 +100,8 @@ def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, panorama: 
     with _decoding(path), Image.open(path) as image:
         _checked_size(image, path, max_megapixels, panorama)
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image), path)
+        ImageOps.exif_transpose(image, in_place=True)
+        return _to_rgb(image, path)
 
 
 def write_png(pixels: np.ndarray, path: Path, made_from: str = "") -> None:

@@ -16,7 +16,7 @@ from mmifn.protocol import Job, Outcome
 
 SCHEMA = "predictions/2"
 RUN = ["source", "variant", "control", "seed"]  # what tells one run from another
-COLUMNS = [*RUN, "dataset", "image_name", "distortion_type", "side", "mos", "score"]
+COLUMNS = [*RUN, "dataset", "image_name", "scene", "distortion_type", "side", "mos", "score"]
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,15 @@ def prediction_rows(outcomes: list[Outcome], databases: dict[str, Database]) -> 
     for outcome in outcomes:
         for name, scores in outcome.scores.items():
             manifest = databases[name].manifest
-            sides = ["target"] * len(manifest)
+            sides, scenes = ["target"] * len(manifest), manifest.locations or manifest.references or manifest.names
             if name == outcome.job.source:
                 scenes = manifest.scenes(outcome.job.split_by)
                 for side in ("train", "val", "test"):
                     for i in outcome.job.split.rows(scenes, side):
                         sides[i] = side
             frames.append(pd.DataFrame({
-                **_identity(outcome.job), "dataset": name, "image_name": manifest.names, "distortion_type": manifest.types,
+                **_identity(outcome.job), "dataset": name, "image_name": manifest.names, "scene": scenes,
+                "distortion_type": manifest.types,
                 "side": sides, "mos": manifest.mos, "score": scores}))
     return pd.concat(frames, ignore_index=True)[COLUMNS]
 

@@ -107,6 +107,7 @@ def test_strips_measure_what_the_whole_measures(scene, monkeypatch):
     assert [strip.top for strip in pixels.strips(512, 1024)] == [0, 144, 288, 432]
     cut = measure(image)
     assert cut.values == pytest.approx(whole.values, abs=1e-5) and cut.grids[0].period_px == 8
+    assert measure(image, threads=3).values == cut.values
 
 
 def test_views_of_a_large_panorama_are_cut_from_it_without_a_copy(scene, monkeypatch):

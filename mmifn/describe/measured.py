@@ -34,10 +34,10 @@ class Description:
     per_viewport: list[dict[str, float]]
 
 
-def describe(erp: np.ndarray) -> Description:
-    """Describe a panorama (H, W, 3) uint8 from its pixels alone."""
+def describe(erp: np.ndarray, threads: int = 1) -> Description:
+    """Describe a panorama (H, W, 3) uint8 from its pixels alone, measuring by some threads at a time."""
     with one_thread():
-        return describe_statistics(measure(erp))
+        return describe_statistics(measure(erp, threads))
 
 
 def describe_statistics(measured: Statistics) -> Description:

@@ -133,10 +133,10 @@ def banding_tiles(luma: np.ndarray) -> np.ndarray:
     levels = luma.round()
     total = np.zeros_like(luma)
     for axis in (0, 1):
-        step = np.abs(np.diff(levels, axis=axis, append=levels.take([-1], axis=axis)))
-        flat = (step == 0).astype(np.float32)
-        shape = (1, 3) if axis else (3, 1)
-        run = cv2.erode(flat, np.ones(shape, np.uint8))
-        both = np.roll(run, 2, axis) * np.roll(run, -2, axis)
-        total += ((step >= 2) & (step <= 12)).astype(np.float32) * both
+        step = np.zeros_like(levels)
+        ahead, behind = (levels[:, 1:], levels[:, :-1]) if axis else (levels[1:], levels[:-1])
+        cv2.absdiff(ahead, behind, step[:, :-1] if axis else step[:-1])
+        run = cv2.erode((step == 0).astype(np.uint8), np.ones((1, 3) if axis else (3, 1), np.uint8))
+        both = np.roll(run, 2, axis) & np.roll(run, -2, axis)
+        total += ((step >= 2) & (step <= 12)).view(np.uint8) & both
     return tile_mean(total)

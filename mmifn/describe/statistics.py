@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -105,20 +106,23 @@ def _strip_maps(part: np.ndarray, lines: tuple[Lines, Lines], first_row: int) ->
     }
 
 
-def _tile_maps(erp: np.ndarray) -> tuple[dict[str, np.ndarray], tuple[Grid, Grid]]:
-    """Measure all tile maps of an ERP, strip by strip, and the grids across and down."""
+def _tile_maps(erp: np.ndarray, threads: int) -> tuple[dict[str, np.ndarray], tuple[Grid, Grid]]:
+    """Measure all tile maps of an ERP, strips at a time, and the grids across and down."""
     cut = pixels.strips(*erp.shape[:2])
     by_row, by_column = profiles(((strip, pixels.luminance(erp[strip.first:strip.last])) for strip in cut), len(erp))
     (across, lines_across), (down, lines_down) = find_grid(by_column, axis=1), find_grid(by_row, axis=0)
-    parts = []
-    for strip in cut:
+
+    def tiles_of(strip: pixels.Strip) -> dict[str, np.ndarray]:
         maps = _strip_maps(erp[strip.first:strip.last], (lines_across, lines_down), strip.first)
-        parts.append({name: strip.inner_tiles(tiles) for name, tiles in maps.items()})
+        return {name: strip.inner_tiles(tiles) for name, tiles in maps.items()}
+
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(tiles_of, cut))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, (across, down)
 
 
-def measure(erp: np.ndarray) -> Statistics:
-    """Measure a panorama (H, W, 3) uint8.
+def measure(erp: np.ndarray, threads: int = 1) -> Statistics:
+    """Measure a panorama (H, W, 3) uint8, by some threads at a time (the values do not depend on how many).
 
     Sharpness, exposure, contrast and colour are measured in tangent views at native resolution; noise, blocking,
     ringing and flatness on the plane of the ERP, where they arise, and summed over the sphere and over the footprint
@@ -129,9 +133,9 @@ def measure(erp: np.ndarray) -> Statistics:
     if erp.shape[0] < MIN_HEIGHT_PX:
         raise UserError(f"a panorama of {erp.shape[1]}x{erp.shape[0]} is too small to be measured; "
                         f"at least {2 * MIN_HEIGHT_PX}x{MIN_HEIGHT_PX} is needed")
-    maps, grids = _tile_maps(erp)
+    maps, grids = _tile_maps(erp, threads)
     weights, inside, centres = _footprints(*maps["noise"].shape, erp.shape[0])
-    views = measure_views(erp, torch.from_numpy(centres))
+    views = measure_views(erp, torch.from_numpy(centres), threads)
     for view, footprint in zip(views, inside, strict=True):
         view.update({name: _mean(maps[name][footprint], weights[footprint]) for name in TILE_MAPS})
     return Statistics(_summary(maps, grids, views, weights), views, centres, grids)

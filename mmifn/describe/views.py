@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import torch
@@ -50,13 +52,15 @@ def _view(erp: np.ndarray, rays: torch.Tensor) -> np.ndarray:
                      borderMode=cv2.BORDER_WRAP).astype(np.float32)
 
 
-def measure_views(erp: np.ndarray, centres_deg: torch.Tensor) -> list[dict[str, float]]:
+def measure_views(erp: np.ndarray, centres_deg: torch.Tensor, threads: int = 1) -> list[dict[str, float]]:
     """Measure the tangent views of an ERP (H, W, 3) uint8 at centres (V, 2) degrees, one dict per view."""
     fov_deg, size_px = view_geometry(erp.shape[1])
     whole = prepare_erp(erp, fov_deg, size_px) if fov_deg == FOV_DEG else None
-    measured = []
-    for lon, lat in centres_deg.tolist():
-        rays = viewport_directions(lon, lat, fov_deg, size_px)
-        measured.append(measure_view(_view(erp, rays) if whole is None else
-                                     sample_views(whole, rays[None])[0].permute(1, 2, 0).numpy() * 255))
-    return measured
+
+    def measured(centre: list[float]) -> dict[str, float]:
+        rays = viewport_directions(*centre, fov_deg, size_px)
+        return measure_view(_view(erp, rays) if whole is None else
+                            sample_views(whole, rays[None])[0].permute(1, 2, 0).numpy() * 255)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(measured, centres_deg.tolist()))

@@ -37,6 +37,51 @@ def check_stems(manifest: Manifest) -> None:
                             f"{Path(name).with_suffix('')}; rename one, or leave the pictures out with --no-png")
 
 
+# --- one image: what stages 3 and 4 and predict.py share ---------------------------------------------------------------
+
+def viewport_provenance(preset: Preset, encoder: Encoder, inputs: dict[str, str]) -> Provenance:
+    """Return how viewport features are made; inputs: image name -> SHA-256."""
+    settings = {**encoder.settings, "sampler": preset.sampler, "fov_deg": preset.fov_deg, "size_px": preset.size_px,
+                "projection": "gnomonic, bicubic, low-passed"}
+    return Provenance(encoder.name, encoder.weights_sha256, settings, inputs)
+
+
+def render_preset(erp: np.ndarray, preset: Preset) -> Tensor:
+    """Render a preset's views of an ERP (H, W, 3) uint8: (V, 3, S, S) float32 in 0..1."""
+    return render_viewports(erp, SAMPLERS[preset.sampler](), preset.fov_deg, preset.size_px)
+
+
+def embed_views(views: Tensor, encoder: Encoder, name: str) -> Tensor:
+    """Embed views (V, 3, S, S) as they are kept: (V, D) float16 on the CPU; `name` is for a refusal."""
+    return _finite(encoder(views).half().cpu(), name)
+
+
+def global_provenance(preset: Preset, encoder: Encoder, inputs: dict[str, str]) -> Provenance:
+    """Return how global features are made; inputs: image name -> SHA-256."""
+    height = preset.erp_height_px
+    settings = {**encoder.settings, "erp_px": [height, 2 * height], "resize": "antialiased cubic, circular in longitude"}
+    return Provenance(encoder.name, encoder.weights_sha256, settings, inputs)
+
+
+def resize_preset(erp: np.ndarray, preset: Preset) -> Tensor:
+    """Resize an ERP (H, W, 3) uint8 to what a preset's ERP encoder sees: (3, h, 2h) float32 in 0..1."""
+    return resize_erp(np.asarray(erp), preset.erp_height_px, 2 * preset.erp_height_px)
+
+
+def embed_erp(erp: Tensor, encoder: Encoder, name: str) -> list[Tensor]:
+    """Encode a resized ERP as it is kept: f2, f3, f4, each (T, C_l) float16 on the CPU; `name` is for a refusal."""
+    return [_finite(level[0].half().cpu(), name) for level in encoder(erp[None])]
+
+
+def _finite(row: Tensor, name: str) -> Tensor:
+    if not torch.isfinite(row).all():
+        raise UserError(f"{name}: the encoder gave values that are not finite in float16; the weights do not fit this "
+                        "preprocessing, or the network overflows")
+    return row
+
+
+# --- whole databases -------------------------------------------------------------------------------------------------
+
 @dataclass(frozen=True)
 class _Pictures:
     """The views of one image as PNGs; made_from identifies pixels and geometry and stands in every PNG's header."""
@@ -63,22 +108,20 @@ def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encod
     if write_pngs:
         check_stems(manifest)
     centres = SAMPLERS[preset.sampler]()
-    settings = {**encoder.settings, "sampler": preset.sampler, "fov_deg": preset.fov_deg, "size_px": preset.size_px,
-                "projection": "gnomonic, bicubic, low-passed"}
-    made_by = Provenance(encoder.name, encoder.weights_sha256, settings, hash_inputs(manifest.names, paths))
+    made_by = viewport_provenance(preset, encoder, hash_inputs(manifest.names, paths))
     cache = space.features(manifest.dataset, "viewport_features")
-    geometry = [preset.sampler, preset.fov_deg, preset.size_px, settings["projection"]]
+    geometry = [preset.sampler, preset.fov_deg, preset.size_px, made_by.preprocess["projection"]]
     pictures = [_Pictures(viewport_pngs(space.viewports_dir(manifest.dataset), name, len(centres)),
                           sha256_json([*geometry, digest])) for name, digest in made_by.inputs.items()]
 
     def render(i: int) -> Tensor:
-        return render_viewports(read_image(paths[i], max_megapixels=max_megapixels), centres, preset.fov_deg, preset.size_px)
+        return render_preset(read_image(paths[i], max_megapixels=max_megapixels), preset)
 
     def encode(item: tuple[int, Tensor]) -> Row:
         i, views = item
         if write_pngs:
             pictures[i].write(views)
-        return {"views": encoder(views).half().cpu()}
+        return {"views": embed_views(views, encoder, manifest.names[i])}
 
     rows = encode_rows(cache, ViewportFeatures, made_by, lambda i: (i, render(i)), encode,
                        lambda old: [{"views": row} for row in old.features], f"viewports {manifest.dataset}")
@@ -87,7 +130,7 @@ def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encod
             if not picture.there():  # the features were, from a run without pictures or with others
                 picture.write(render(i))
     result = ViewportFeatures(manifest.dataset, manifest.names, made_by,
-                              torch.stack([_finite(row["views"], manifest.names[i]) for i, row in enumerate(rows)]), centres)
+                              torch.stack([row["views"] for row in rows]), centres)
     save(result, cache)
     finish(cache, made_by)
     return result
@@ -97,30 +140,22 @@ def encode_globals(space: Workspace, manifest: Manifest, preset: Preset, encoder
                    max_megapixels: float) -> GlobalFeatures:
     """Resize every ERP (antialiased, seamless), encode it at three scales, and write global_features.pt."""
     paths = image_paths(manifest, space.images_dir(manifest.dataset))
-    height = preset.erp_height_px
-    settings = {**encoder.settings, "erp_px": [height, 2 * height], "resize": "antialiased cubic, circular in longitude"}
-    made_by = Provenance(encoder.name, encoder.weights_sha256, settings, hash_inputs(manifest.names, paths))
+    made_by = global_provenance(preset, encoder, hash_inputs(manifest.names, paths))
     cache = space.features(manifest.dataset, "global_features")
 
-    def read(i: int) -> Tensor:
-        return resize_erp(np.asarray(read_image(paths[i], max_megapixels=max_megapixels)), height, 2 * height)
+    def read(i: int) -> tuple[int, Tensor]:
+        return i, resize_preset(read_image(paths[i], max_megapixels=max_megapixels), preset)
 
-    def encode(erp: Tensor) -> Row:
-        return {f"f{k + 2}": level[0].half().cpu() for k, level in enumerate(encoder(erp[None]))}
+    def encode(item: tuple[int, Tensor]) -> Row:
+        i, erp = item
+        return {f"f{k + 2}": level for k, level in enumerate(embed_erp(erp, encoder, manifest.names[i]))}
 
     def parts(old: Any) -> list[Row]:
         return [{f"f{k + 2}": level[i] for k, level in enumerate(old.levels)} for i in range(len(old.names))]
 
     rows = encode_rows(cache, GlobalFeatures, made_by, read, encode, parts, f"panoramas {manifest.dataset}")
-    levels = [torch.stack([_finite(row[key], manifest.names[i]) for i, row in enumerate(rows)]) for key in ("f2", "f3", "f4")]
+    levels = [torch.stack([row[key] for row in rows]) for key in ("f2", "f3", "f4")]
     result = GlobalFeatures(manifest.dataset, manifest.names, made_by, levels)
     save(result, cache)
     finish(cache, made_by)
     return result
-
-
-def _finite(row: Tensor, name: str) -> Tensor:
-    if not torch.isfinite(row).all():
-        raise UserError(f"{name}: the encoder gave values that are not finite in float16; the weights do not fit this "
-                        "preprocessing, or the network overflows")
-    return row

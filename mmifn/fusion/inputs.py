@@ -38,6 +38,11 @@ class Inputs:
     views: Tensor
     levels: tuple[Tensor, Tensor, Tensor]
 
+    @classmethod
+    def of(cls, tokens: Tensor, mask: Tensor, pooled: Tensor, views: Tensor, levels: list[Tensor]) -> Inputs:
+        """Take features as the caches hold them, in half or single precision."""
+        return cls(tokens.float(), mask, pooled.float(), views.float(), tuple(level.float() for level in levels))
+
     def __len__(self) -> int:
         return len(self.pooled)
 
@@ -117,9 +122,9 @@ def load_database(space: Workspace, dataset: str) -> Database:
         rows[name] = require_names(caches[name], manifest.names, path)
     _same_pixels(caches["viewport_features"], caches["global_features"], manifest)
     text, views, whole = caches.values()
-    inputs = Inputs(text.tokens[rows["text_features"]].float(), text.mask[rows["text_features"]],
-                    text.pooled[rows["text_features"]].float(), views.features[rows["viewport_features"]].float(),
-                    tuple(level[rows["global_features"]].float() for level in whole.levels))
+    inputs = Inputs.of(text.tokens[rows["text_features"]], text.mask[rows["text_features"]],
+                       text.pooled[rows["text_features"]], views.features[rows["viewport_features"]],
+                       [level[rows["global_features"]] for level in whole.levels])
     method = {name: cache.made_by.method_digest() for name, cache in caches.items()}
     identity = [manifest.names, manifest.mos.tolist(), manifest.types, manifest.references, manifest.locations,
                 manifest.mos_source, [cache.digest() for cache in caches.values()]]

@@ -1,0 +1,56 @@
+"""Score any panoramas, one or whole folders: how good (0-100, in words, with an interval), where, and why.
+
+Reads   360° images (equirectangular, 2:1), the trained model that comes with the package (or --checkpoint)
+Writes  to the screen; --json and --csv: one line per image, as they come (the same command goes on after a stop);
+        --map DIR: DIR/<image>/map.png, worst_1.png …; --html FILE: one page to look around in, without a network
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmifn.batch import Task, find_images
+from mmifn.encoders.presets import PRESETS, add_device_argument
+from mmifn.errors import UserError, user_main
+from mmifn.images import add_limit_argument
+from mmifn.predicting import Outputs, default_workers, score_all
+from mmifn.viewer import page_width
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER", help="panoramas, or folders that hold some")
+    parser.add_argument("--json", metavar="FILE", help="write lines of JSON; '-' for the screen, instead of the words")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table")
+    parser.add_argument("--map", type=Path, metavar="DIR", help="draw where each panorama is good and bad, and its worst views")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page in which the panoramas can be looked at")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="offline", help="encoders (default: %(default)s)")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE",
+                        help="model of export_model.py or checkpoint of train.py (default: the one that comes with the preset)")
+    parser.add_argument("--reference", type=Path, metavar="PRISTINE",
+                        help="the undistorted panorama: also score by full-reference metrics")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for two cores; one on a GPU)")
+    add_device_argument(parser)
+    add_limit_argument(parser)
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    if args.workers is not None and args.workers < 1:
+        raise UserError(f"--workers {args.workers}: at least 1 is needed")
+    if args.reference and not args.reference.is_file():
+        raise UserError(f"--reference {args.reference} does not exist")
+    images = find_images(args.images)
+    task = Task(args.preset, args.checkpoint, args.device, args.map, page_width(len(images)) if args.html else 0,
+                args.reference, args.max_megapixels)
+    outputs = Outputs(args.json, args.csv, args.html)
+    failed = score_all(images, task, outputs, args.workers or default_workers(args.device))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
