@@ -31,6 +31,7 @@ def build_parser():
                         help="'published' adds what papers of the field do: one split, the epoch chosen on its TEST scenes; "
                              "not an honest estimate (default: %(default)s)")
     parser.add_argument("--without-full-reference", action="store_true", help="leave out the full-reference baselines")
+    parser.add_argument("--without-statistics", action="store_true", help="leave out the baseline of measured statistics")
     return parser
 
 
@@ -40,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     print(f"[8/10] evaluate: {args.splits} scene splits of {', '.join(args.datasets)}, configuration {args.config}")
     experiments = open_experiments(args, args.datasets)
     found = evaluate_databases(experiments, args.datasets, args.splits, chosen_config(args), args.split_by, args.logistic,
-                               published=args.protocol == "published", full_reference=not args.without_full_reference)
+                               published=args.protocol == "published", full_reference=not args.without_full_reference,
+                               statistics=not args.without_statistics)
     results = experiments.space.results
     write_tables([*found.tables, published_table(["OIQA", "CVIQ"])], results / "evaluation_results.txt")
     write_predictions(found.outcomes, experiments.databases, results / "predictions.pt")

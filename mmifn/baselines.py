@@ -42,7 +42,8 @@ class Baseline:
     score: Scorer
 
 
-def gather_baselines(experiments: Experiments, dataset: str, full_reference: bool) -> tuple[list[Baseline], list[str]]:
+def gather_baselines(experiments: Experiments, dataset: str, full_reference: bool,
+                     statistics: bool = True) -> tuple[list[Baseline], list[str]]:
     """Return the baselines of a database, and in words which are left out and why.
 
     Those on caches need nothing more; statistics and full-reference metrics are measured on the images where these are
@@ -50,14 +51,15 @@ def gather_baselines(experiments: Experiments, dataset: str, full_reference: boo
     """
     database, left_out = experiments.databases[dataset], []
     measured: dict[str, Measurements] = {}
-    wanted = {"statistics": measure_statistics} | ({"full reference": measure_full_reference} if full_reference else {})
-    for kind, measure in wanted.items():
+    for kind, measure, wished in (("statistics", measure_statistics, statistics),
+                                  ("full reference", measure_full_reference, full_reference)):
+        if not wished:
+            left_out.append(f"Left out, {kind}: --without-{kind.replace(' ', '-')}.")
+            continue
         try:
             measured[kind] = measure(experiments.space, database.manifest, experiments.workers)
         except UserError as error:
             left_out.append(f"Left out, {kind}: {str(error).splitlines()[0].rstrip(':')}.")
-    if not full_reference:
-        left_out.append("Left out, full reference: --without-full-reference.")
     if not any(database.manifest.levels):
         left_out.append("Left out, oracle of type and level: des.csv has no column `level`.")
     found = _learnt(database, measured.get("statistics")) + _told(database)

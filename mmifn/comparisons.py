@@ -126,11 +126,11 @@ class Evaluation:
 
 
 def evaluate_databases(experiments: Experiments, datasets: list[str], count: int, config: Config, split_by: str, logistic: int, *,
-                       published: bool, full_reference: bool) -> Evaluation:
+                       published: bool, full_reference: bool, statistics: bool = True) -> Evaluation:
     """Train MMIFN on every split of every database, measure the baselines on the same splits, and build all tables."""
     jobs = {name: split_jobs(experiments, name, count, config.model, config.train, split_by) for name in datasets}
     habits = {name: published_job(experiments, name, config.model, config.train, split_by) for name in datasets if published}
-    gathered = {name: gather_baselines(experiments, name, full_reference) for name in datasets}
+    gathered = {name: gather_baselines(experiments, name, full_reference, statistics) for name in datasets}
     outcomes = experiments.run([*(job for group in jobs.values() for job in group), *habits.values()], "training")
     found, done = Evaluation([], outcomes, []), iter(outcomes)
     runs = {name: [next(done) for _ in group] for name, group in jobs.items()}
