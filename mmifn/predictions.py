@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ def write_predictions(outcomes: list[Outcome], databases: dict[str, Database], p
     rows = prediction_rows(outcomes, databases)
     runs = [{**_identity(outcome.job), "split": outcome.job.split.as_dict(), "epoch": outcome.epoch, "curve": outcome.curve}
             for outcome in outcomes]
+    runs = json.loads(json.dumps(runs))  # pickles tell equal strings from the same string: a run found on disk is no other
     save_torch({"schema": SCHEMA, "columns": {column: rows[column].tolist() for column in rows.columns}, "runs": runs,
                 "labels": {name: databases[name].manifest.mos_source for name in databases}}, path)
     with atomic_path(path.with_suffix(".csv")) as temporary:

@@ -212,7 +212,7 @@ def test_predictions_tell_every_image_and_its_side(both, tmp_path):
     table = pd.read_csv(tmp_path / "predictions.csv")
     np.testing.assert_allclose(table.score, rows.score, atol=5.1e-5)
     content = load_torch(tmp_path / "predictions.pt")
-    assert content["columns"]["score"] == rows.score.tolist() and content["splits"][0] == outcomes[0].job.split.as_dict()
+    assert content["columns"]["score"] == rows.score.tolist() and content["runs"][0]["split"] == outcomes[0].job.split.as_dict()
 
 
 def test_a_control_cannot_reach_a_model_that_does_not_read_it(both):
