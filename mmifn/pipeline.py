@@ -136,4 +136,4 @@ def run_plan(plan: Plan) -> int:
 
 def _note_places(plan: Plan) -> None:
     manifest = read_manifest(plan.space.manifest(plan.datasets[0]), plan.datasets[0])
-    write_text(plan.used_places(), "\n".join([*sorted(set(manifest.scenes())), *plan.excluded]) + "\n")
+    write_text(plan.used_places(), "\n".join([*sorted(set(manifest.references)), *plan.excluded]) + "\n")

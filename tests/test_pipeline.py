@@ -60,8 +60,8 @@ def test_the_second_simulation_leaves_out_the_places_of_the_first(tmp_path):
 def test_scenes_can_be_kept_out_of_both_simulations(tmp_path):
     (tmp_path / "taught.txt").write_text("hall\npier\n")
     plan = plan_of("--root", str(tmp_path), "--panoramas", "DIR", "--exclude-scenes", str(tmp_path / "taught.txt"))
-    write_csv(tmp_path / "datasets" / "OIQA" / "des.csv", ["image_name", "MOS", "distortion_type", "reference"],
-              [["a.png", "50", "GN", "wood"]])
+    write_csv(tmp_path / "datasets" / "OIQA" / "des.csv", ["image_name", "MOS", "distortion_type", "reference", "location"],
+              [["a.png", "50", "GN", "wood", "Black Forest"]])  # scenes are named, not their places
     _note_places(plan)
     first, second = (stage.argv for stage in plan.simulations())
     assert first[first.index("--exclude-scenes") + 1] == "hall,pier"
