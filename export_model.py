@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from mmifn.checkpoint import load_checkpoint
-from mmifn.conformal import LEVEL, calibrate, read_residuals
+from mmifn.conformal import LEVEL, calibrate, left_out_coverage, read_residuals
 from mmifn.errors import UserError, user_main
 from mmifn.shipped import FOLDER, Model, save_model
 
@@ -36,9 +36,11 @@ def main(argv: list[str] | None = None) -> int:
     residuals = read_residuals(args.calibration, checkpoint.database, checkpoint.model.variant)
     calibration = calibrate(residuals, checkpoint.mos_source)
     save_model(Model(checkpoint, calibration), args.out)
+    held = (f"; calibrated without a scene, it holds {100 * left_out_coverage(residuals):.1f} % of that scene's scores on "
+            "average") if calibration.scenes > 1 else ""
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB; trained on {checkpoint.database} ({checkpoint.mos_source} "
           f"labels), interval ± {calibration.half_width:.2f} at {100 * LEVEL:.0f} % from {calibration.images} images of "
-          f"{calibration.scenes} scenes")
+          f"{calibration.scenes} scenes{held}")
     if calibration.scenes < LEVEL / (1 - LEVEL) - 1e-9:
         print(f"warning: {calibration.scenes} scenes are too few for {100 * LEVEL:.0f} %: the interval is the whole scale",
               file=sys.stderr)

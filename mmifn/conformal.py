@@ -60,6 +60,19 @@ def calibrate(table: pd.DataFrame, labels: str, level: float = LEVEL) -> Calibra
     return Calibration(level, scene_quantile(residuals, scenes, level), len(set(scenes)), len(table), labels)
 
 
+def left_out_coverage(table: pd.DataFrame, level: float = LEVEL) -> float:
+    """Return the share of opinions that intervals hold which are calibrated without their scene; scenes count the same.
+
+    table: as for `calibrate`, of at least two scenes.
+    """
+    residuals, scenes = (table["mos"] - table["score"]).abs().to_numpy(dtype=np.float64), table["scene"].astype(str).to_numpy()
+    held = []
+    for scene in np.unique(scenes):
+        others = scenes != scene
+        held.append(np.mean(residuals[~others] <= scene_quantile(residuals[others], scenes[others].tolist(), level)))
+    return float(np.mean(held))
+
+
 def read_residuals(path: Path, source: str, variant: str) -> pd.DataFrame:
     """Read scores of images never trained on: a CSV with scene, mos and score, such as results/predictions.csv.
 
