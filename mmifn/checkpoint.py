@@ -56,7 +56,12 @@ class Checkpoint:
     def network(self, device: torch.device) -> MMIFN:
         """Rebuild the network with its weights, in evaluation mode."""
         network = MMIFN(self.model, self.dims)
-        network.load_state_dict(self.state)
+        try:
+            network.load_state_dict(self.state)
+        except RuntimeError as error:  # torch lists every parameter that is missing or of another shape
+            reason = " ".join(str(error).split())[:300]
+            raise ArtefactError(f"the parameters of this checkpoint do not fit its own configuration ({reason}); "
+                                "train again: python train.py") from error
         return network.eval().to(device)
 
 

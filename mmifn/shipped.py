@@ -78,7 +78,7 @@ def load_model(path: Path) -> Model:
             calibration["half_width"] = math.inf if calibration["half_width"] is None else calibration["half_width"]
         return Model(from_content({**_tuples(content), "state": state}, path, hint),
                      Calibration(**calibration) if calibration else None)
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ArtefactError(f"{path} is damaged or not whole ({error}){hint}") from error
 
 
