@@ -49,9 +49,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     only = scene_list(args.only_scenes)
-    plan = Simulation(args.like, args.dataset or args.like, args.panoramas, args.scenes or (None if only else 16),
-                      args.seed, args.height, _levels(args.levels) if args.levels else (), scene_list(args.exclude_scenes),
-                      only, args.workers, args.overwrite)
+    scenes = 16 if args.scenes is None and not only else args.scenes
+    plan = Simulation(args.like, args.dataset or args.like, args.panoramas, scenes, args.seed, args.height,
+                      _levels(args.levels) if args.levels else (), scene_list(args.exclude_scenes), only, args.workers,
+                      args.overwrite)
     space = Workspace(args.root)
     table = (simulate_broad if args.like == BROAD else simulate)(plan, space)
     print(describe(table, plan.dataset))

@@ -9,6 +9,8 @@ import torch
 from conftest import make_workspace
 
 import merge_databases
+import simulate_dataset
+from mmifn.databases import broad
 from mmifn.databases.broad import LEVEL_METRIC, LIKE, PRISTINE_MOS, VERSIONS, label, simulate_broad
 from mmifn.databases.human_anchor import HUMAN_MOS
 from mmifn.databases.simulate import Simulation
@@ -47,6 +49,34 @@ def test_a_broad_database_is_whole_and_made_once(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in space.images_dir("BROAD").iterdir()}
     pd.testing.assert_frame_equal(simulate_broad(plan, space), table)
     assert before == {path: path.stat().st_mtime_ns for path in space.images_dir("BROAD").iterdir()}
+
+
+def test_a_broad_database_goes_on_and_mends_what_was_damaged(tmp_path, monkeypatch):
+    space, plan = Workspace(tmp_path), Simulation(LIKE, "BROAD", "synthetic", 1, height=64, workers=1)
+    table = simulate_broad(plan, space)
+    before = {path: path.read_bytes() for path in space.images_dir("BROAD").iterdir()}
+    missing, damaged = sorted(before)[:2]
+    missing.unlink()
+    damaged.write_bytes(before[damaged][:200])
+    space.manifest("BROAD").unlink()
+    made = []
+    monkeypatch.setattr(broad, "write_png", lambda pixels, path: (made.append(path), write_png(pixels, path)))
+    pd.testing.assert_frame_equal(simulate_broad(plan, space), table)
+    assert sorted(made) == [missing, damaged]
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_script_makes_a_broad_database_and_refuses_what_it_has_not(tmp_path, capsys):
+    argv = ["--root", str(tmp_path), "--like", LIKE, "--panoramas", "synthetic", "--scenes", "1", "--height", "64"]
+    argv += ["--workers", "1"]
+    assert simulate_dataset.main([*argv, "--levels", "1,2"]) == 2
+    assert "--levels 1,2 has no meaning with --like BROAD" in capsys.readouterr().err and not (tmp_path / "datasets").exists()
+    assert simulate_dataset.main([*argv, "--height", "63"]) == 2
+    assert simulate_dataset.main([*argv, "--dataset", "ANY"]) == 0
+    assert "labels simulated" in capsys.readouterr().out
+    assert len(read_manifest(Workspace(tmp_path).manifest("ANY"), "ANY")) == 1 + VERSIONS
+    assert simulate_dataset.main([*argv, "--dataset", "ANY", "--seed", "1"]) == 2
+    assert "was simulated with other settings:\n  seed: there 0, now 1" in capsys.readouterr().err
 
 
 @pytest.fixture

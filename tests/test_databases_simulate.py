@@ -159,6 +159,56 @@ def test_bad_input_is_one_clear_message(tmp_path, panoramas, capsys):
     assert not (tmp_path / "datasets").exists()
 
 
+@pytest.mark.parametrize("flag", ("--height -4", "--height 0", "--height 33", "--seed -1", "--workers -2"))
+def test_impossible_numbers_are_a_message_before_anything_is_written(tmp_path, panoramas, flag, capsys):
+    assert run(tmp_path, panoramas, *flag.split()) == 2
+    assert f"error: {flag}: wanted" in capsys.readouterr().err
+    assert not (tmp_path / "datasets").exists()
+
+
+def test_no_scenes_at_all_cannot_be_asked_for(tmp_path, panoramas, capsys):
+    assert run(tmp_path, panoramas, scenes=0) == 2
+    assert "--scenes 0 were asked for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ("cut", "alpha"))
+def test_what_only_the_last_pixel_tells_is_told_before_anything_is_written(tmp_path, panoramas, damage, capsys):
+    path = panoramas / "c.png"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-4000])
+    else:
+        Image.new("RGBA", (128, 64), (9, 9, 9, 100)).save(path)
+    (panoramas / "d.png").write_bytes((panoramas / "d.png").read_bytes()[:-4000])
+    assert run(tmp_path, panoramas, scenes=5) == 2
+    message = capsys.readouterr().err
+    assert "2 of 5 panoramas" in message and "c.png" in message and "d.png is truncated" in message
+    assert not (tmp_path / "datasets").exists()
+
+
+def test_damaged_records_are_a_message_or_made_again(tmp_path, panoramas, capsys):
+    run(tmp_path, panoramas, "--levels", "1")
+    folder = tmp_path / "datasets" / "OIQA"
+    before = contents(folder)
+    next((folder / "label_scores").iterdir()).write_text("{")
+    assert run(tmp_path, panoramas, "--levels", "1") == 0
+    assert contents(folder) == before
+    (folder / "simulation.json").write_bytes(b"\xff{")
+    assert run(tmp_path, panoramas, "--levels", "1") == 2
+    assert "simulation.json is damaged" in capsys.readouterr().err
+    assert run(tmp_path, panoramas, "--levels", "1", "--overwrite") == 0
+    assert contents(folder) == before
+
+
+def test_other_settings_need_no_leave_while_no_image_is_made(tmp_path, panoramas):
+    run(tmp_path, panoramas, "--levels", "1")
+    folder = tmp_path / "datasets" / "OIQA"
+    for path in (folder / "images").iterdir():
+        path.unlink()
+    (folder / "des.csv").unlink()
+    assert run(tmp_path, panoramas, "--levels", "1", "--height", "32") == 0
+    assert {read_image(path).shape[0] for path in (folder / "references").iterdir()} == {32}
+
+
 def test_missing_or_empty_panoramas(tmp_path, capsys):
     assert run(tmp_path, tmp_path / "nowhere") == 2
     (tmp_path / "empty").mkdir()
@@ -192,6 +242,11 @@ def test_names_come_from_the_command_or_from_a_file(tmp_path, panoramas):
     long = ",".join(["d", "e"] * 100)  # longer than any file name may be
     assert run(tmp_path / "y", panoramas, "--levels", "1", "--only-scenes", long, scenes=2) == 0
     assert sorted(path.stem for path in (tmp_path / "y/datasets/OIQA/references").iterdir()) == ["d", "e"]
+
+
+def test_a_file_of_names_that_is_no_text_is_a_message(tmp_path, panoramas, capsys):
+    assert run(tmp_path, panoramas, "--exclude-scenes", str(panoramas / "a.png")) == 2
+    assert "is not a text file of scene names" in capsys.readouterr().err
 
 
 def test_excluding_a_scene_excludes_its_place():

@@ -18,8 +18,9 @@ from mmifn.databases.fullref import measure
 from mmifn.databases.human_anchor import HUMAN_MOS, HUMAN_PRISTINE
 from mmifn.databases.labels import LABEL_METRIC
 from mmifn.databases.panoramas import Scene, check_scenes, choose_scenes, find_scenes
-from mmifn.databases.simulate import Simulation, claim_folder
-from mmifn.images import read_image, write_png
+from mmifn.databases.simulate import Simulation, check_numbers, claim_folder, read_whole
+from mmifn.errors import UserError
+from mmifn.images import write_png
 from mmifn.manifest import SIMULATED, write_manifest
 from mmifn.workers import run_tasks, usable_cores
 from mmifn.workspace import Workspace
@@ -65,7 +66,13 @@ class _Job:
 
 
 def simulate_broad(plan: Simulation, space: Workspace) -> pd.DataFrame:
-    """Make or complete the database and return the table that is written to des.csv (plan.levels has no meaning here)."""
+    """Make or complete the database and return the table that is written to des.csv.
+
+    Raises UserError as simulate does, and for levels: strengths are drawn here.
+    """
+    check_numbers(plan)
+    if plan.levels:
+        raise UserError(f"--levels {','.join(map(str, plan.levels))} has no meaning with --like {LIKE}: its strengths are drawn")
     chosen = choose_scenes(find_scenes(plan.panoramas), plan.scenes, plan.seed, plan.exclude, plan.only)
     check_scenes(chosen, plan.height)
     folder = space.dataset_dir(plan.dataset)
@@ -91,10 +98,11 @@ def _make_scene(job: _Job) -> list[dict]:
     for number, what in enumerate([Draw((), None), *_unlabelled(rng)]):
         kinds = "+".join(what.kinds) or "pristine"
         path = job.folder / "images" / f"{job.scene.name}_{kinds}_{number}.png"
-        distorted = what.apply(pixels, np.random.default_rng([job.plan.seed, number]))
-        if not path.is_file():
+        distorted = read_whole(path)
+        if distorted is None:
+            distorted = what.apply(pixels, np.random.default_rng([job.plan.seed, number]))
             write_png(distorted, path)
-        metric = measure(pixels, read_image(path), (LABEL_METRIC,))[LABEL_METRIC] if what.kinds else 1.0
+        metric = measure(pixels, distorted, (LABEL_METRIC,))[LABEL_METRIC] if what.kinds else 1.0
         rows.append({"image_name": path.name, "MOS": f"{label(what.kinds, metric):.4f}", "distortion_type": kinds,
                      "level": 0 if not what.kinds else 1, "reference": job.scene.name, "location": job.scene.location,
                      "mos_source": SIMULATED})

@@ -13,7 +13,7 @@ import pandas as pd
 from mmifn.databases.synthetic import RENDERER, render_scene, scene_names
 from mmifn.errors import UserError, listed
 from mmifn.files import sha256_file
-from mmifn.images import EXTENSIONS, MAX_MEGAPIXELS, read_image, read_size
+from mmifn.images import EXTENSIONS, read_image
 from mmifn.sphere import resize_erp
 
 SYNTHETIC = "synthetic"
@@ -90,7 +90,10 @@ def scene_list(text: str) -> tuple[str, ...]:
     """Read scene names from a text file, one a line, or from the argument itself, separated by commas."""
     path = Path(text)
     is_file = bool(text) and "," not in text and path.is_file()
-    parts = path.read_text(encoding="utf-8").splitlines() if is_file else text.split(",")
+    try:
+        parts = path.read_text(encoding="utf-8-sig").splitlines() if is_file else text.split(",")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file of scene names, one a line ({error})") from error
     return tuple(part.strip() for part in parts if part.strip())
 
 
@@ -132,7 +135,7 @@ def check_scenes(scenes: list[Scene], height: int | None) -> None:
         if scene.path is None:
             continue
         try:
-            width, rows = read_size(scene.path, max_megapixels=MAX_MEGAPIXELS)
+            rows, width = read_image(scene.path).shape[:2]  # to its last pixel: nothing is begun that cannot be ended
             if height is not None and rows < height:
                 problems.append(f"{scene.path.name} is {width}x{rows}, lower than --height {height}")
             if width != 2 * rows or rows % 2:

@@ -25,7 +25,7 @@ from mmifn.databases.labels import LABEL_METRIC, simulated_mos
 from mmifn.databases.panoramas import Scene, check_scenes, choose_scenes, find_scenes
 from mmifn.errors import UserError, listed
 from mmifn.files import atomic_path, write_text
-from mmifn.images import read_image, write_png
+from mmifn.images import MIN_HEIGHT_PX, read_image, write_png
 from mmifn.manifest import SIMULATED, write_manifest
 from mmifn.workers import run_tasks, usable_cores
 from mmifn.workspace import Workspace
@@ -68,6 +68,7 @@ def simulate(plan: Simulation, space: Workspace) -> pd.DataFrame:
     Finished images are not made again; the result does not depend on the number of workers nor on interruptions.
     Raises UserError where the folder holds a real database or one of other settings, or the panoramas do not do.
     """
+    check_numbers(plan)
     levels = _check_levels(plan)
     chosen = choose_scenes(find_scenes(plan.panoramas), plan.scenes, plan.seed, plan.exclude, plan.only)
     check_scenes(chosen, plan.height)
@@ -78,6 +79,19 @@ def simulate(plan: Simulation, space: Workspace) -> pd.DataFrame:
     table = _label(plan.like, chosen, levels, scores)
     write_manifest(table, space.manifest(plan.dataset))
     return table
+
+
+def check_numbers(plan: Simulation) -> None:
+    """Refuse, all in one message, numbers that no simulation can have."""
+    wrong = []
+    if plan.seed < 0:
+        wrong.append(f"--seed {plan.seed}: wanted 0 or more")
+    if plan.height is not None and (plan.height < MIN_HEIGHT_PX or plan.height % 2):
+        wrong.append(f"--height {plan.height}: wanted an even number of rows, {MIN_HEIGHT_PX} or more")
+    if plan.workers < 0:
+        wrong.append(f"--workers {plan.workers}: wanted 1 or more, or 0 for one per core")
+    if wrong:
+        raise UserError("\n".join(wrong))
 
 
 def _check_levels(plan: Simulation) -> tuple[int, ...]:
@@ -99,16 +113,20 @@ def _record(plan: Simulation, chosen: list[Scene], levels: tuple[int, ...]) -> d
 
 
 def claim_folder(folder: Path, plan: Simulation, record: dict) -> None:
-    """Make the folder ours: new, or of the very same settings, or cleared with --overwrite."""
+    """Make the folder ours: new, or of the very same settings, or cleared with --overwrite (or if no image is there)."""
     path = folder / "simulation.json"
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _read_json(path)
+        if found is None and not plan.overwrite:
+            raise UserError(f"{path} is damaged, so nothing tells how the images beside it were made.\n"
+                            "Use --overwrite to make them anew, or another --dataset name.")
+        found = found or {}
         finished = (folder / "des.csv").is_file()  # then other library versions have nothing left to make
         changed = [f"{key}: there {_short(found.get(key))}, now {_short(record[key])}" for key in record
                    if found.get(key) != json.loads(json.dumps(record[key])) and not (finished and key == "made_with")]
         if not changed:
             return
-        if not plan.overwrite:
+        if not plan.overwrite and any((folder / "images").glob("*")):
             raise UserError(f"{folder} was simulated with other settings:\n{listed(changed)}\n"
                             "Use another --dataset name, or --overwrite to make it anew.")
         for name in ("images", "references", "label_scores", "viewports"):
@@ -118,6 +136,14 @@ def claim_folder(folder: Path, plan: Simulation, record: dict) -> None:
         raise UserError(f"{folder} holds files that no simulation made (no simulation.json); it may be a real database."
                         "\nUse another --dataset name or another --root.")
     write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def _read_json(path: Path) -> dict | None:
+    """Return what a JSON file holds, or None where it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # of JSON, or of UTF-8
+        return None
 
 
 def _short(value: object) -> str:
@@ -145,7 +171,9 @@ def _make_scene(job: _Job) -> dict[str, float]:
     score_path = job.folder / "label_scores" / f"{job.scene.name}.json"
     reference_path = job.folder / "references" / f"{job.scene.name}.png"
     if all(path.is_file() for path in [score_path, reference_path, *(job.folder / "images" / name for name in names)]):
-        return json.loads(score_path.read_text(encoding="utf-8"))
+        kept = _read_json(score_path)
+        if kept is not None:
+            return kept
     pixels = job.scene.load(job.height)
     if not reference_path.is_file():
         write_png(pixels, reference_path)
@@ -160,11 +188,9 @@ def _make_scene(job: _Job) -> dict[str, float]:
 
 def _make_image(job: _Job, kind: Distortion, level: int, pixels: np.ndarray, path: Path) -> np.ndarray:
     """Return the pixels of one distorted image, making its file unless it is there and whole."""
-    if path.is_file():
-        try:
-            return read_image(path)
-        except UserError:
-            path.unlink()  # damaged after it was written: make it again
+    kept = read_whole(path)
+    if kept is not None:
+        return kept
     # A generator of its own for every image: the order of work and the choice of levels change nothing.
     key = zlib.crc32(f"{job.scene.name} {kind.type} {level}".encode())
     distorted = kind.apply(pixels, kind.values[level - 1], np.random.default_rng([job.seed, key]))
@@ -174,6 +200,17 @@ def _make_image(job: _Job, kind: Distortion, level: int, pixels: np.ndarray, pat
         with atomic_path(path) as temporary:
             temporary.write_bytes(distorted.data)
     return distorted.pixels
+
+
+def read_whole(path: Path) -> np.ndarray | None:
+    """Return the pixels of an image that is there and whole, or None; one damaged after it was written is removed."""
+    if not path.is_file():
+        return None
+    try:
+        return read_image(path)
+    except UserError:
+        path.unlink()
+        return None
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------
