@@ -1,7 +1,7 @@
 """Merge databases into one, to train on all of them: images linked, labels, words and finished features taken over.
 
 Reads   datasets/<DS>/des.csv and images, text/des.csv, features/<DS>/{text,viewport,global}_features.pt of every DS
-Writes  the same for --into
+Writes  the same for --into, and datasets/<into>/merge.json (which databases; a folder without it is never touched)
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import argparse
 import sys
 from dataclasses import replace
 
+from mmifn.artefact import save
 from mmifn.databases.merge import merge_images, merged_name
 from mmifn.describe.table import read_rows, upsert
-from mmifn.encoders.merge import merge_features
+from mmifn.encoders.merge import merged_features
 from mmifn.errors import UserError, user_main
 from mmifn.workspace import Workspace, add_root_argument
 
@@ -31,9 +32,12 @@ def main(argv: list[str] | None = None) -> int:
     if args.into in args.datasets or len(set(args.datasets)) < len(args.datasets):
         raise UserError(f"--datasets {' '.join(args.datasets)} --into {args.into}: every name may stand once")
     space = Workspace(args.root)
-    table = merge_images(space, args.datasets, args.into)
-    merge_features(space, args.datasets, args.into)
+    space.dataset_dir(args.into)
+    features = merged_features(space, args.datasets, args.into)
     rows = [row for row in read_rows(space.descriptions) if row.dataset in args.datasets]
+    table = merge_images(space, args.datasets, args.into)
+    for cache, artefact in features.items():
+        save(artefact, space.features(args.into, cache))
     upsert(space.descriptions, [replace(row, dataset=args.into, image_name=merged_name(row.dataset, row.image_name))
                                 for row in rows])
     print(f"{space.manifest(args.into)}: {len(table)} images of {table['reference'].nunique()} scenes")

@@ -112,11 +112,36 @@ def test_what_does_not_go_together_is_refused(two, capsys):
     make_workspace(two.root, "CVIQ", scenes=4, seed=1, encoder="another")
     assert merge_databases.main([*at, "BOTH"]) == 2
     assert "were made with different encoders or settings" in capsys.readouterr().err
+    assert not two.dataset_dir("BOTH").exists()
+    make_workspace(two.root, "CVIQ", scenes=4, seed=1)
     table = pd.read_csv(two.manifest("CVIQ"))
     table["MOS"] /= 10
     table.to_csv(two.manifest("CVIQ"), index=False)
     assert merge_databases.main([*at, "BOTH"]) == 2
     assert "different kinds cannot be merged (mos_scale)" in capsys.readouterr().err
+
+
+def test_only_what_a_merge_made_is_written_again(two, capsys):
+    at = ["--root", str(two.root), "--datasets", "OIQA", "CVIQ", "--into"]
+    make_workspace(two.root, "MINE", scenes=4, seed=2)
+    before = two.manifest("MINE").read_bytes()
+    assert merge_databases.main([*at, "MINE"]) == 2
+    assert "MINE is there and no merge of OIQA, CVIQ; it is left alone" in capsys.readouterr().err
+    assert two.manifest("MINE").read_bytes() == before and not two.images_dir("MINE").exists()
+    assert merge_databases.main([*at, "../BOTH"]) == 2
+    first = read_manifest(two.manifest("OIQA"), "OIQA").names[0]
+    hidden = two.images_dir("OIQA") / first
+    hidden.rename(two.root / "elsewhere.png")
+    assert merge_databases.main([*at, "BOTH"]) == 2
+    assert "lacks 1 of the" in capsys.readouterr().err and not two.dataset_dir("BOTH").exists()
+    (two.root / "elsewhere.png").rename(hidden)
+    for record in (True, False):  # a merge of before there was a record is known by its names
+        assert merge_databases.main([*at, "BOTH"]) == 0
+        assert merge_databases.main([*at, "BOTH"]) == 0
+        if record:
+            (two.dataset_dir("BOTH") / "merge.json").unlink()
+    assert merge_databases.main(["--root", str(two.root), "--datasets", "OIQA", "--into", "BOTH"]) == 2
+    assert len(read_manifest(two.manifest("BOTH"), "BOTH")) == 2 * len(read_manifest(two.manifest("OIQA"), "OIQA"))
 
 
 def test_labels_below_the_curves_stay_on_them():

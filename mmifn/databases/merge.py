@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from mmifn.errors import UserError, listed
+from mmifn.files import write_text
 from mmifn.manifest import Manifest, image_paths, read_manifest, write_manifest
 from mmifn.workspace import Workspace
 
@@ -21,8 +23,9 @@ def merged_name(dataset: str, name: str) -> str:
 def merge_images(space: Workspace, datasets: list[str], into: str) -> pd.DataFrame:
     """Link the images of the databases below datasets/<into>/images/<dataset>/ and write its des.csv; return the table.
 
-    Scenes and places keep their names, so that one that two databases share stays on one side of a split. Raises
-    UserError where scales or sources of the scores differ, scenes are unknown, or an image is missing.
+    Scenes and places keep their names, so that one that two databases share stays on one side of a split. Everything is
+    checked before the first file is written. Raises UserError where scales or sources of the scores differ, scenes are
+    unknown, an image is missing, or <into> is another database.
     """
     manifests = [read_manifest(space.manifest(name), name) for name in datasets]
     for part in ("mos_scale", "mos_source"):
@@ -30,11 +33,28 @@ def merge_images(space: Workspace, datasets: list[str], into: str) -> pd.DataFra
             raise UserError(f"scores of different kinds cannot be merged ({part}):\n"
                             + listed([f"{each.dataset}: {getattr(each, part)}" for each in manifests]))
     table = pd.concat([_rows(manifest) for manifest in manifests], ignore_index=True)
-    for manifest in manifests:
-        for path, name in zip(image_paths(manifest, space.images_dir(manifest.dataset)), manifest.names, strict=True):
-            _link(path, space.images_dir(into) / merged_name(manifest.dataset, name))
+    paths = [path for manifest in manifests for path in image_paths(manifest, space.images_dir(manifest.dataset))]
+    _claim_folder(space.dataset_dir(into), datasets, table["image_name"].tolist())
+    for path, name in zip(paths, table["image_name"], strict=True):
+        _link(path, space.images_dir(into) / name)
     write_manifest(table, space.manifest(into))
     return table
+
+
+def _claim_folder(folder: Path, datasets: list[str], names: list[str]) -> None:
+    """Make the folder ours: new, or an earlier merge of the very same databases."""
+    record = folder / "merge.json"
+    wanted = json.dumps({"merged": datasets}) + "\n"
+    if record.is_file():
+        ours = record.read_text(encoding="utf-8", errors="replace") == wanted
+    elif (folder / "des.csv").is_file():
+        ours = read_manifest(folder / "des.csv", folder.name).names == names  # merged before there was a record
+    else:
+        ours = not folder.exists() or not any(folder.iterdir())
+    if not ours:
+        raise UserError(f"{folder} is there and no merge of {', '.join(datasets)}; it is left alone.\n"
+                        "Use another name with --into, or remove that folder first.")
+    write_text(record, wanted)
 
 
 def _rows(manifest: Manifest) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmifn.artefact import Artefact, GlobalFeatures, Provenance, TextFeatures, ViewportFeatures, load, save
+from mmifn.artefact import Artefact, GlobalFeatures, Provenance, TextFeatures, ViewportFeatures, load
 from mmifn.databases.merge import merged_name
 from mmifn.errors import UserError
 from mmifn.workspace import Workspace
@@ -17,8 +17,12 @@ KINDS: dict[str, type[Artefact]] = {"text_features": TextFeatures, "viewport_fea
                                     "global_features": GlobalFeatures}
 
 
-def merge_features(space: Workspace, datasets: list[str], into: str) -> None:
-    """Write the caches of `into`, rows in the order of the databases. Raises UserError where they were made differently."""
+def merged_features(space: Workspace, datasets: list[str], into: str) -> dict[str, Artefact]:
+    """Return the caches of `into` by name, rows in the order of the databases.
+
+    Raises UserError where they are missing or were made differently.
+    """
+    merged: dict[str, Artefact] = {}
     for cache, kind in KINDS.items():
         parts = [load(space.features(name, cache), kind, dataset=name) for name in datasets]
         if len({part.made_by.method_digest() for part in parts}) > 1:
@@ -26,7 +30,8 @@ def merge_features(space: Workspace, datasets: list[str], into: str) -> None:
         first = parts[0].made_by
         inputs = {merged_name(part.dataset, name): part.made_by.inputs[name] for part in parts for name in part.names}
         made_by = Provenance(first.encoder, first.weights_sha256, first.preprocess, inputs)
-        save(kind(into, list(inputs), made_by, **_tensors(parts)), space.features(into, cache))
+        merged[cache] = kind(into, list(inputs), made_by, **_tensors(parts))
+    return merged
 
 
 def _tensors(parts: list[Any]) -> dict[str, Any]:
