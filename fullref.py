@@ -13,6 +13,7 @@ from mmifn.databases.fullref import METRICS
 from mmifn.databases.scoring import agreement_table, score_database
 from mmifn.errors import user_main
 from mmifn.files import atomic_path, write_text
+from mmifn.images import add_limit_argument
 from mmifn.manifest import image_paths, read_manifest
 from mmifn.workspace import Workspace, add_root_argument
 
@@ -24,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--metrics", nargs="+", choices=list(METRICS), default=list(METRICS), metavar="NAME",
                         help=f"which metrics (default: all): {', '.join(METRICS)}")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one per core)")
+    add_limit_argument(parser)
     return parser
 
 
@@ -33,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     space = Workspace(args.root)
     manifest = read_manifest(space.manifest(args.dataset), args.dataset)
     image_paths(manifest, space.images_dir(args.dataset))
-    scores = score_database(space, manifest, tuple(args.metrics), args.workers)
+    scores = score_database(space, manifest, tuple(args.metrics), args.workers, args.max_megapixels)
     target = space.results / f"fullref_{args.dataset}.csv"
     with atomic_path(target) as temporary:
         scores.to_csv(temporary, index=False, lineterminator="\n")

@@ -15,6 +15,7 @@ from mmifn.databases.importers.prepare import Import, prepare
 from mmifn.databases.importers.scores import SCALES
 from mmifn.databases.summary import describe
 from mmifn.errors import user_main
+from mmifn.images import add_limit_argument
 from mmifn.workspace import Workspace, add_root_argument
 
 
@@ -32,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument("--copy", action="store_true", help="copy the images")
     parser.add_argument("--allow-missing", action="store_true", help="import an incomplete download")
     parser.add_argument("--overwrite", action="store_true", help="replace a des.csv that differs")
+    add_limit_argument(parser)
     return parser
 
 
@@ -41,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     space = Workspace(args.root)
     space.dataset_dir(args.dataset)
     plan = Import(database_named(args.dataset), args.source, tuple(args.labels), args.copy, args.mos_scale,
-                  args.allow_missing, args.overwrite)
+                  args.allow_missing, args.overwrite, args.max_megapixels)
     done = prepare(plan, space)
     print(describe(done.table, args.dataset))
     for note in done.notes:

@@ -17,6 +17,7 @@ from mmifn.databases.panoramas import scene_list
 from mmifn.databases.simulate import Simulation, simulate
 from mmifn.databases.summary import describe
 from mmifn.errors import UserError, user_main
+from mmifn.images import add_limit_argument
 from mmifn.workspace import Workspace, add_root_argument
 
 
@@ -42,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--only-scenes", default="", metavar="NAMES", help="exactly these scenes: names or a file")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--overwrite", action="store_true", help="make anew a simulation of other settings")
+    add_limit_argument(parser)
     return parser
 
 
@@ -52,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     scenes = 16 if args.scenes is None and not only else args.scenes
     plan = Simulation(args.like, args.dataset or args.like, args.panoramas, scenes, args.seed, args.height,
                       _levels(args.levels) if args.levels else (), scene_list(args.exclude_scenes), only, args.workers,
-                      args.overwrite)
+                      args.overwrite, args.max_megapixels)
     space = Workspace(args.root)
     table = (simulate_broad if args.like == BROAD else simulate)(plan, space)
     print(describe(table, plan.dataset))

@@ -70,3 +70,21 @@ def test_missing_references_are_named(root, capsys):
     assert run(root, "--metrics", "ws_psnr") == 2
     hidden.rename(reference)
     assert f"{reference.stem}.png" in capsys.readouterr().err
+
+
+def test_damaged_and_oversized_images_come_in_one_message_and_the_old_table_stays(root, capsys):
+    run(root, "--workers", "1", "--metrics", "ws_psnr")
+    target = root / "results" / f"fullref_{DATASET}.csv"
+    before = target.read_bytes()
+    images = sorted((root / "datasets" / DATASET / "images").iterdir())[:2]
+    contents = [path.read_bytes() for path in images]
+    for path in images:
+        path.write_bytes(b"nothing")
+    assert run(root, "--workers", "1", "--metrics", "ws_psnr") == 2
+    message = capsys.readouterr().err
+    assert "2 of " in message and all(path.name in message for path in images)
+    for path, content in zip(images, contents, strict=True):
+        path.write_bytes(content)
+    assert run(root, "--workers", "1", "--metrics", "ws_psnr", "--max-megapixels", "0.01") == 2
+    assert "raise it with --max-megapixels" in capsys.readouterr().err
+    assert target.read_bytes() == before

@@ -166,6 +166,12 @@ def test_impossible_numbers_are_a_message_before_anything_is_written(tmp_path, p
     assert not (tmp_path / "datasets").exists()
 
 
+def test_the_limit_on_megapixels_is_a_flag(tmp_path, panoramas, capsys):
+    assert run(tmp_path, panoramas, "--levels", "1", "--max-megapixels", "0.008") == 2
+    assert "raise it with --max-megapixels" in capsys.readouterr().err and not (tmp_path / "datasets").exists()
+    assert run(tmp_path, panoramas, "--levels", "1", "--max-megapixels", "0.0082") == 0
+
+
 def test_no_scenes_at_all_cannot_be_asked_for(tmp_path, panoramas, capsys):
     assert run(tmp_path, panoramas, scenes=0) == 2
     assert "--scenes 0 were asked for" in capsys.readouterr().err

@@ -294,6 +294,39 @@ def test_bad_lines_of_a_table_are_all_named(tmp_path):
     assert all(f"line {number}" in str(caught.value) for number in (3, 4, 5)) and "line 2" not in str(caught.value)
 
 
+def test_lines_are_counted_as_a_text_editor_counts_them(tmp_path):
+    table = tmp_path / "scores.csv"
+    table.write_bytes(b"\xef\xbb\xbfimage,MOS\r\n\r\na.png,3\r\n\r\nb.png,good\r\n")
+    with pytest.raises(UserError, match=r"has 1 line.*\n  line 5: MOS 'good'"):
+        read_scores(table)
+
+
+@pytest.mark.parametrize("content,message", (
+    ("image,MOS\n", "a header and no scores"),
+    ("image,DMOS\na.png,30\n", "a column DMOS and no MOS: higher may be worse"),
+    ("image,quality\na.png,30\n", "wanted one of image_name.*MOS, MOSz, score"),
+    ("", "is empty")))
+def test_tables_that_do_not_tell_scores_are_refused(tmp_path, content, message):
+    (tmp_path / "scores.csv").write_text(content)
+    with pytest.raises(UserError, match=message):
+        read_scores(tmp_path / "scores.csv")
+
+
+def test_a_dmos_beside_a_mos_is_left_alone(tmp_path):
+    (tmp_path / "scores.csv").write_text("image,DMOS,MOS\na.png,30,70\n")
+    assert [line.mos for line in read_scores(tmp_path / "scores.csv").lines] == [70.0]
+
+
+def test_the_limit_on_megapixels_is_a_flag(tmp_path, capsys):
+    source = fake_oiqa(tmp_path)
+    made_mos(source / "MOS" / "360IQA_MOS.mat")
+    assert run(tmp_path / "ws", "OIQA", source, "--max-megapixels", "0.002") == 2
+    message = capsys.readouterr().err
+    assert "the limit is 0.002; raise it with --max-megapixels" in message and "336 finding(s)" in message
+    assert not (tmp_path / "ws").exists()
+    assert run(tmp_path / "ws", "OIQA", source, "--max-megapixels", "0.0021") == 0
+
+
 def test_one_image_with_two_scores_and_unknown_names_are_refused(tmp_path, capsys):
     source = fake_cviq(tmp_path)
     lines = [f"{key}.png,50" for key in cviq.DATABASE.slots]

@@ -74,7 +74,7 @@ def simulate_broad(plan: Simulation, space: Workspace) -> pd.DataFrame:
     if plan.levels:
         raise UserError(f"--levels {','.join(map(str, plan.levels))} has no meaning with --like {LIKE}: its strengths are drawn")
     chosen = choose_scenes(find_scenes(plan.panoramas), plan.scenes, plan.seed, plan.exclude, plan.only)
-    check_scenes(chosen, plan.height)
+    check_scenes(chosen, plan.height, plan.max_megapixels)
     folder = space.dataset_dir(plan.dataset)
     claim_folder(folder, plan, {"like": LIKE, "seed": plan.seed, "height": plan.height, "versions": VERSIONS,
                                 "label_metric": LABEL_METRIC,

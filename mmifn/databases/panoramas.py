@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pandas as pd
 from mmifn.databases.synthetic import RENDERER, render_scene, scene_names
 from mmifn.errors import UserError, listed
 from mmifn.files import sha256_file
-from mmifn.images import EXTENSIONS, read_image
+from mmifn.images import EXTENSIONS, MAX_MEGAPIXELS, read_image
 from mmifn.sphere import resize_erp
 
 SYNTHETIC = "synthetic"
@@ -36,7 +37,7 @@ class Scene:
         """Return (H, 2H, 3) uint8, reduced to `height` rows (rendered scenes: 512 unless told)."""
         if self.path is None:
             return render_scene(self.name, height or 512)
-        pixels = read_image(self.path)
+        pixels = read_image(self.path, max_megapixels=math.inf)  # its size is for check_scenes
         if height is None or height == len(pixels):
             return pixels
         smaller = resize_erp(pixels, height, 2 * height)
@@ -128,14 +129,15 @@ def choose_scenes(scenes: list[Scene], count: int | None, seed: int, exclude: It
     return sorted((first + further)[:count], key=lambda scene: scene.name)
 
 
-def check_scenes(scenes: list[Scene], height: int | None) -> None:
+def check_scenes(scenes: list[Scene], height: int | None, max_megapixels: float = MAX_MEGAPIXELS) -> None:
     """Refuse, all in one message, panoramas that are damaged, not 2:1, or lower than `height` rows."""
     problems = []
     for scene in scenes:
         if scene.path is None:
             continue
         try:
-            rows, width = read_image(scene.path).shape[:2]  # to its last pixel: nothing is begun that cannot be ended
+            # To its last pixel: nothing is begun that cannot be ended.
+            rows, width = read_image(scene.path, max_megapixels=max_megapixels).shape[:2]
             if height is not None and rows < height:
                 problems.append(f"{scene.path.name} is {width}x{rows}, lower than --height {height}")
             if width != 2 * rows or rows % 2:

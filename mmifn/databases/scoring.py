@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from tqdm import tqdm
 from mmifn.databases.fullref import METRICS, compare_views, measure
 from mmifn.databases.labels import LABEL_METRIC
 from mmifn.errors import UserError, listed
-from mmifn.images import EXTENSIONS, read_image, read_size
+from mmifn.images import EXTENSIONS, MAX_MEGAPIXELS, read_image, read_size
 from mmifn.manifest import SIMULATED, Manifest
 from mmifn.metrics import agreement
 from mmifn.workers import run_tasks, usable_cores
@@ -20,10 +21,11 @@ from mmifn.workspace import Workspace
 _LARGEST_DB = 100.0  # an undistorted copy has an infinite PSNR; tables and fits need a number
 
 
-def reference_paths(space: Workspace, manifest: Manifest) -> dict[str, Path]:
+def reference_paths(space: Workspace, manifest: Manifest, max_megapixels: float = MAX_MEGAPIXELS) -> dict[str, Path]:
     """Return the pristine panorama of every scene of a database.
 
-    Raises UserError where des.csv has no references, or files are missing or differ in size from their images.
+    Raises UserError where des.csv has no references, or files are missing, damaged, too large or differ in size from their
+    images; all of a kind come in one message.
     """
     if manifest.references is None:
         raise UserError(f"{manifest.dataset}: des.csv has no `reference` column, so nothing tells which pristine image "
@@ -34,21 +36,36 @@ def reference_paths(space: Workspace, manifest: Manifest) -> dict[str, Path]:
     if missing:
         raise UserError(f"{folder} lacks {len(missing)} of {len(set(manifest.references))} pristine images:\n"
                         f"{listed(f'{scene}.png (or another ending)' for scene in missing)}")
+    images = [space.images_dir(manifest.dataset) / name for name in manifest.names]
+    sizes = _sizes([*images, *(found[scene] for scene in dict.fromkeys(manifest.references))], max_megapixels)
     unequal = []
-    for name, scene in zip(manifest.names, manifest.references, strict=True):
-        sizes = read_size(space.images_dir(manifest.dataset) / name), read_size(found[scene])
-        if sizes[0] != sizes[1]:
-            unequal.append(f"{name} is {sizes[0][0]}x{sizes[0][1]}, {found[scene].name} is {sizes[1][0]}x{sizes[1][1]}")
+    for path, scene in zip(images, manifest.references, strict=True):
+        mine, its = sizes[path], sizes[found[scene]]
+        if mine != its:
+            unequal.append(f"{path.name} is {mine[0]}x{mine[1]}, {found[scene].name} is {its[0]}x{its[1]}")
     if unequal:
         raise UserError(f"{manifest.dataset}: {len(unequal)} images differ in size from their references:\n"
                         f"{listed(unequal)}")
     return {scene: found[scene] for scene in dict.fromkeys(manifest.references)}
 
 
-def score_database(space: Workspace, manifest: Manifest, names: tuple[str, ...] = tuple(METRICS),
-                   workers: int = 0) -> pd.DataFrame:
+def _sizes(paths: list[Path], max_megapixels: float) -> dict[Path, tuple[int, int]]:
+    """Return (width, height) of every file, or refuse with all that cannot be read."""
+    sizes, wrong = {}, []
+    for path in paths:
+        try:
+            sizes[path] = read_size(path, max_megapixels=max_megapixels)
+        except UserError as error:
+            wrong.append(error)
+    if wrong:
+        raise UserError(f"{len(wrong)} of {len(paths)} images cannot be compared:\n{listed(wrong)}")
+    return sizes
+
+
+def score_database(space: Workspace, manifest: Manifest, names: tuple[str, ...] = tuple(METRICS), workers: int = 0,
+                   max_megapixels: float = MAX_MEGAPIXELS) -> pd.DataFrame:
     """Return one row per image in the order of the manifest: image_name and one column per metric."""
-    references = reference_paths(space, manifest)
+    references = reference_paths(space, manifest, max_megapixels)
     folder = space.images_dir(manifest.dataset)
     images = list(zip(manifest.names, manifest.references, strict=True))
     jobs = [(path, folder, [name for name, of in images if of == scene], names) for scene, path in references.items()]
@@ -64,9 +81,9 @@ def score_database(space: Workspace, manifest: Manifest, names: tuple[str, ...] 
 def score_scene(job: tuple[Path, Path, list[str], tuple[str, ...]]) -> dict[str, dict[str, float]]:
     """Score the images of one scene: (reference file, images folder, image names, metrics)."""
     path, folder, images, names = job
-    reference = read_image(path)
+    reference = read_image(path, max_megapixels=math.inf)  # sizes were checked by reference_paths
     views = compare_views(reference) if any(METRICS[name].on_views for name in names) else None
-    scores = {image: measure(reference, read_image(folder / image), names, views) for image in images}
+    scores = {image: measure(reference, read_image(folder / image, max_megapixels=math.inf), names, views) for image in images}
     return {name: {key: min(value, _LARGEST_DB) for key, value in row.items()} for name, row in scores.items()}
 
 

@@ -7,6 +7,7 @@ label metric of each image), simulation.json (every setting), des.csv (last, so 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from mmifn.databases.labels import LABEL_METRIC, simulated_mos
 from mmifn.databases.panoramas import Scene, check_scenes, choose_scenes, find_scenes
 from mmifn.errors import UserError, listed
 from mmifn.files import atomic_path, write_text
-from mmifn.images import MIN_HEIGHT_PX, read_image, write_png
+from mmifn.images import MAX_MEGAPIXELS, MIN_HEIGHT_PX, read_image, write_png
 from mmifn.manifest import SIMULATED, write_manifest
 from mmifn.workers import run_tasks, usable_cores
 from mmifn.workspace import Workspace
@@ -48,6 +49,7 @@ class Simulation:
     only: tuple[str, ...] = ()
     workers: int = 0
     overwrite: bool = False
+    max_megapixels: float = MAX_MEGAPIXELS
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def simulate(plan: Simulation, space: Workspace) -> pd.DataFrame:
     check_numbers(plan)
     levels = _check_levels(plan)
     chosen = choose_scenes(find_scenes(plan.panoramas), plan.scenes, plan.seed, plan.exclude, plan.only)
-    check_scenes(chosen, plan.height)
+    check_scenes(chosen, plan.height, plan.max_megapixels)
     folder = space.dataset_dir(plan.dataset)
     claim_folder(folder, plan, _record(plan, chosen, levels))
     jobs = [_Job(scene, plan.like, levels, plan.height, plan.seed, folder) for scene in chosen]
@@ -207,7 +209,7 @@ def read_whole(path: Path) -> np.ndarray | None:
     if not path.is_file():
         return None
     try:
-        return read_image(path)
+        return read_image(path, max_megapixels=math.inf)  # as large as its panorama, which was checked
     except UserError:
         path.unlink()
         return None

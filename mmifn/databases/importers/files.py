@@ -11,7 +11,7 @@ from pathlib import Path
 from mmifn.databases.importers.database import Database
 from mmifn.errors import UserError
 from mmifn.files import atomic_path
-from mmifn.images import EXTENSIONS, read_size
+from mmifn.images import EXTENSIONS, MAX_MEGAPIXELS, read_size
 
 _JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
 
@@ -33,10 +33,10 @@ def find_images(database: Database, source: Path) -> tuple[dict[str, Path], list
     return files, surplus, problems
 
 
-def check_image(path: Path) -> tuple[tuple[int, int] | None, str | None]:
+def check_image(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[tuple[int, int] | None, str | None]:
     """Return (width, height) and None, or what is wrong: unreadable, not 2:1, or cut off before its end."""
     try:
-        size = read_size(path)
+        size = read_size(path, max_megapixels=max_megapixels)
     except UserError as error:
         return None, str(error).splitlines()[0]
     end = _PNG_END if path.suffix.lower() == ".png" else _JPEG_END if path.suffix.lower() in (".jpg", ".jpeg") else b""

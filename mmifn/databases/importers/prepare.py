@@ -14,6 +14,7 @@ from mmifn.databases.importers.files import check_image, find_images, place, res
 from mmifn.databases.importers.labels import Labels, find_label_files, read_labels
 from mmifn.errors import UserError, listed
 from mmifn.files import sha256_file, write_text
+from mmifn.images import MAX_MEGAPIXELS
 from mmifn.manifest import HUMAN, write_manifest
 from mmifn.workspace import Workspace
 
@@ -29,6 +30,7 @@ class Import:
     mos_scale: str | None = None
     allow_missing: bool = False
     overwrite: bool = False
+    max_megapixels: float = MAX_MEGAPIXELS
 
 
 @dataclass
@@ -57,7 +59,7 @@ def prepare(plan: Import, space: Workspace) -> Imported:
         problems += [f"image {key} is missing" for key in missing]
     problems += [f"image {key} has no score" for key in slots if key in files and key not in labels.scores]
     references = {scene: files[key] for key, scene in database.references.items() if key in files}
-    sizes, broken = _check_files({**{key: files[key] for key in slots if key in files}}, references)
+    sizes, broken = _check_files({key: files[key] for key in slots if key in files}, references, plan.max_megapixels)
     problems += broken
     unused = [str(path.relative_to(source)) for key, path in files.items()
               if key not in slots and key not in database.references]
@@ -80,15 +82,16 @@ def _slots_from(labels: Labels) -> dict[str, Slot]:
             for key, line in labels.scores.items()}
 
 
-def _check_files(images: dict[str, Path], references: dict[str, Path]) -> tuple[list[tuple[int, int]], list[str]]:
+def _check_files(images: dict[str, Path], references: dict[str, Path],
+                 max_megapixels: float) -> tuple[list[tuple[int, int]], list[str]]:
     sizes, broken = [], []
     for path in images.values():
-        size, wrong = check_image(path)
+        size, wrong = check_image(path, max_megapixels)
         if wrong:
             broken.append(wrong)
         else:
             sizes.append(size)
-    broken += [wrong for wrong in (check_image(path)[1] for path in references.values()) if wrong]
+    broken += [wrong for wrong in (check_image(path, max_megapixels)[1] for path in references.values()) if wrong]
     return sizes, broken
 
 

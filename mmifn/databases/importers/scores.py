@@ -63,10 +63,11 @@ def read_scores(path: Path, scale: str | None = None) -> ScoreFile:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not text ({error}); wanted a .mat, .csv or .txt label file") from error
-    rows = [row for row in (_split(line) for line in text.splitlines()) if row]
+    rows = [(number, row) for number, line in enumerate(text.splitlines(), start=1) if (row := _split(line))]
     if not rows:
         raise UserError(f"{path} is empty; wanted one line per image")
-    if _number(rows[0][-1]) is None and len(rows) > 1:
+    first = rows[0][1]
+    if _number(first[-1]) is None and (len(rows) > 1 or _column(first, _IMAGE_COLUMNS) is not None):
         return ScoreFile(path, _table(path, rows, scale))
     return ScoreFile(path, _list(path, rows))
 
@@ -110,19 +111,24 @@ def _column(header: list[str], names: tuple[str, ...]) -> int | None:
 
 def _mos_column(header: list[str], scale: str | None) -> int | None:
     """Take the z-scored column (0-100) where a table has both, unless 1-10 is asked for."""
-    order = ("mos", "score", "mosz", "dmos") if scale == "1-10" else ("mosz", "mos", "score", "dmos")
+    order = ("mos", "score", "mosz") if scale == "1-10" else ("mosz", "mos", "score")
     return _column(header, order)
 
 
-def _table(path: Path, rows: list[list[str]], scale: str | None) -> list[Score]:
-    header, body = rows[0], rows[1:]
+def _table(path: Path, rows: list[tuple[int, list[str]]], scale: str | None) -> list[Score]:
+    (_, header), body = rows[0], rows[1:]
     image, mos = _column(header, _IMAGE_COLUMNS), _mos_column(header, scale)
+    if mos is None and _column(header, ("dmos",)) is not None:
+        raise UserError(f"{path} has a column DMOS and no MOS: higher may be worse there, and nothing tells.\n"
+                        "Where higher is better, call the column MOS; otherwise turn the scores round first.")
     if image is None or mos is None:
         raise UserError(f"{path} has the columns {', '.join(header)}; wanted one of {', '.join(_IMAGE_COLUMNS)} and "
-                        "one of MOS, MOSz, score, DMOS")
+                        "one of MOS, MOSz, score")
+    if not body:
+        raise UserError(f"{path} has a header and no scores; wanted one line per image")
     others = [_column(header, names) for names in (_TYPE_COLUMNS, _LEVEL_COLUMNS, _REFERENCE_COLUMNS)]
     lines, problems = [], []
-    for number, row in enumerate(body, start=2):
+    for number, row in body:
         if len(row) != len(header):
             problems.append(f"line {number}: {len(row)} values for {len(header)} columns")
         elif _number(row[mos]) is None:
@@ -134,9 +140,9 @@ def _table(path: Path, rows: list[list[str]], scale: str | None) -> list[Score]:
     return lines
 
 
-def _list(path: Path, rows: list[list[str]]) -> list[Score]:
+def _list(path: Path, rows: list[tuple[int, list[str]]]) -> list[Score]:
     lines, problems = [], []
-    for number, row in enumerate(rows, start=1):
+    for number, row in rows:
         value = _number(row[-1])
         if value is None or len(row) not in (2, 3, 7):
             problems.append(f"line {number}: {' '.join(row)[:60]!r}; wanted `image score`, `reference image score`, "
