@@ -21,6 +21,7 @@ from mmifn.encoders.packaged import HALF, IMAGENET, LITE0_STAGES, build_lite0, b
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
 from mmifn.encoders.presets import Preset
 from mmifn.encoders.vmamba import crop_wrapped, load_vmamba, pad_wrapped
+from mmifn.encoders.vmamba.download import DownloadFailed
 from mmifn.errors import UserError
 
 VIT_S_TAPS = (2, 4, 6)  # early layers see distortions; the last ones mostly meaning
@@ -149,7 +150,10 @@ def _timm_views(name: str, weights: Path | None, device: torch.device) -> Encode
 
 
 def _vmamba_erp(name: str, weights: Path | None, device: torch.device, grid: tuple[int, int], wrap_px: int) -> Encoder:
-    network, digest = load_vmamba(name, weights)
+    try:
+        network, digest = load_vmamba(name, weights)
+    except DownloadFailed as error:
+        raise UserError(f"{error}\nWithout a network: --preset offline, or --global-weights FILE with a local copy.") from error
     network = network.requires_grad_(False).to(device)
 
     def run(images: Tensor) -> list[Tensor]:

@@ -17,12 +17,16 @@ from mmifn.files import atomic_path
 PIECE_BYTES = 1 << 20
 
 
+class DownloadFailed(UserError):
+    """A file that could not be fetched whole."""
+
+
 def download(url: str, path: Path, *, min_bytes: int = 1, timeout_s: float = 30.0) -> Path:
     """Fetch `url` to `path` unless it is there; return `path`. Progress is shown on stderr.
 
     The file appears in one step, once all of the announced bytes have come; a failure leaves nothing behind.
     min_bytes: the least size that can be right. timeout_s: of silence on the connection.
-    Raises UserError, naming the file to fetch by hand, where the download fails or is of another size.
+    Raises DownloadFailed, naming the file to fetch by hand, where the download fails or is of another size.
     """
     if path.is_file():
         return path
@@ -33,7 +37,7 @@ def download(url: str, path: Path, *, min_bytes: int = 1, timeout_s: float = 30.
                 _copy(response, file, path.name)
             _check_size(response, temporary.stat().st_size, min_bytes)
     except FAILURES as error:
-        raise UserError(f"could not download {url}\n  to {path}: {error}\n"
+        raise DownloadFailed(f"could not download {url}\n  to {path}: {error}\n"
                         "Run the same command again, or fetch the file another way and give its path as the "
                         "weights file.") from error
     return path
