@@ -13,8 +13,8 @@ python="${PYTHON:-python3}"
 # Two OpenMP threads that spin while they wait starve each other on small machines; must be set before torch starts.
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
 
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-    echo "error: $python is $("$python" --version 2>&1); Python 3.11 or newer is needed. Name one: PYTHON=python3.12 bash env.sh" >&2
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
+    echo "error: $python is $("$python" --version 2>/dev/null || echo "no Python that runs"); Python 3.11 or newer is needed. Name one: PYTHON=python3.12 bash env.sh" >&2
     exit 2
 }
 
