@@ -12,11 +12,20 @@ from conftest import ROOT, make_workspace, write_csv
 from PIL import Image
 
 import ablation_study
+import adapt_encoders
+import convert_checkpoint
 import cross_eval
 import evaluate
+import fullref
+import generate_text
 import gff_module
 import global_feature_extractor
 import lff_module
+import merge_databases
+import prepare_dataset
+import run_pipeline
+import simulate_dataset
+import text_encoder
 import train
 import viewport_encoder
 from mmifn import protocol
@@ -429,6 +438,21 @@ def test_help_shows_what_is_read_and_written_and_unknown_flags_fail(script, caps
     assert stopped.value.code == 0 and "Reads " in text and "Writes " in text and "--root" in text and "--device" in text
     with pytest.raises(SystemExit) as stopped:
         script.main(["--dataset", "OIQA", "--no-such-flag"])
+    assert stopped.value.code == 2
+
+
+OTHERS = [adapt_encoders, convert_checkpoint, fullref, generate_text, merge_databases, prepare_dataset, run_pipeline,
+          simulate_dataset, text_encoder]
+
+
+@pytest.mark.parametrize("script", OTHERS, ids=[module.__name__ for module in OTHERS])
+def test_help_of_the_other_scripts_too(script, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        script.main(["--help"])
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0 and "Reads " in text and "Writes " in text
+    with pytest.raises(SystemExit) as stopped:
+        script.main(["--no-such-flag"])
     assert stopped.value.code == 2
 
 
