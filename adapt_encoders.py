@@ -49,11 +49,12 @@ def main(argv: list[str] | None = None) -> int:
     backbone, space = BACKBONES[args.encoder], Workspace(args.root)
     scenes = outside_scenes(find_scenes(args.panoramas), space, args.datasets, args.exclude_scenes)
     train, held_out = set_apart(scenes, args.held_out, args.seed)
+    making = Making(args.versions, args.seed)
+    config = AdaptConfig(args.encoder, backbone.epochs if args.epochs is None else args.epochs,
+                         backbone.learning_rate if args.learning_rate is None else args.learning_rate, seed=args.seed)
     print(f"adapt_encoders: {args.encoder} ({backbone.title}) on {len(train)} scenes, looked at with {len(held_out)} more")
     work = space.root / "adaptation"
-    samples = make_samples(train + held_out, Making(args.versions, args.seed), work / "samples", usable_cores())
-    config = AdaptConfig(args.encoder, args.epochs or backbone.epochs, args.learning_rate or backbone.learning_rate,
-                         seed=args.seed)
+    samples = make_samples(train + held_out, making, work / "samples", usable_cores())
     out = args.out or weights_file(args.encoder)
     found = adapt(config, {scene.name: samples[scene.name] for scene in train},
                   {scene.name: samples[scene.name] for scene in held_out}, out, work / f"{args.encoder}.state.pt",

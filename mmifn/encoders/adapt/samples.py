@@ -22,7 +22,7 @@ from mmifn.artefact import load_torch, save_torch
 from mmifn.databases.draws import KINDS, Draw, draw
 from mmifn.databases.fullref import gmsd_of_views, ssim_of_views
 from mmifn.databases.panoramas import Scene
-from mmifn.errors import ArtefactError
+from mmifn.errors import ArtefactError, UserError
 from mmifn.files import sha256_json
 from mmifn.sphere import dodecahedron, render_viewports
 from mmifn.workers import run_tasks
@@ -50,6 +50,12 @@ class Making:
 
     versions: int = 48
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.versions < 1:
+            raise UserError(f"--versions {self.versions}: at least 1 is needed")
+        if self.seed < 0:
+            raise UserError(f"--seed {self.seed}: wanted 0 or more")
 
 
 @dataclass(frozen=True)

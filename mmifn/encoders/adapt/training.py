@@ -19,7 +19,7 @@ from mmifn import __version__
 from mmifn.artefact import load_torch, save_torch
 from mmifn.encoders.adapt.samples import KINDS, TARGETS, Samples
 from mmifn.encoders.adapted import BACKBONES, SCHEMA, AdaptedEncoder
-from mmifn.errors import ArtefactError
+from mmifn.errors import ArtefactError, UserError
 from mmifn.files import atomic_path, sha256_json
 
 _WARM_UP = 0.05  # share of the steps over which the learning rate rises
@@ -37,6 +37,12 @@ class AdaptConfig:
     batch_size: int = 32
     weight_decay: float = 0.02
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise UserError(f"--epochs {self.epochs}: at least 1 is needed")
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(f"--learning-rate {self.learning_rate}: wanted a number above 0")
 
 
 @dataclass(frozen=True)
