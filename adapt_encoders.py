@@ -47,11 +47,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     backbone, space = BACKBONES[args.encoder], Workspace(args.root)
-    scenes = outside_scenes(find_scenes(args.panoramas), space, args.datasets, args.exclude_scenes)
-    train, held_out = set_apart(scenes, args.held_out, args.seed)
     making = Making(args.versions, args.seed)
     config = AdaptConfig(args.encoder, backbone.epochs if args.epochs is None else args.epochs,
                          backbone.learning_rate if args.learning_rate is None else args.learning_rate, seed=args.seed)
+    scenes = outside_scenes(find_scenes(args.panoramas), space, args.datasets, args.exclude_scenes)
+    train, held_out = set_apart(scenes, args.held_out, args.seed)
     print(f"adapt_encoders: {args.encoder} ({backbone.title}) on {len(train)} scenes, looked at with {len(held_out)} more")
     work = space.root / "adaptation"
     samples = make_samples(train + held_out, making, work / "samples", usable_cores())
