@@ -53,7 +53,9 @@ STAND_IN = textwrap.dedent('''
                 rows.append({"id": meta["id"], "text": text, "output_id": None, "prob": None, "confidence": None})
                 file.write(json.dumps(rows[-1]) + "\\n")
                 file.flush()
-    json.dump(rows, open(stem + ".json", "w"))
+    json.dump(behaviour.get("json", rows), open(stem + ".json", "w"))
+    if behaviour.get("lines") is not None:
+        open(stem + ".jsonl", "w").write(behaviour["lines"])
 ''')
 
 
@@ -118,6 +120,23 @@ def test_the_command_and_files_are_those_of_depictqa(root, checkout, capsys):
     assert row.source == "depictqa" and row.model == "DepictQA DQ495K" and len(row.revision) == 21
     assert list((checkout / "experiments" / "DQ495K" / "answers").iterdir()) == []  # nothing is left in the checkout
     assert run(root, checkout) == 0 and len(calls(checkout)) == 1
+
+
+def test_answers_are_taken_from_the_json_where_there_are_no_lines(root, checkout):
+    behave(checkout, {"50": ["SILENT"], "100": ["SILENT"], "150": ["SILENT"]}, lines="", json=[
+        {"id": str(i), "text": text} for i, text in enumerate(("Dark and blurred.", "Grey and blurred.", "Bright and flat."))])
+    assert run(root, checkout) == 0
+    assert texts(root) == {("50.png", ""): "Dark and blurred.", ("100.png", ""): "Grey and blurred.",
+                           ("150.png", ""): "Bright and flat."}
+
+
+@pytest.mark.parametrize("answers", ({"lines": "3\n[]\nnull\nno json\n"}, {"lines": "", "json": {"id": "0"}},
+                                     {"lines": "", "json": [1]}))
+def test_answers_of_another_shape_are_no_answers(root, checkout, answers, capsys):
+    behave(checkout, {"50": ["SILENT"], "100": ["SILENT"], "150": ["SILENT"]}, **answers)
+    assert run(root, checkout) == 2
+    message = capsys.readouterr().err
+    assert "no usable text for 3 of 3" in message and "Traceback" not in message and not (root / "text" / "des.csv").exists()
 
 
 def test_another_prompt_asks_again(root, checkout):

@@ -137,7 +137,7 @@ def _read_answers(path: Path, complete: bool) -> list[dict]:
             rows = json.loads(path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError):
             rows = []
-    return rows
+    return [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
 
 
 def _take(row: dict, ids: dict[str, _Work], queue: list[_Work]) -> Iterator[Answer]:
