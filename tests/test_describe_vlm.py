@@ -1,6 +1,7 @@
 """A real vision-language architecture, tiny, taught two sentences here, asked through the script on the CPU."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -208,6 +209,33 @@ def test_the_old_qwen_is_refused_in_a_local_folder(tmp_path):
         refuse_old_qwen(str(tmp_path))
     refuse_old_qwen("Qwen/Qwen2.5-VL-7B-Instruct")
     refuse_old_qwen(DEFAULT_MODEL)
+
+
+def test_a_model_without_a_chat_template_cannot_be_asked(root, model, tmp_path, capsys):
+    mute = shutil.copytree(model, tmp_path / "mute")
+    (mute / "chat_template.jinja").unlink()
+    assert run(root, mute) == 2
+    assert "mute has no chat template, so it cannot be asked a question" in capsys.readouterr().err
+    assert not (root / "text" / "des.csv").exists()
+
+
+def test_a_model_that_takes_one_image_is_told_how_it_can_be_used(root, model, monkeypatch, capsys):
+    def one_only(*_, **__):
+        raise ValueError("one image per prompt")
+
+    monkeypatch.setattr("transformers.Qwen3VLProcessor.apply_chat_template", one_only)
+    assert run(root, model) == 2
+    assert "does not take 2 images at once (one image per prompt); --views 0" in capsys.readouterr().err
+
+
+def test_a_model_that_reads_no_images_is_a_message(root, tmp_path, capsys):
+    from transformers import BertConfig, BertModel
+
+    BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
+                         intermediate_size=8)).save_pretrained(tmp_path / "bert")
+    assert run(root, tmp_path / "bert") == 2
+    message = capsys.readouterr().err
+    assert "could not be read" in message and "--source measured" in message and "Traceback" not in message
 
 
 def test_an_unreachable_hub_names_the_ways_round(root, capsys, monkeypatch):
