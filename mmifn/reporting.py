@@ -153,12 +153,18 @@ def taught_note(database: Database) -> list[str]:
 def evaluation_table(number: str, database: Database, outcomes: list[Outcome], logistic: int = 4) -> Table:
     """Build Table I or II: MMIFN on the test scenes, per distortion type and overall."""
     table = Table(f"Table {number}. MMIFN ({outcomes[0].job.model.variant}) on {database.name}", ["test images", *FIGURE_COLUMNS])
+    few = []
     for kind in types_in_order(database.manifest.types):
-        table.rows.append(summary_row(kind, [one for outcome in outcomes
-                                             if (one := test_agreement(outcome, database, kind, logistic))]))
+        figures = [one for outcome in outcomes if (one := test_agreement(outcome, database, kind, logistic))]
+        if figures:
+            table.rows.append(summary_row(kind, figures))
+        else:
+            few.append(kind)
     overall = [one for outcome in outcomes if (one := test_agreement(outcome, database, logistic=logistic))]
-    table.rows += [None, summary_row("overall", overall), *pooled_rows(outcomes, database, logistic)]
+    table.rows += [*[None] * bool(table.rows), summary_row("overall", overall), *pooled_rows(outcomes, database, logistic)]
     table.notes = [*common_notes(database, outcomes, overall, logistic), interval_note(outcomes, database)]
+    if few:
+        table.notes.append(f"Types with fewer than {MIN_PER_TYPE} test images, in the overall figures only: {', '.join(few)}.")
     if overall:
         median_plcc, median_srcc = (statistics.median(getattr(one, name) for one in overall) for name in ("plcc", "srcc"))
         table.notes.append(f"Median over runs: PLCC {median_plcc:.3f}, SRCC {median_srcc:.3f}.")
