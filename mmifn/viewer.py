@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mmifn.encoders.networks import package_file
+from mmifn.encoders.packaged import package_file
 from mmifn.errors import UserError
 from mmifn.files import write_text
 from mmifn.predictor import Prediction
