@@ -212,7 +212,8 @@ def main(argv: list[str] | None = None) -> int:
     model = load_model(args.checkpoint or shipped_path("offline"))
     jobs = jobs_of(Workspace(args.root), args.datasets, set(model.checkpoint.split.test), args.checkpoint)
     print(f"{len(jobs)} scenes of {len(model.checkpoint.split.test)} places kept out: {', '.join(model.checkpoint.split.test)}")
-    scored = [result for _, result in run_tasks(score_scene, tqdm(jobs, desc="scenes"), usable_cores())]
+    found = tqdm(run_tasks(score_scene, jobs, usable_cores()), total=len(jobs), desc="scoring", unit="scene")
+    scored = [result for _, result in found]
     rendered = [(args.checkpoint, scene.name) for scene in find_scenes(SYNTHETIC)[::RENDERED_STEP]]
     renders = [moved for _, moved in run_tasks(resized_render, rendered, usable_cores())]
     known = model.calibration

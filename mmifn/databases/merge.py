@@ -34,21 +34,19 @@ def merge_images(space: Workspace, datasets: list[str], into: str) -> pd.DataFra
                             + listed([f"{each.dataset}: {getattr(each, part)}" for each in manifests]))
     table = pd.concat([_rows(manifest) for manifest in manifests], ignore_index=True)
     paths = [path for manifest in manifests for path in image_paths(manifest, space.images_dir(manifest.dataset))]
-    _claim_folder(space.dataset_dir(into), datasets, table["image_name"].tolist())
+    _claim_folder(space.dataset_dir(into), datasets)
     for path, name in zip(paths, table["image_name"], strict=True):
         _link(path, space.images_dir(into) / name)
     write_manifest(table, space.manifest(into))
     return table
 
 
-def _claim_folder(folder: Path, datasets: list[str], names: list[str]) -> None:
+def _claim_folder(folder: Path, datasets: list[str]) -> None:
     """Make the folder ours: new, or an earlier merge of the very same databases."""
     record = folder / "merge.json"
     wanted = json.dumps({"merged": datasets}) + "\n"
     if record.is_file():
         ours = record.read_text(encoding="utf-8", errors="replace") == wanted
-    elif (folder / "des.csv").is_file():
-        ours = read_manifest(folder / "des.csv", folder.name).names == names  # merged before there was a record
     else:
         ours = not folder.exists() or not any(folder.iterdir())
     if not ours:
