@@ -177,10 +177,10 @@ def report(scored: list[Scored], renders: list[float], interval: Callable[[float
     table = pd.DataFrame([{**vars(image), "score": score} for one in scored for image, score in one.files])
     judged = table.dropna(subset="mos")
 
-    def line(what: str, wanted: str, measured: str, count: int) -> None:
-        print(f"{what:<52} {wanted:>9}  {measured:>9}  {count}")
+    def line(what: str, wanted: str, measured: str, count: int | str) -> None:
+        print(f"{what:<66} {wanted:>8}  {measured:>11}  {count}")
 
-    print(f"{'promise':<52} {'wanted':>9}  {'measured':>9}  of")
+    line("promise", "wanted", "measured", "of")
     line("SRCC with the simulated scores, all types and levels", ">= .93", f"{srcc(judged.score, judged.mos):.3f}", len(judged))
     for dataset, rows in judged.groupby("dataset"):
         figures = f"{srcc(rows.score, rows.mos):.3f} {plcc(rows.score, rows.mos):.3f}"
