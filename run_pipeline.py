@@ -25,8 +25,8 @@ PHOTOGRAPHS = {"scenes": 16, "height": None, "levels": {}, "splits": 10}  # --de
 
 def build_parser() -> argparse.ArgumentParser:
     parser = experiment_parser(__doc__)
-    parser.add_argument("--datasets", nargs=2, default=["OIQA", "CVIQ"], metavar="DS",
-                        help="first and second database (default: OIQA CVIQ)")
+    parser.add_argument("--datasets", "--dataset", nargs="+", default=["OIQA", "CVIQ"], metavar="DS",
+                        help="two databases, or one, without the tables across databases (default: OIQA CVIQ)")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="paper", help="encoders (default: %(default)s)")
     for stage, example in (("text", "--depictqa-dir DIR"), ("viewport", "--viewport-encoder lite0"), ("global", "--wrap-px 64")):
         parser.add_argument(f"--{stage}-args", default="", metavar="FLAGS",

@@ -36,7 +36,7 @@ class Plan:
     """The stages before anything exists, and where they work."""
 
     space: Workspace
-    datasets: tuple[str, str]
+    datasets: tuple[str, ...]
     simulation: list[str]
     excluded: tuple[str, ...]
     levels: dict[str, str]
@@ -47,7 +47,12 @@ class Plan:
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> Plan:
-        """Turn the flags of run_pipeline.py into those of the stages."""
+        """Turn the flags of run_pipeline.py into those of the stages. Raises UserError for databases that do not go together."""
+        if len(set(args.datasets)) != len(args.datasets) or len(args.datasets) > 2:
+            raise UserError(f"--datasets {' '.join(args.datasets)}: wanted one database, or two different ones")
+        if args.panoramas and len(args.datasets) != 2:
+            raise UserError(f"--panoramas simulates two databases, --datasets names {len(args.datasets)}; name two, or "
+                            "simulate one with simulate_dataset.py and leave --panoramas out")
         simulation = []
         if args.panoramas:
             simulation = ["--panoramas", args.panoramas, "--scenes", str(args.scenes)]
@@ -75,15 +80,19 @@ class Plan:
         return self.space.dataset_dir(self.datasets[0]) / "places.txt"
 
     def stages(self) -> list[Stage]:
-        """Return the ten stages in order, those of the encoders once for each database, and the report."""
+        """Return the ten stages in order, those of the encoders once for each database, and the report.
+
+        With a single database there is nothing to cross.
+        """
         root = ["--root", str(self.space.root)]
-        first, second = self.datasets
+        first, *others = self.datasets
 
         def each(script: str, *extra: str) -> list[Stage]:
             return [Stage(script, [*root, "--dataset", name, *self.encoders, *extra]) for name in self.datasets]
 
         train = [*root, *self.training]
-        both = ["--datasets", first, second]
+        all_of_them = ["--datasets", *self.datasets]
+        across = [Stage("cross_eval", [*train, *self.runs, *all_of_them])] if others else []
         return [
             *each("generate_text", *self.extra["text"]),
             Stage("text_encoder", [*root, *self.encoders]),
@@ -91,19 +100,20 @@ class Plan:
             *each("global_feature_extractor", *self.extra["global"]),
             Stage("gff_module", [*train, "--dataset", first]),
             Stage("lff_module", [*train, "--dataset", first]),
-            Stage("train", [*train, "--dataset", first, "--test-dataset", second]),
-            Stage("evaluate", [*train, *self.runs, *both]),
-            Stage("cross_eval", [*train, *self.runs, *both]),
-            Stage("ablation_study", [*train, *self.runs, *both]),
+            Stage("train", [*train, "--dataset", first, "--test-dataset", *(others or ["none"])]),
+            Stage("evaluate", [*train, *self.runs, *all_of_them]),
+            *across,
+            Stage("ablation_study", [*train, *self.runs, *all_of_them]),
             Stage("make_report", root),
         ]
 
     def products(self) -> list[tuple[Path, str]]:
         """Return what is worth looking at once everything has run."""
         results = self.space.results
+        crossed = [(results / "cross_validation_results.txt", "Table III")] if len(self.datasets) > 1 else []
         return [(results / "report.html", "everything on one page"),
                 (results / "evaluation_results.txt", "Tables I and II"),
-                (results / "cross_validation_results.txt", "Table III"),
+                *crossed,
                 (results / "ablation_results.txt", "Table IV"),
                 (results / "predictions.csv", "the score of every image by every run"),
                 (self.space.descriptions, "what is said of every image"),

@@ -49,6 +49,17 @@ def test_flags_reach_the_stages_they_are_for():
     assert by_script["train"][by_script["train"].index("--test-dataset") + 1] == "B"
 
 
+def test_one_database_is_trained_and_ablated_but_not_crossed():
+    by_script = {stage.script: stage.argv for stage in plan_of("--dataset", "MINE").stages()}
+    assert "cross_eval" not in by_script and by_script["train"][-2:] == ["--test-dataset", "none"]
+    for script in ("evaluate", "ablation_study"):
+        assert by_script[script][-2:] == ["--datasets", "MINE"]
+    for argv, words in ((["--datasets", "A", "A"], "two different ones"), (["--datasets", "A", "B", "C"], "wanted one database"),
+                        (["--dataset", "A", "--panoramas", "synthetic"], "--panoramas simulates two databases")):
+        with pytest.raises(UserError, match=words):
+            plan_of(*argv)
+
+
 def test_the_second_simulation_leaves_out_the_places_of_the_first(tmp_path):
     plan = plan_of("--root", str(tmp_path), "--panoramas", "synthetic", "--scenes", "4")
     first, second = (stage.argv for stage in plan.simulations())
