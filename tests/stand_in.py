@@ -43,12 +43,12 @@ def panorama(width=512, seed=0):
 def make_checkpoint(**changes):
     """A checkpoint with random weights that fits the offline preset's encoders; scores near the middle of 0..100."""
     encoders = Encoders.load(OFFLINE, torch.device("cpu"))
-    inputs, _ = encoders.encode(panorama(128), OFFLINE)
+    inputs, _ = encoders.encode(panorama(256), OFFLINE)
     config = ModelConfig(level_widths=(32, 32, 32), lit_hidden=32, width=32)
     torch.manual_seed(0)
     network = MMIFN(config, inputs.dimensions)
     values = {"model": config, "train": TrainConfig(), "dims": inputs.dimensions, "epoch": 1, "seed": 0,
-              "split": Split(0, "reference", ("a", "b"), ("c",), ("d",)), "scale": MosScale(52.0, 12.0), "database": "OIQA",
+              "split": Split(0, "reference", ("a", "b"), ("c",), ("d",)), "scale": MosScale(45.0, 150.0), "database": "OIQA",
               "digest": "made up", "method": encoders.method(OFFLINE), "mos_source": "simulated", "mos_scale": "0-100",
               "curve": [], "state": network.state_dict()}
     return Checkpoint(**(values | changes))

@@ -150,7 +150,7 @@ def test_parameters_of_another_network_are_refused(path):
     checkpoint = small_checkpoint()
     checkpoint.state.pop(next(iter(checkpoint.state)))
     save_model(Model(checkpoint, None), path)
-    with pytest.raises(ArtefactError, match="do not fit its own configuration.*Missing key"):
+    with pytest.raises(ArtefactError, match=r"do not fit its own configuration.*Missing key"):
         load_model(path).checkpoint.network(torch.device("cpu"))
 
 
