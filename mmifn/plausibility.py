@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-_COLUMNS = 512  # columns to which a picture is reduced before its edges are compared
+_COLUMNS = 512  # columns to which a wider picture is reduced before its edges are compared
 _OPEN_SEAM = 0.45  # of the difference that columns far apart have
 _FLAT = 1.0  # grey levels
 
@@ -16,12 +16,13 @@ def seam_gap(erp: np.ndarray) -> float:
     About 0 where they differ as neighbouring columns do (a panorama closes), about 1 where they differ as columns far
     apart do. NaN where all columns are alike.
     """
-    small = cv2.resize(erp, (_COLUMNS, _COLUMNS // 2), interpolation=cv2.INTER_AREA).astype(np.float32)
+    columns = min(_COLUMNS, erp.shape[1])  # enlarged, neighbours would be alike, and the seam only would not
+    small = cv2.resize(erp, (columns, columns // 2), interpolation=cv2.INTER_AREA).astype(np.float32)
 
     def difference(shift: int) -> np.ndarray:
         return np.abs(small - np.roll(small, shift, axis=1)).mean(axis=(0, 2))
 
-    beside, apart = np.delete(difference(1), 0), difference(_COLUMNS // 3)
+    beside, apart = np.delete(difference(1), 0), difference(columns // 3)
     seam, near, far = difference(1)[0], float(np.median(beside)), float(np.median(apart))
     return float("nan") if far - near < _FLAT else float((seam - near) / (far - near))
 
