@@ -11,7 +11,11 @@ from typing import Any, TextIO
 from mmifn.errors import UserError
 from mmifn.files import sha256_file, write_text
 
-KEYS = ("image", "score", "image_sha256", "model")  # what every row of ours has
+# What every row of ours has; a prediction can be made of it again.
+KEYS = ("image", "score", "quality", "low", "high", "level", "description", "warnings", "fov_deg", "viewports",
+        "image_sha256", "model")
+_TEXTS = ("image", "quality", "description", "image_sha256", "model")
+_START = b'{"image": "'  # of every line of JSON
 
 
 class ResultFile:
@@ -22,12 +26,14 @@ class ResultFile:
     """
 
     def __init__(self, path: Path, images: dict[str, Path], identity: str, columns: list[str] | None = None) -> None:
-        self.path, self.columns = path, columns
-        rows = self._read()
+        self.path = path
+        rows = self._read(columns is not None)
+        found = next(iter(rows.values()), {})
+        self.columns = columns and [*columns, *(name for name in found if name not in columns)]
         self.done = {label: rows[label] for label, image in images.items() if label in rows and image.is_file()
                      and rows[label]["model"] == identity and rows[label]["image_sha256"] == sha256_file(image)}
         kept = [row for label, row in rows.items() if label not in images or label in self.done]
-        header = [] if columns is None else [self._line(dict(zip(columns, columns, strict=True)))]
+        header = [self._line(dict(zip(self.columns, self.columns, strict=True)))] if self.columns else []
         write_text(path, "".join([*header, *map(self._line, kept)]))
         self.file: TextIO = open(path, "a", encoding="utf-8", newline="")  # noqa: SIM115 (open as long as results come)
 
@@ -47,24 +53,20 @@ class ResultFile:
         csv.writer(sink, lineterminator="\n").writerow([_cell(row.get(column)) for column in self.columns])
         return sink.text
 
-    def _read(self) -> dict[str, dict[str, Any]]:
+    def _read(self, table: bool) -> dict[str, dict[str, Any]]:
         """Return the rows that are there by image, refusing a file of another kind."""
-        if not self.path.exists() or not self.path.stat().st_size:
+        if not self.path.exists():
             return {}
         try:
-            text = self.path.read_text(encoding="utf-8")
-        except (UnicodeDecodeError, IsADirectoryError) as error:
-            raise UserError(self._foreign()) from error
-        lines = text.split("\n") if self.columns is None else list(csv.DictReader(io.StringIO(text)))
-        rows = [row for row in (_json(line) if self.columns is None else _csv(line) for line in lines) if row]
-        if self.columns is not None and (not lines or set(KEYS) - set(lines[0])) and text.partition(",")[0] != "image":
-            raise UserError(self._foreign())
-        if self.columns is None and not rows:
-            raise UserError(self._foreign())
-        return {row["image"]: row for row in rows if not set(KEYS) - set(row)}
-
-    def _foreign(self) -> str:
-        return f"{self.path} is there and holds no results of predict.py; name another file, or remove it"
+            content = self.path.read_bytes()
+            end = content.rfind(b"\n") + 1  # what follows is a line that a killed run left half-written
+            rows = (_csv_rows if table else _json_rows)(content[:end].decode("utf-8"))
+            if not end and not content.startswith(_START[:len(content)]):
+                raise ValueError("not half a line either")
+        except (IsADirectoryError, ValueError, csv.Error) as error:
+            raise UserError(f"{self.path} is there and holds no results of predict.py; name another file, or remove "
+                            "it") from error
+        return {row["image"]: row for row in rows if "score" in row}
 
 
 class _Line:
@@ -80,23 +82,29 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
 
 
-def _json(line: str) -> dict[str, Any] | None:
+def _json_rows(text: str) -> list[dict[str, Any]]:
+    """Return the rows of lines of JSON; raises ValueError where one is neither a result nor an image with its error."""
+    rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+    for row in rows:
+        if not isinstance(row, dict) or (set(KEYS) - set(row) and set(row) != {"image", "error"}):
+            raise ValueError("a line that is not of predict.py")
+    return rows
+
+
+def _csv_rows(text: str) -> list[dict[str, Any]]:
+    """Return the rows of a CSV, without one that is not whole; raises ValueError where columns of ours are missing.
+
+    What reads as JSON is a number or a list, empty is None.
+    """
+    header, *lines = csv.reader(io.StringIO(text, newline="")) if text else [list(KEYS)]
+    if set(KEYS) - set(header):
+        raise ValueError("not the columns of predict.py")
+    rows = [dict(zip(header, map(_value, header, cells), strict=True)) for cells in lines if len(cells) == len(header)]
+    return [row for row in rows if isinstance(row["viewports"], list) and isinstance(row["warnings"], list)]
+
+
+def _value(name: str, cell: str) -> Any:
     try:
-        row = json.loads(line)
+        return cell if name in _TEXTS else json.loads(cell) if cell else None
     except json.JSONDecodeError:
-        return None
-    return row if isinstance(row, dict) and "image" in row else None
-
-
-def _csv(cells: dict[str, str]) -> dict[str, Any] | None:
-    """Turn cells into values: what reads as JSON is a number or a list; empty is None."""
-    row: dict[str, Any] = {}
-    for name, cell in cells.items():
-        if name in ("image", "quality", "description", "image_sha256", "model"):
-            row[name] = cell
-            continue
-        try:
-            row[name] = json.loads(cell) if cell else None
-        except (json.JSONDecodeError, TypeError):
-            return None
-    return row if row.get("model") else None
+        return cell  # of a column that somebody added
