@@ -60,7 +60,10 @@ def test_examples(rows: pd.DataFrame, dataset: str) -> list[Example]:
 
 
 def pick_examples(examples: list[Example], count: int) -> dict[str, list[Example]]:
-    """Return the `count` best predicted, worst predicted and most disputed (scored in two splits or more) images."""
-    by_error = sorted(examples, key=lambda one: abs(one.error))
+    """Return the `count` best predicted, worst predicted and most disputed (scored in two splits or more) images.
+
+    Of equals the first come first.
+    """
+    best, worst = (sorted(examples, key=lambda one, sign=sign: sign * abs(one.error)) for sign in (1, -1))
     disputed = sorted((one for one in examples if len(one.scores) > 1), key=lambda one: -one.spread)
-    return {"Best predicted": by_error[:count], "Worst predicted": by_error[:-count - 1:-1], "Most disputed": disputed[:count]}
+    return {"Best predicted": best[:count], "Worst predicted": worst[:count], "Most disputed": disputed[:count]}

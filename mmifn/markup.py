@@ -32,7 +32,7 @@ def escaped(part: object) -> Html:
 
 def element(tag: str, /, *parts: object, **attributes: object) -> Html:
     """Return <tag …>parts</tag>; an attribute's underscore becomes a hyphen, a trailing one goes, None leaves it out."""
-    inside = "".join(f' {key.rstrip("_").replace("_", "-")}="{escaped(value)}"' for key, value in attributes.items()
+    inside = "".join(f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"' for key, value in attributes.items()
                      if value is not None)
     if tag in ("img", "meta"):
         return Html(f"<{tag}{inside}>")
