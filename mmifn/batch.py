@@ -70,12 +70,15 @@ class Result:
 
 
 def find_images(places: list[Path]) -> dict[str, Path]:
-    """Return label -> file of every image named, or found below the folders named; labels are unique."""
+    """Return label -> file of every image named, or found below the folders named; labels are unique.
+
+    Hidden files are passed over, and folders named as images are: what --map draws of holiday/a.jpg is in a.jpg/.
+    """
     found: list[Path] = []
     for place in places:
         if place.is_dir():
             inside = sorted(path for path in place.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file()
-                            and not any(part.startswith(".") for part in path.relative_to(place).parts))
+                            and not _passed_over(path.relative_to(place)))
             if not inside:
                 raise UserError(f"{place} holds no images ({', '.join(EXTENSIONS)})")
             found += inside
@@ -86,6 +89,11 @@ def find_images(places: list[Path]) -> dict[str, Path]:
     absolute = {Path(os.path.abspath(path)): path for path in found}
     parent = os.path.commonpath([path.parent for path in absolute])
     return {path.relative_to(parent).as_posix(): shown for path, shown in absolute.items()}
+
+
+def _passed_over(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts) or any(
+        folder.suffix.lower() in EXTENSIONS for folder in path.parents)
 
 
 def as_row(label: str, digest: str, identity: str, prediction: Prediction, compared: dict[str, float]) -> dict[str, Any]:
@@ -120,6 +128,10 @@ def process(job: Job) -> Result:
         return _process(job)
     except UserError as error:
         return Result(job, {"image": job.label, "error": str(error)})
+    except PermissionError as error:
+        if error.filename is None or Path(error.filename) != job.path:
+            raise  # not the image is to blame, but where results go
+        return Result(job, {"image": job.label, "error": f"{job.path} may not be read; give yourself the permission"})
 
 
 def _process(job: Job) -> Result:

@@ -60,7 +60,7 @@ def make_panel(erp: np.ndarray, prediction: Prediction, label: str, width: int) 
 
 def write_page(panels: list[Panel], path: Path) -> None:
     """Write the page of some panoramas, atomically."""
-    data = json.dumps([panel.content for panel in panels], ensure_ascii=False).replace("</", "<\\/").replace("<!--", "<\\!--")
+    data = json.dumps([panel.content for panel in panels], ensure_ascii=False).replace("<", "\\u003c")  # no tag ends it
     title = panels[0].content["name"] if len(panels) == 1 else f"{len(panels)} panoramas"
     parts = {"title": html.escape(title), "library": three_js(), "data": data}
     text = TEMPLATE.read_text(encoding="utf-8")
