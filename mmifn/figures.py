@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from mmifn.files import atomic_path
 from mmifn.findings import run_agreements
@@ -94,6 +95,13 @@ def _seeds(count: int, noun: str = "split") -> str:
     return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
+def _sizes(found: pd.DataFrame, noun: str = "split") -> str:
+    """Say how many images of a database every run was measured on, and how many runs there are."""
+    each = found.drop_duplicates(["dataset", "seed"]).groupby("dataset", sort=False)["images"]
+    counts = {name: "–".join(map(str, sorted({some.min(), some.max()}))) for name, some in each}
+    return "; ".join(f"{name} {counts[name]} images × {_seeds(len(some), noun)}" for name, some in each)
+
+
 def _spread(count: int, half: float) -> np.ndarray:
     """Return places for dots side by side, around 0."""
     return np.linspace(-half, half, count) if count > 1 else np.zeros(count)
@@ -155,9 +163,9 @@ def draw_splits(evaluated: Predictions) -> Drawing:
         place.set(xlabel="database", ylabel=key.upper())
         place.tick_params(labelleft=True)
         place.grid(True, axis="y")
-    count = ", ".join(f"{name} {_seeds(int((found['dataset'] == name).sum()))}" for name in datasets)
-    caption = (f"PLCC (after the logistic fit) and SRCC on the test images of each split ({count}). Dots: single splits by seed "
-               "from left to right; box: quartiles; line: median; whiskers: furthest split within 1.5 interquartile ranges.")
+    caption = (f"PLCC (after a 4-parameter logistic fit) and SRCC on the test images of each split ({_sizes(found)}). "
+               "Dots: single splits by seed from left to right; box: quartiles; line: median; whiskers: furthest split within "
+               "1.5 interquartile ranges.")
     return Drawing("splits", "Agreement split by split", caption, figure, found[["dataset", *RUN_NUMBERS]])
 
 
@@ -165,7 +173,7 @@ def draw_ablation(ablated: Predictions) -> Drawing:
     """Mean PLCC of every variant and of the control, and its gap to the full model on the same splits."""
     found = run_agreements(ablated.rows)
     found["label"] = np.where(found["control"] == "", found["variant"], found["control"])
-    order = [*[one for one in VARIANTS if one in set(found["label"])], *sorted(set(found["label"]) - set(VARIANTS))]
+    order = list(dict.fromkeys(found["label"]))
     full = found[found["label"] == "full"].set_index(["dataset", "seed"])["plcc"]
     found["gap"] = found["plcc"].to_numpy() - full.reindex(pd.MultiIndex.from_frame(found[["dataset", "seed"]])).to_numpy()
     datasets = list(dict.fromkeys(found["dataset"]))
@@ -178,9 +186,10 @@ def draw_ablation(ablated: Predictions) -> Drawing:
         _interval_bars(gaps, [one["gap"].to_numpy() for one in mine], order)
         gaps.axvline(0, color=INK, linewidth=0.8)
         gaps.set(xlabel="PLCC − PLCC of the full model", title=f"{name}: difference to the full model")
-    caption = (f"Ablation on the test images: bars are means over {_seeds(found['seed'].nunique())}, whiskers ± 1 SD, dots "
-               "single splits. Right: differences on the same split and seed. Hatched: controls on the full model (shuffled "
-               "text: every image has the description of another one).")
+        gaps.xaxis.set_major_locator(MaxNLocator(5))
+    caption = (f"PLCC (after a 4-parameter logistic fit) on the test images ({_sizes(found)}): bars are means over splits, "
+               "whiskers ± 1 SD, dots single splits. Right: differences on the same split and seed. Hatched: controls on the "
+               "full model, explained below Table IV.")
     return Drawing("ablation", "Ablation", caption, figure, found[["dataset", "label", *RUN_NUMBERS, "gap"]])
 
 
@@ -214,6 +223,9 @@ def draw_cross(evaluated: Predictions | None, crossed: Predictions) -> Drawing:
                   for row in datasets]
         means = np.array([[values.mean() if len(values) else np.nan for values in line] for line in groups])
         place.imshow(means, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        for edge in np.arange(0.5, len(datasets) - 1):
+            place.axhline(edge, color="white", linewidth=3)
+            place.axvline(edge, color="white", linewidth=3)
         for i, j in np.ndindex(means.shape):
             words = mean_sd(list(groups[i][j])).replace(" ± ", "\n± ")
             dark = means[i, j] > 0.6  # False where there is nothing
@@ -221,10 +233,11 @@ def draw_cross(evaluated: Predictions | None, crossed: Predictions) -> Drawing:
         place.set_xticks(range(len(datasets)), datasets)
         place.set_yticks(range(len(datasets)), datasets, rotation=90, va="center")
         place.set(xlabel="tested on", ylabel="trained on", title=key.upper())
-    runs = len({run["seed"] for run in crossed.runs})
-    caption = ("Trained on the row's database, tested on the column's: mean ± SD over runs. Off the diagonal: "
-               f"{_seeds(runs, 'training')} on the whole source, every image of the target, nothing chosen on it. Diagonal: "
-               + ("test images of the splits of Tables I and II." if evaluated is not None else "not there yet (evaluate.py)."))
+    targets = found[found["source"] != found["dataset"]]
+    diagonal = "test images of the splits of Tables I and II" if len(found) > len(targets) else "not there yet (evaluate.py)"
+    caption = ("Trained on the row's database, tested on the column's: mean ± SD over runs, PLCC after a 4-parameter logistic "
+               f"fit. Off the diagonal: trained on the whole source, every image of the target ({_sizes(targets, 'training')}), "
+               f"nothing chosen on it. Diagonal: {diagonal}.")
     return Drawing("cross_database", "Across databases", caption, figure, found[["source", "dataset", *RUN_NUMBERS]])
 
 
@@ -244,6 +257,9 @@ def draw_training(evaluated: Predictions) -> Drawing:
                 place.plot(chosen["epoch"], chosen[key], "o", color=colour, markeredgecolor="black", markersize=5)
         axes[0, column].set(title=name, yscale="log")
         axes[1, column].set(xlabel="epoch")
+        axes[1, column].xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[0, column].yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(),
+                                  major_formatter=StrMethodFormatter("{x:g}"))
     for place in axes.flat:
         place.grid(True)
     axes[0, 0].set_ylabel("training loss")
