@@ -13,11 +13,12 @@ Writes  results/evaluation_results.txt, .md, .csv   (Tables I and II)
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 
 from mmifn.cli import experiment_parser, open_experiments
 from mmifn.comparisons import evaluate_databases
 from mmifn.errors import user_main
-from mmifn.fusion.configs import chosen_config
+from mmifn.fusion.configs import CONFIGS, chosen_config
 from mmifn.predictions import write_predictions
 from mmifn.published import published_table
 from mmifn.splits import PROTOCOLS
@@ -30,6 +31,8 @@ def build_parser():
     parser.add_argument("--protocol", choices=PROTOCOLS, default="honest",
                         help="'published' adds what papers of the field do: one split, the epoch chosen on its TEST scenes; "
                              "not an honest estimate (default: %(default)s)")
+    parser.add_argument("--also-config", nargs="+", choices=sorted(CONFIGS), default=[], metavar="CONFIG",
+                        help="train these configurations on the same splits, too: a row each beside the baselines")
     parser.add_argument("--without-full-reference", action="store_true", help="leave out the full-reference baselines")
     parser.add_argument("--without-statistics", action="store_true", help="leave out the baseline of measured statistics")
     return parser
@@ -42,7 +45,9 @@ def main(argv: list[str] | None = None) -> int:
     experiments = open_experiments(args, args.datasets)
     found = evaluate_databases(experiments, args.datasets, args.splits, chosen_config(args), args.split_by, args.logistic,
                                published=args.protocol == "published", full_reference=not args.without_full_reference,
-                               statistics=not args.without_statistics)
+                               statistics=not args.without_statistics,
+                               also={name: chosen_config(Namespace(**vars(args) | {"config": name}))
+                                     for name in args.also_config})
     results = experiments.space.results
     write_tables([*found.tables, published_table(["OIQA", "CVIQ"])], results / "evaluation_results.txt")
     write_predictions(found.outcomes, experiments.databases, results / "predictions.pt")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from mmifn.fusion.inputs import Database
 from mmifn.intervals import resampled_figures, with_interval
 from mmifn.manifest import SIMULATED
 from mmifn.metrics import Agreement, agreement
-from mmifn.protocol import Experiments, Outcome, published_job, split_jobs
+from mmifn.protocol import Experiments, Job, Outcome, published_job, split_jobs
 from mmifn.reporting import (
     FIGURE_COLUMNS,
     P_NOTE,
@@ -31,20 +31,24 @@ from mmifn.tables import Table, mean_sd
 
 
 def baseline_table(number: str, database: Database, runs: list[Outcome], baselines: list[Baseline],
-                   scored: dict[str, list[Outcome]], left_out: list[str], logistic: int = 4) -> Table:
-    """Build the block of baselines: every one on the splits of MMIFN's runs, all test images, with paired differences."""
+                   scored: dict[str, list[Outcome]], left_out: list[str], logistic: int = 4, *,
+                   others: dict[str, list[Outcome]] | None = None) -> Table:
+    """Build the block of baselines: every one on the splits of MMIFN's runs, all test images, with paired differences.
+
+    others: runs of MMIFN by other configurations, on the same splits, by name.
+    """
     table = Table(f"Table {number}, baselines on the same splits of {database.name}",
                   ["method", "PLCC", "SRCC", "RMSE", "PLCC pooled [95%]", "SRCC pooled [95%]", "PLCC - MMIFN", "p (Wilcoxon)",
                    "pooled PLCC - MMIFN [95%]"])
     own = _Row.of(runs, database, logistic)
     table.rows.append([f"MMIFN ({runs[0].job.model.variant})", *own.cells(), "–", "–", "–"])
+    for name, group in (others or {}).items():
+        table.rows.append([f"MMIFN, {name}", *_Row.of(group, database, logistic).against(own)])
     block, failed, fits = None, 0, 0
     for each in baselines:
         table.rows += [None] if each.block != block else []
         block, row = each.block, _Row.of(scored[each.name], database, logistic)
-        gaps = [one.plcc - other.plcc for one, other in zip(row.figures, own.figures, strict=True)]
-        table.rows.append([_label(each), *row.cells(), mean_sd(gaps), paired_p(gaps),
-                           with_interval(row.pooled.plcc - own.pooled.plcc, row.draws["plcc"] - own.draws["plcc"])])
+        table.rows.append([_label(each), *row.against(own)])
         failed, fits = failed + sum(not one.converged for one in row.figures), fits + len(row.figures)
     table.notes = [*common_notes(database, runs, own.figures, logistic), *left_out, *_baseline_notes(database, baselines),
                    f"Logistic fits of baselines that failed (a straight line used): {failed} of {fits}.",
@@ -69,6 +73,12 @@ class _Row:
         runs = [mean_sd([getattr(one, name) for one in self.figures], digits)
                 for name, digits in (("plcc", 3), ("srcc", 3), ("rmse", 2))]
         return [*runs, *(with_interval(getattr(self.pooled, name), self.draws[name]) for name in ("plcc", "srcc"))]
+
+    def against(self, own: _Row) -> list[str]:
+        """Return the cells, and the paired differences to MMIFN's row."""
+        gaps = [one.plcc - other.plcc for one, other in zip(self.figures, own.figures, strict=True)]
+        return [*self.cells(), mean_sd(gaps), paired_p(gaps),
+                with_interval(self.pooled.plcc - own.pooled.plcc, self.draws["plcc"] - own.draws["plcc"])]
 
 
 def _label(baseline: Baseline) -> str:
@@ -126,20 +136,34 @@ class Evaluation:
 
 
 def evaluate_databases(experiments: Experiments, datasets: list[str], count: int, config: Config, split_by: str, logistic: int, *,
-                       published: bool, full_reference: bool, statistics: bool = True) -> Evaluation:
-    """Train MMIFN on every split of every database, measure the baselines on the same splits, and build all tables."""
+                       published: bool, full_reference: bool, statistics: bool = True,
+                       also: dict[str, Config] | None = None) -> Evaluation:
+    """Train MMIFN on every split of every database, measure the baselines on the same splits, and build all tables.
+
+    also: further configurations by name, trained on the same splits, a row each among the baselines.
+    """
     jobs = {name: split_jobs(experiments, name, count, config.model, config.train, split_by) for name in datasets}
     habits = {name: published_job(experiments, name, config.model, config.train, split_by) for name in datasets if published}
     gathered = {name: gather_baselines(experiments, name, full_reference, statistics) for name in datasets}
     outcomes = experiments.run([*(job for group in jobs.values() for job in group), *habits.values()], "training")
+    others = {name: _other_configurations(experiments, group, also or {}) for name, group in jobs.items()}
     found, done = Evaluation([], outcomes, []), iter(outcomes)
     runs = {name: [next(done) for _ in group] for name, group in jobs.items()}
     for number, name in zip(("I", "II", *map(str, range(3, 99))), datasets, strict=False):
         database, (baselines, left_out) = experiments.databases[name], gathered[name]
         scored = baseline_outcomes(baselines, database, runs[name])
-        found.baselines += [outcome for group in scored.values() for outcome in group]
+        found.baselines += [outcome for group in (*others[name].values(), *scored.values()) for outcome in group]
         found.tables += [evaluation_table(number, database, runs[name], logistic),
-                         baseline_table(number, database, runs[name], baselines, scored, left_out, logistic)]
+                         baseline_table(number, database, runs[name], baselines, scored, left_out, logistic, others=others[name])]
         if name in habits:
             found.tables.append(published_protocol_table(number, database, runs[name], next(done), logistic))
+    return found
+
+
+def _other_configurations(experiments: Experiments, jobs: list[Job], also: dict[str, Config]) -> dict[str, list[Outcome]]:
+    """Train other configurations on the splits of these jobs; return their runs, told apart by the name as control."""
+    found = {}
+    for name, config in also.items():
+        runs = experiments.run([replace(job, model=config.model, train=config.train) for job in jobs], f"configuration {name}")
+        found[f"configuration {name}"] = [replace(run, job=replace(run.job, control=f"configuration {name}")) for run in runs]
     return found

@@ -23,7 +23,9 @@ from mmifn.manifest import read_manifest
 from mmifn.measurements import Measurements, measure_full_reference, measure_statistics
 from mmifn.metrics import agreement, selection_quality
 from mmifn.protocol import Experiments, Job, Outcome
+from mmifn.reporting import overall_agreement
 from mmifn.splits import make_split
+from mmifn.tables import mean_sd
 from mmifn.training import TrainConfig
 from mmifn.workspace import Workspace
 
@@ -250,6 +252,21 @@ def test_evaluate_numbers_its_tables_and_adds_the_habit_only_when_asked(tmp_path
             number for number in ("Table I", "Table II") for _ in range(3 if published else 2)]
         assert [outcome.job.protocol for outcome in found.outcomes] == ["honest"] * 2 + ["published"] * 2 * published
         assert {outcome.job.control for outcome in found.baselines} >= {"text features, ridge"}
+
+
+def test_another_configuration_is_a_row_on_the_same_splits(tmp_path):
+    experiments = Experiments(make_workspace(tmp_path), ["OIQA"], CPU, 1)
+    config = Config(MODEL, TrainConfig(epochs=2, branch_epochs=0, batch_size=16))
+    other = replace(config, model=replace(MODEL, lit_residual=False, afm_residual=False))
+    found = comparisons.evaluate_databases(experiments, ["OIQA"], 8, config, "reference", 4, published=False,
+                                           full_reference=False, statistics=False, also={"letter": other})
+    database, row = experiments.databases["OIQA"], next(row for row in found.tables[1].rows if row[0].startswith("MMIFN, conf"))
+    again = experiments.run([replace(run.job, model=other.model) for run in found.outcomes], "x")
+    gaps = [overall_agreement(a, database).plcc - overall_agreement(b, database).plcc
+            for a, b in zip(again, found.outcomes, strict=True)]
+    assert row[0] == "MMIFN, configuration letter" and row[6] == mean_sd(gaps) and np.ptp(gaps) > 0
+    assert [run.job.control for run in found.baselines][:8] == ["configuration letter"] * 8
+    assert all(run.job.control == "" for run in found.outcomes)
 
 
 def test_a_picture_too_small_to_measure_is_a_message(pictures):

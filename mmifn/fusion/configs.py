@@ -23,6 +23,9 @@ CONFIGS: dict[str, Config] = {
     # Narrow enough for a CPU; LIT and AFM keep what they read, text is sometimes hidden (docs/experiments.md).
     "compact": Config(ModelConfig(level_widths=(48, 64, 96), lit_hidden=96, width=96, heads=4, text_dropout=0.5),
                       TrainConfig(epochs=20, branch_epochs=6, schedule="cosine")),
+    # Eq. 13-19 to the letter, AdaMax and MSE at a constant rate, as narrow and as short as "compact".
+    "letter": Config(ModelConfig(level_widths=(48, 64, 96), lit_hidden=96, width=96, heads=4, lit_residual=False,
+                                 afm_residual=False), TrainConfig(epochs=20, branch_epochs=6)),
 }
 _MODEL_FIELDS = {field.name for field in fields(ModelConfig)}
 
@@ -31,7 +34,8 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a training script its flags; each defaults to what --config says."""
     group = parser.add_argument_group("model and training (defaults: those of --config)")
     group.add_argument("--config", choices=sorted(CONFIGS), default="paper",
-                       help="'paper': the published equations and settings; 'compact': narrow, for CPUs (default: %(default)s)")
+                       help="'paper': the published equations and settings; 'letter': the equations, narrow and short; "
+                            "'compact': the same with ways past LIT and AFM, for CPUs (default: %(default)s)")
     group.add_argument("--epochs", type=int, help="epochs of the joint training")
     group.add_argument("--branch-epochs", type=int, help="epochs in which GFF and LFF are first fitted alone")
     group.add_argument("--from-scratch", action="store_const", const=0, dest="branch_epochs",
