@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mmifn.artefact import load_torch, save_torch
@@ -31,6 +32,14 @@ class Predictions:
     rows: pd.DataFrame
     runs: list[dict[str, Any]]
     labels: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if not self.runs or any({*RUN, "split", "epoch", "curve"} - set(run) for run in self.runs):
+            raise ValueError("runs without split, epoch or curve")
+        if unlabelled := set(self.rows["dataset"]) - set(self.labels):
+            raise ValueError(f"no origin of the labels of {', '.join(sorted(unlabelled))}")
+        if not np.isfinite(self.rows[["mos", "score"]].to_numpy(float)).all():
+            raise ValueError("scores that are not finite")
 
     @property
     def split_by(self) -> str:

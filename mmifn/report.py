@@ -129,7 +129,7 @@ def _card(space: Workspace, one: Example, ends: tuple[int, int], share: int) -> 
     """Return one image: panorama, viewports, MOS and scores on a common scale, description."""
     splits = f"{len(one.scores)} split{'s' if len(one.scores) > 1 else ''}"
     spread = f", SD {one.spread:.1f}" if len(one.scores) > 1 else ""
-    words = f"MOS {one.mos:.1f}, predicted {one.score:.1f} (error {one.error:+.1f}; {splits}{spread})"
+    words = f"MOS {one.mos:.1f}, predicted {one.score:.1f} (error {one.error:+z.1f}; {splits}{spread})"
 
     def at(value: float) -> str:
         return f"left:{100 * (value - ends[0]) / max(1, ends[1] - ends[0]):.2f}%"
@@ -160,7 +160,7 @@ def _picture(path: Path, words: str, width_px: int, limit_bytes: int, panorama: 
     try:
         content, (width, height) = shrunk_jpeg(path, width_px, limit_bytes, panorama=panorama)
     except UserError as error:
-        return element("p", f"{words}: {error}", class_="missing")
+        return element("p", f"{words}: {str(error).replace(str(path), path.name)}", class_="missing")
     return element("img", src=data_uri(content, "jpeg"), alt=words, width=width, height=height)
 
 
