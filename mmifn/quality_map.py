@@ -104,8 +104,9 @@ def _label(canvas: Image.Image, prediction: Prediction, worst: list[int]) -> Non
     for i, view in enumerate(prediction.viewports):
         text = f"{view.score:.0f}" + (f" ({worst.index(i) + 1})" if i in worst else "")
         x, y = _position(view, canvas.width)
-        for turn in (0, canvas.width) if x == 0 else (0,):  # on the seam: half on either side
-            draw.text((x + turn, y), text, "white", font, "mm", stroke_width=max(1, canvas.width // 700), stroke_fill="black")
+        edge = max(1, canvas.width // 700)
+        place, anchor = ((2 * edge, y), "lm") if x == 0 else ((x, y), "mm")  # on the seam: whole, at the left end
+        draw.text(place, text, "white", font, anchor, stroke_width=edge, stroke_fill="black")
 
 
 def _legend(width: int, prediction: Prediction, title: str, low: float, high: float) -> np.ndarray:
