@@ -14,7 +14,7 @@ from mmifn.figures import Drawing, draw_all, remark_on
 from mmifn.files import write_text
 from mmifn.findings import Example, pick_examples, test_examples
 from mmifn.manifest import check_name
-from mmifn.markup import Html, data_uri, element, shrunk_jpeg, table_html
+from mmifn.markup import Html, data_uri, element, scrolling, shrunk_jpeg, table_html
 from mmifn.predictions import Predictions, read_predictions
 from mmifn.tables import read_tables
 from mmifn.workspace import Workspace
@@ -77,8 +77,8 @@ def _section(part: Part, tables: list[Html], figures: list[Html]) -> Html:
 def _drawing(drawing: Drawing, png: Path) -> Html:
     image = element("img", src=data_uri(png.read_bytes(), "png"), alt=f"{drawing.title}. {drawing.caption}")
     files = f" Files: figures/{drawing.name}.png, .pdf, and the numbers as .csv."
-    return element("figure", image, element("figcaption", element("strong", f"{drawing.title}. "), drawing.caption, files),
-                   class_="drawing")
+    words = element("figcaption", element("strong", f"{drawing.title}. "), drawing.caption, files)
+    return element("figure", scrolling(image, drawing.title), words, class_="drawing")
 
 
 def _page(found: dict[str, Predictions | None], sections: list[Html]) -> Html:
