@@ -12,13 +12,13 @@ from __future__ import annotations
 import sys
 
 from mmifn.cli import experiment_parser, open_experiments
+from mmifn.comparisons import ablation_table
 from mmifn.controls import CONTROLS
 from mmifn.errors import user_main
 from mmifn.fusion.configs import chosen_config
 from mmifn.fusion.mmifn import VARIANTS
 from mmifn.predictions import write_predictions
 from mmifn.protocol import ablation_jobs
-from mmifn.reporting import ablation_table
 from mmifn.tables import write_tables
 
 

@@ -59,7 +59,8 @@ def gather_baselines(experiments: Experiments, dataset: str, full_reference: boo
         try:
             measured[kind] = measure(experiments.space, database.manifest, experiments.workers)
         except UserError as error:
-            left_out.append(f"Left out, {kind}: {str(error).splitlines()[0].rstrip(':')}.")
+            reason = str(error).splitlines()[0].rstrip(":").replace(f"{experiments.space.root}/", "")  # tables may travel
+            left_out.append(f"Left out, {kind}: {reason}.")
     if not any(database.manifest.levels):
         left_out.append("Left out, oracle of type and level: des.csv has no column `level`.")
     found = _learnt(database, measured.get("statistics")) + _told(database)

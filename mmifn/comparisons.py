@@ -1,20 +1,25 @@
-"""Tables I and II with what stands beside them: baselines on the same splits, and the field's habit of choosing on test."""
+"""What stands beside MMIFN on the same splits: baselines, other configurations, ablated variants, and the field's habit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from statistics import median
 
 import numpy as np
 
 from mmifn.baselines import FULL_REFERENCE, TOLD, Baseline, baseline_outcomes, gather_baselines
+from mmifn.controls import CONTROLS
 from mmifn.databases.fullref import METRICS
 from mmifn.databases.labels import LABEL_METRIC
+from mmifn.errors import UserError
 from mmifn.fusion.configs import Config
 from mmifn.fusion.inputs import Database
+from mmifn.fusion.mmifn import VARIANTS
 from mmifn.intervals import resampled_figures, with_interval
 from mmifn.manifest import SIMULATED
 from mmifn.metrics import Agreement, agreement
 from mmifn.protocol import Experiments, Job, Outcome, published_job, split_jobs
+from mmifn.published import CLAIMED_ABLATION
 from mmifn.reporting import (
     FIGURE_COLUMNS,
     P_NOTE,
@@ -40,20 +45,56 @@ def baseline_table(number: str, database: Database, runs: list[Outcome], baselin
     table = Table(f"Table {number}, baselines on the same splits of {database.name}",
                   ["method", "PLCC", "SRCC", "RMSE", "PLCC pooled [95%]", "SRCC pooled [95%]", "PLCC - MMIFN", "p (Wilcoxon)",
                    "pooled PLCC - MMIFN [95%]"])
-    own = _Row.of(runs, database, logistic)
-    table.rows.append([f"MMIFN ({runs[0].job.model.variant})", *own.cells(), "–", "–", "–"])
-    for name, group in (others or {}).items():
-        table.rows.append([f"MMIFN, {name}", *_Row.of(group, database, logistic).against(own)])
+    own, first = _Row.of(runs, database, logistic), f"MMIFN ({runs[0].job.model.variant})"
+    table.rows.append([first, *own.cells(), "–", "–", "–"])
+    configured = {f"MMIFN, {name}": group for name, group in (others or {}).items()}
+    rows = {name: _Row.of(group, database, logistic) for name, group in configured.items()}
+    table.rows += [[name, *row.against(own)] for name, row in rows.items()]
     block, failed, fits = None, 0, 0
     for each in baselines:
         table.rows += [None] if each.block != block else []
         block, row = each.block, _Row.of(scored[each.name], database, logistic)
+        rows[_label(each)] = row
         table.rows.append([_label(each), *row.against(own)])
         failed, fits = failed + sum(not one.converged for one in row.figures), fits + len(row.figures)
-    table.notes = [*common_notes(database, runs, own.figures, logistic), *left_out, *_baseline_notes(database, baselines),
+    table.notes = [*common_notes(database, runs, own.figures, logistic), *left_out,
+                   *[_configuration_note(name, group[0].job) for name, group in ({first: runs} | configured).items() if others],
+                   *_baseline_notes(database, baselines),
                    f"Logistic fits of baselines that failed (a straight line used): {failed} of {fits}.",
-                   interval_note(runs, database), P_NOTE]
+                   _median_note({first: own} | rows), interval_note(runs, database), P_NOTE]
     return table
+
+
+def ablation_table(database: Database, by_variant: dict[str, list[Outcome]], logistic: int = 4) -> Table:
+    """Build Table IV: every variant trained anew on the same splits and seeds, with a paired test against the full model."""
+    table = Table(f"Table IV. Ablation on {database.name}",
+                  ["variant", "PLCC", "SRCC", "RMSE", "PLCC - full", "p (Wilcoxon)", "pooled PLCC - full [95%]",
+                   "PLCC claimed (OIQA)"])
+    rows = {variant: _Row.of(outcomes, database, logistic) for variant, outcomes in by_variant.items()}
+    full, runs = rows["full"], by_variant["full"]
+    for variant, row in rows.items():
+        if variant in CONTROLS and None not in table.rows:
+            table.rows.append(None)
+        number = f"{VARIANTS[variant]} " if variant in VARIANTS else "– "
+        claim = f"{CLAIMED_ABLATION[variant]:.3f}" if variant in CLAIMED_ABLATION else "–"
+        table.rows.append([number + variant, *row.cells()[:3], *(["–"] * 3 if row is full else row.against(full)[-3:]), claim])
+    table.notes = [*common_notes(database, runs, full.figures, logistic), _median_note(rows), interval_note(runs, database)]
+    table.notes += [P_NOTE, *(f"Control, {name}: {CONTROLS[name]}." for name in by_variant if name in CONTROLS)]
+    return table
+
+
+def _median_note(rows: dict[str, _Row]) -> str:
+    each = [f"{name} {median(one.plcc for one in row.figures):.3f}" for name, row in rows.items()]
+    return f"Median PLCC over runs: {'; '.join(each)}."
+
+
+def _configuration_note(name: str, job: Job) -> str:
+    """Say what sets configurations apart."""
+    model, train = job.model, job.train
+    kept = [part for part, wished in (("LIT", model.lit_residual), ("AFM", model.afm_residual)) if wished]
+    return (f"{name}: {'residual ' + ' and '.join(kept) if kept else 'Eq. 13-19 to the letter'}, width {model.width}, text "
+            f"dropout {model.text_dropout:g}; {train.epochs} epochs after {train.branch_epochs} of the branches alone, AdaMax "
+            f"{train.learning_rate:g} ({train.schedule}), loss {train.loss}.")
 
 
 @dataclass(frozen=True)
@@ -142,6 +183,8 @@ def evaluate_databases(experiments: Experiments, datasets: list[str], count: int
 
     also: further configurations by name, trained on the same splits, a row each among the baselines.
     """
+    for name in (name for name, other in (also or {}).items() if other == config):
+        raise UserError(f"--also-config {name}: that is what is evaluated already; name another configuration, or leave it out")
     jobs = {name: split_jobs(experiments, name, count, config.model, config.train, split_by) for name in datasets}
     habits = {name: published_job(experiments, name, config.model, config.train, split_by) for name in datasets if published}
     gathered = {name: gather_baselines(experiments, name, full_reference, statistics) for name in datasets}

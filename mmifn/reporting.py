@@ -9,17 +9,15 @@ import numpy as np
 from scipy import stats
 
 from mmifn.code_version import code_version
-from mmifn.controls import CONTROLS
 from mmifn.encoders.presets import PRESETS
 from mmifn.errors import UserError
 from mmifn.fusion.configs import Config
 from mmifn.fusion.inputs import Database
-from mmifn.fusion.mmifn import VARIANTS
 from mmifn.intervals import MIN_SCENES, RESAMPLES, SEED, Scored, interval_text, resampled_figures
 from mmifn.manifest import SIMULATED, Manifest
 from mmifn.metrics import Agreement, agreement
 from mmifn.protocol import Job, Outcome
-from mmifn.published import CLAIMED, CLAIMED_ABLATION, CLAIMED_CROSS, claim_note
+from mmifn.published import CLAIMED, CLAIMED_CROSS, claim_note
 from mmifn.splits import Split
 from mmifn.tables import Table, mean_sd
 from mmifn.training import Fit, predict
@@ -103,6 +101,12 @@ def summary_row(label: str, figures: list[Agreement]) -> list[str]:
                      (("plcc", 3), ("srcc", 3), ("krcc", 3), ("rmse", 2), ("plcc_raw", 3), ("rmse_from_plcc", 2))]]
 
 
+def medians(figures: list[Agreement]) -> str:
+    """Format the medians over runs."""
+    return ", ".join(f"{name} {statistics.median(getattr(one, name.lower()) for one in figures):.{digits}f}"
+                     for name, digits in (("PLCC", 3), ("SRCC", 3), ("KRCC", 3), ("RMSE", 2)))
+
+
 FIGURE_COLUMNS = ["PLCC", "SRCC", "KRCC", "RMSE", "PLCC raw", "RMSE from PLCC"]
 
 
@@ -165,9 +169,7 @@ def evaluation_table(number: str, database: Database, outcomes: list[Outcome], l
     table.notes = [*common_notes(database, outcomes, overall, logistic), interval_note(outcomes, database)]
     if few:
         table.notes.append(f"Types with fewer than {MIN_PER_TYPE} test images, in the overall figures only: {', '.join(few)}.")
-    if overall:
-        median_plcc, median_srcc = (statistics.median(getattr(one, name) for one in overall) for name in ("plcc", "srcc"))
-        table.notes.append(f"Median over runs: PLCC {median_plcc:.3f}, SRCC {median_srcc:.3f}.")
+    table.notes += [f"Median over runs: {medians(overall)}."] if overall else []
     if database.name in CLAIMED:
         table.notes.append(claim_note(database.name, CLAIMED[database.name]))
     return table
@@ -179,31 +181,12 @@ def cross_table(pairs: list[tuple[Database, Database, list[Outcome]]], logistic:
     for source, target, outcomes in pairs:
         figures = [overall_agreement(outcome, target, logistic) for outcome in outcomes]
         table.rows += [summary_row(f"{source.name} → {target.name}", figures), *pooled_rows(outcomes, target, logistic)]
-        table.notes += [*common_notes(target, outcomes, figures, logistic), interval_note(outcomes, target)]
+        table.notes += [*common_notes(target, outcomes, figures, logistic), interval_note(outcomes, target),
+                        f"{source.name} → {target.name}, median over runs: {medians(figures)}."]
         if (source.name, target.name) in CLAIMED_CROSS:
             claim = claim_note(target.name, CLAIMED_CROSS[source.name, target.name])
             table.notes.append(f"{source.name} → {target.name}: {claim}")
     table.notes.append("Nothing is chosen on the target: the epoch comes from validation scenes of the source.")
-    return table
-
-
-def ablation_table(database: Database, by_variant: dict[str, list[Outcome]], logistic: int = 4) -> Table:
-    """Build Table IV: every variant trained anew on the same splits and seeds, with a paired test against the full model."""
-    table = Table(f"Table IV. Ablation on {database.name}",
-                  ["variant", "PLCC", "SRCC", "RMSE", "PLCC - full", "p (Wilcoxon)", "PLCC claimed (OIQA)"])
-    full = [overall_agreement(outcome, database, logistic) for outcome in by_variant["full"]]
-    for variant, outcomes in by_variant.items():
-        if variant in CONTROLS and None not in table.rows:
-            table.rows.append(None)
-        figures = [overall_agreement(outcome, database, logistic) for outcome in outcomes]
-        gaps = [one.plcc - reference.plcc for one, reference in zip(figures, full, strict=True)]
-        number = f"{VARIANTS[variant]} " if variant in VARIANTS else "– "
-        claim = f"{CLAIMED_ABLATION[variant]:.3f}" if variant in CLAIMED_ABLATION else "–"
-        table.rows.append([number + variant, mean_sd([one.plcc for one in figures]), mean_sd([one.srcc for one in figures]),
-                           mean_sd([one.rmse for one in figures], 2), "–" if variant == "full" else mean_sd(gaps),
-                           "–" if variant == "full" else paired_p(gaps), claim])
-    table.notes = [*common_notes(database, by_variant["full"], full, logistic), P_NOTE]
-    table.notes += [f"Control, {name}: {CONTROLS[name]}." for name in by_variant if name in CONTROLS]
     return table
 
 

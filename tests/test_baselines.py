@@ -190,6 +190,7 @@ def test_the_baseline_table_by_hand(experiments):
                                              "all three features, ridge", "type only (its training mean)",
                                              "ORACLE: type and level (their training mean)"]
     assert "statistics" in left_out[0] and "images lacks 36" in left_out[0] and "references lacks 6 of 6" in left_out[1]
+    assert not any(str(experiments.space.root) in note for note in left_out)
     runs = runs_of(database, 16)
     scored = baseline_outcomes(found, database, runs)
     table = comparisons.baseline_table("I", database, runs, found, scored, left_out)
@@ -264,9 +265,24 @@ def test_another_configuration_is_a_row_on_the_same_splits(tmp_path):
     again = experiments.run([replace(run.job, model=other.model) for run in found.outcomes], "x")
     gaps = [overall_agreement(a, database).plcc - overall_agreement(b, database).plcc
             for a, b in zip(again, found.outcomes, strict=True)]
+    notes = found.tables[1].notes
+    assert ("MMIFN, configuration letter: Eq. 13-19 to the letter, width 6, text dropout 0; 2 epochs after 0 of the branches "
+            "alone, AdaMax 0.001 (constant), loss mse.") in notes
+    assert any(note.startswith("MMIFN (full): residual LIT and AFM, width 6") for note in notes)
     assert row[0] == "MMIFN, configuration letter" and row[6] == mean_sd(gaps) and np.ptp(gaps) > 0
     assert [run.job.control for run in found.baselines][:8] == ["configuration letter"] * 8
     assert all(run.job.control == "" for run in found.outcomes)
+    median = np.median([overall_agreement(run, database).plcc for run in again])
+    assert any(note.startswith("Median PLCC over runs: MMIFN (full) ") and f"; MMIFN, configuration letter {median:.3f}; " in note
+               for note in notes)
+
+
+def test_what_is_evaluated_already_is_no_other_configuration(experiments):
+    config = Config(MODEL, TrainConfig())
+    with pytest.raises(UserError, match="--also-config mine: that is what is evaluated already"):
+        comparisons.evaluate_databases(experiments, ["OIQA"], 1, config, "reference", 4, published=False, full_reference=False,
+                                       also={"mine": Config(MODEL, TrainConfig())})
+    assert not experiments.space.results.exists()
 
 
 def test_a_picture_too_small_to_measure_is_a_message(pictures):

@@ -33,7 +33,7 @@ from mmifn.artefact import FusedFeatures, GlobalFeatures, ViewportFeatures, load
 from mmifn.checkpoint import load_checkpoint
 from mmifn.controls import CONTROLS
 from mmifn.fusion.inputs import load_database
-from mmifn.reporting import VARIANTS
+from mmifn.fusion.mmifn import VARIANTS
 from mmifn.training import predict
 from mmifn.workspace import Workspace
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import make_workspace
 from scipy import stats
 
-from mmifn import code_version, intervals, metrics, published, reporting
+from mmifn import code_version, comparisons, intervals, metrics, published, reporting
 from mmifn.errors import UserError
 from mmifn.fusion.inputs import load_database
 from mmifn.fusion.mmifn import ModelConfig
@@ -111,7 +111,9 @@ def test_the_evaluation_table_by_hand(database, runs):
         "OIQA: 36 images, 6 scenes, MOS scale 0-100; OIQA split 4 train / 1 validation / 1 test scenes; 3 runs, seeds 0, 1, 2."
         in notes
     )
-    assert f"Median over runs: PLCC {np.median(plcc):.3f}" in notes and "SIMULATED" not in notes
+    medians = [f"{np.median([getattr(one, name) for one in figures]):.{digits}f}"
+               for name, digits in (("plcc", 3), ("srcc", 3), ("krcc", 3), ("rmse", 2))]
+    assert "Median over runs: PLCC {}, SRCC {}, KRCC {}, RMSE {}.".format(*medians) in notes and "SIMULATED" not in notes
     # sigma 14.39 and PLCC .986 imply 14.39 sqrt(1 - .986²) = 2.40, not the 3.253 claimed
     assert "PLCC 0.986, SRCC 0.982, RMSE 3.253 (its PLCC implies RMSE 2.40 at SD(MOS) 14.39)" in notes
 
@@ -177,25 +179,36 @@ def test_the_cross_table_scores_the_whole_target(tmp_path, database):
         and table.rows[0][1] == f"{wanted.plcc:.3f}"
     )
     notes = "\n".join(table.notes)
+    assert f"OIQA → CVIQ, median over runs: PLCC {wanted.plcc:.3f}, SRCC" in notes
     assert "OIQA split 5 train / 1 validation / 0 test scenes" in notes and "Nothing is chosen on the target" in notes
     assert "OIQA → CVIQ: As claimed by the paper on the real CVIQ: PLCC 0.941, SRCC 0.945, RMSE 4.591" in notes
 
 
 def test_the_ablation_is_paired(database):
     by_variant = {
-        "full": [outcome_of(database, seed, 0.05) for seed in range(6)],
-        "w/o text": [outcome_of(database, seed, 0.5) for seed in range(6)],
+        "full": [outcome_of(database, seed, 0.05) for seed in range(16)],
+        "w/o text": [outcome_of(database, seed, 0.5) for seed in range(16)],
+        "shuffled text": [outcome_of(database, seed, 0.05) for seed in range(16)],
     }
     for full, other in zip(by_variant["full"], by_variant["w/o text"], strict=True):
         assert full.job.split == other.job.split
-    table = reporting.ablation_table(database, by_variant)
+    table = comparisons.ablation_table(database, by_variant)
     plcc = {
         variant: np.array([reporting.test_agreement(run, database).plcc for run in runs]) for variant, runs in by_variant.items()
     }
     gap = plcc["w/o text"] - plcc["full"]
-    assert [row[0] for row in table.rows] == ["1 full", "3 w/o text"] and table.rows[0][4:] == ["–", "–", "0.986"]
+    assert [row and row[0] for row in table.rows] == ["1 full", "3 w/o text", None, "– shuffled text"]
+    assert table.rows[0][4:] == ["–", "–", "–", "0.986"] and table.rows[3][4:] == ["0.000 ± 0.000", "–", "0.000", "–"]
     assert table.rows[1][4] == f"{gap.mean():.3f} ± {gap.std(ddof=1):.3f}"
-    assert table.rows[1][5] == f"{stats.wilcoxon(plcc['w/o text'], plcc['full']).pvalue:.3f}" and table.rows[1][6] == "0.942"
+    assert table.rows[1][5] == f"{stats.wilcoxon(plcc['w/o text'], plcc['full']).pvalue:.3f}" and table.rows[1][7] == "0.942"
+    found = {}
+    for variant in ("full", "w/o text"):  # the same draws of scenes for both
+        scored = reporting.pooled(by_variant[variant], database)
+        found[variant] = metrics.agreement(scored.pred, scored.mos).plcc, intervals.resampled_figures(scored)["plcc"]
+    low, high = np.quantile(found["w/o text"][1] - found["full"][1], [0.025, 0.975])
+    assert table.rows[1][6] == f"{found['w/o text'][0] - found['full'][0]:.3f} [{low:.3f}, {high:.3f}]"
+    medians = {variant: f"{np.median(values):.3f}" for variant, values in plcc.items()}
+    assert "Median PLCC over runs: " + "; ".join(f"{variant} {value}" for variant, value in medians.items()) + "." in table.notes
 
 
 def test_a_paired_p_by_counting():
