@@ -16,7 +16,7 @@ from pathlib import Path
 from mmifn.cli import experiment_parser
 from mmifn.encoders.presets import PRESETS
 from mmifn.errors import user_main
-from mmifn.pipeline import Plan, run_plan
+from mmifn.pipeline import FURTHER_FLAGS, Plan, run_plan
 
 DEMO = {"root": Path("demo"), "preset": "offline", "config": "compact", "panoramas": "synthetic", "scenes": 8,
         "height": 512, "levels": {"OIQA": "1,3,5", "CVIQ": "1,6,11"}, "splits": 3}
@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--datasets", "--dataset", nargs="+", default=["OIQA", "CVIQ"], metavar="DS",
                         help="two databases, or one, without the tables across databases (default: OIQA CVIQ)")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="paper", help="encoders (default: %(default)s)")
-    for stage, example in (("text", "--depictqa-dir DIR"), ("viewport", "--viewport-encoder lite0"), ("global", "--wrap-px 64")):
+    for stage, example in FURTHER_FLAGS.items():
         parser.add_argument(f"--{stage}-args", default="", metavar="FLAGS",
                             help=f"further flags for the {stage} stage, in quotes, such as '{example}'")
     parser.add_argument("--demo", action="store_true",

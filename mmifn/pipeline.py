@@ -16,6 +16,9 @@ from mmifn.fusion.configs import training_flags
 from mmifn.manifest import read_manifest
 from mmifn.workspace import Workspace
 
+# Stages that flags of run_pipeline.py hand further flags to, each with an example.
+FURTHER_FLAGS = {"text": "--depictqa-dir DIR", "viewport": "--viewport-encoder lite0", "global": "--wrap-px 64",
+                 "evaluate": "--also-config letter"}
 SEEDS = (0, 1)  # of the two simulations; the second never takes a place that the first has
 
 
@@ -62,7 +65,7 @@ class Plan:
         return cls(Workspace(args.root), tuple(args.datasets), simulation, scene_list(args.exclude_scenes), args.levels,
                    ["--preset", args.preset, "--device", args.device],
                    ["--device", args.device, *training_flags(args)], runs,
-                   {stage: shlex.split(getattr(args, f"{stage}_args")) for stage in ("text", "viewport", "global")})
+                   {stage: shlex.split(getattr(args, f"{stage}_args")) for stage in FURTHER_FLAGS})
 
     def simulations(self) -> list[Stage]:
         """Return the simulations of both databases; the second leaves out the first's places too."""
@@ -101,7 +104,7 @@ class Plan:
             Stage("gff_module", [*train, "--dataset", first]),
             Stage("lff_module", [*train, "--dataset", first]),
             Stage("train", [*train, "--dataset", first, "--test-dataset", *(others or ["none"])]),
-            Stage("evaluate", [*train, *self.runs, *all_of_them]),
+            Stage("evaluate", [*train, *self.runs, *all_of_them, *self.extra["evaluate"]]),
             *across,
             Stage("ablation_study", [*train, *self.runs, *all_of_them]),
             Stage("make_report", root),

@@ -36,10 +36,10 @@ def test_stages_come_in_the_order_of_the_readme():
 
 def test_flags_reach_the_stages_they_are_for():
     plan = plan_of("--datasets", "A", "B", "--preset", "offline", "--splits", "3", "--learning-rate", "0.01",
-                   "--logistic", "5", "--text-args=--source vlm --prompt 'two words'")
+                   "--logistic", "5", "--text-args=--source vlm --prompt 'two words'", "--evaluate-args=--also-config letter")
     by_script = {stage.script: stage.argv for stage in plan.stages()}
     assert by_script["generate_text"][-4:] == ["--source", "vlm", "--prompt", "two words"]
-    assert by_script["evaluate"][-5:] == ["--splits", "3", "--datasets", "A", "B"]
+    assert by_script["evaluate"][-7:] == ["--splits", "3", "--datasets", "A", "B", "--also-config", "letter"]
     for script in ("evaluate", "cross_eval", "ablation_study"):
         assert by_script[script][by_script[script].index("--logistic") + 1] == "5"
     for script in ("gff_module", "lff_module", "train", "evaluate", "cross_eval", "ablation_study"):
