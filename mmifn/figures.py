@@ -187,10 +187,25 @@ def draw_ablation(ablated: Predictions) -> Drawing:
         gaps.axvline(0, color=INK, linewidth=0.8)
         gaps.set(xlabel="PLCC − PLCC of the full model", title=f"{name}: difference to the full model")
         gaps.xaxis.set_major_locator(MaxNLocator(5))
+        _zoom_on_variants(gaps, [one["gap"].to_numpy() for one in mine], order)
     caption = (f"PLCC (after a 4-parameter logistic fit) on the test images ({_sizes(found)}): bars are means over splits, "
-               "whiskers ± 1 SD, dots single splits. Right: differences on the same split and seed. Hatched: controls on the "
-               "full model, explained below Table IV.")
+               "whiskers ± 1 SD, dots single splits. Right: differences on the same split and seed, in the range of the variants "
+               "(beside an arrow: a mean further away). Hatched: controls on the full model, explained below Table IV.")
     return Drawing("ablation", "Ablation", caption, figure, found[["dataset", "label", *RUN_NUMBERS, "gap"]])
+
+
+def _zoom_on_variants(place: Axes, groups: list[np.ndarray], labels: list[str]) -> None:
+    """Keep to the range of the variants, which controls may leave by far; means that are cut off stand at the edge."""
+    shown = np.concatenate([[0.0], *(values for values, label in zip(groups, labels, strict=True) if label in VARIANTS)])
+    margin = 0.08 * np.ptp(shown) or 0.01
+    low, high = shown.min() - margin, shown.max() + margin
+    place.set_xlim(low, high)
+    for i, values in enumerate(groups):
+        mean = values.mean() if len(values) else 0.0
+        if not low <= mean <= high:
+            left = mean < low
+            place.text(low if left else high, i - 0.36, f"◂ {mean:.3f}" if left else f"{mean:.3f} ▸", fontsize=7, color=INK,
+                       ha="left" if left else "right", va="bottom")
 
 
 def _interval_bars(place: Axes, groups: list[np.ndarray], labels: list[str]) -> None:

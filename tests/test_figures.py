@@ -114,6 +114,11 @@ def test_the_ablation_shows_means_and_gaps_to_the_full_model_of_the_same_split(t
             low, high = place.collections[i].get_segments()[0][:, 0]
             assert (high - low) / 2 == pytest.approx(values.std(ddof=1), abs=1e-9)
     assert [text.get_text() for text in bars.get_yticklabels()] == labels
+    low, high = gaps.get_xlim()  # of the variants; the control is further away, which is said in numbers
+    variants = np.concatenate([found[label] - found["full"] for label in labels[:3]])
+    assert low < variants.min() and variants.max() < high and high - low < 1.2 * np.ptp(variants)
+    mean = (found[labels[-1]] - found["full"]).mean()
+    assert mean < low and [text.get_text() for text in gaps.texts] == [f"◂ {mean:.3f}"]
     assert [bool(patch.get_hatch()) for patch in bars.patches] == [False] * 3 + [True]
 
 
