@@ -24,6 +24,7 @@ from mmifn.reporting import (
     FIGURE_COLUMNS,
     P_NOTE,
     common_notes,
+    configuration_words,
     evaluation_table,
     interval_note,
     overall_agreement,
@@ -58,7 +59,7 @@ def baseline_table(number: str, database: Database, runs: list[Outcome], baselin
         table.rows.append([_label(each), *row.against(own)])
         failed, fits = failed + sum(not one.converged for one in row.figures), fits + len(row.figures)
     table.notes = [*common_notes(database, runs, own.figures, logistic), *left_out,
-                   *[_configuration_note(name, group[0].job) for name, group in ({first: runs} | configured).items() if others],
+                   *[f"{name}: {configuration_words(group[0].job)}." for name, group in configured.items()],
                    *_baseline_notes(database, baselines),
                    f"Logistic fits of baselines that failed (a straight line used): {failed} of {fits}.",
                    _median_note({first: own} | rows), interval_note(runs, database), P_NOTE]
@@ -86,15 +87,6 @@ def ablation_table(database: Database, by_variant: dict[str, list[Outcome]], log
 def _median_note(rows: dict[str, _Row]) -> str:
     each = [f"{name} {median(one.plcc for one in row.figures):.3f}" for name, row in rows.items()]
     return f"Median PLCC over runs: {'; '.join(each)}."
-
-
-def _configuration_note(name: str, job: Job) -> str:
-    """Say what sets configurations apart."""
-    model, train = job.model, job.train
-    kept = [part for part, wished in (("LIT", model.lit_residual), ("AFM", model.afm_residual)) if wished]
-    return (f"{name}: {'residual ' + ' and '.join(kept) if kept else 'Eq. 13-19 to the letter'}, width {model.width}, text "
-            f"dropout {model.text_dropout:g}; {train.epochs} epochs after {train.branch_epochs} of the branches alone, AdaMax "
-            f"{train.learning_rate:g} ({train.schedule}), loss {train.loss}.")
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,7 @@ def common_notes(database: Database, outcomes: list[Outcome], figures: list[Agre
         f"{job.source} split {sides} {unit}; {seeds}.",
         "Epoch chosen on validation scenes; every test image scored once per run; mean ± SD over runs. PLCC and RMSE after "
         f"a {logistic}-parameter logistic fit on the scored images, SRCC, KRCC and raw PLCC before it.",
+        f"Model: {configuration_words(job)}.",
         f"RMSE from PLCC = SD(MOS of the scored images) x sqrt(1 - PLCC²), which a least-squares fit implies; "
         f"logistic fits that failed (a straight line used): {sum(not one.converged for one in figures)} of {len(figures)}.",
         "Encoders "
@@ -140,6 +141,15 @@ def common_notes(database: Database, outcomes: list[Outcome], figures: list[Agre
         + f"; {preset_of(database.encoders)}; {code_version()}.",
     ]
     return notes + taught_note(database)
+
+
+def configuration_words(job: Job) -> str:
+    """Say how a model was made and trained, as far as configurations differ."""
+    model, train = job.model, job.train
+    kept = [part for part, wished in (("LIT", model.lit_residual), ("AFM", model.afm_residual)) if wished]
+    return (f"{'residual ' + ' and '.join(kept) if kept else 'Eq. 13-19 to the letter'}, width {model.width}, text dropout "
+            f"{model.text_dropout:g}; {train.epochs} epochs after {train.branch_epochs} of the branches alone, AdaMax "
+            f"{train.learning_rate:g} ({train.schedule}), loss {train.loss}")
 
 
 def taught_note(database: Database) -> list[str]:

@@ -268,7 +268,7 @@ def test_another_configuration_is_a_row_on_the_same_splits(tmp_path):
     notes = found.tables[1].notes
     assert ("MMIFN, configuration letter: Eq. 13-19 to the letter, width 6, text dropout 0; 2 epochs after 0 of the branches "
             "alone, AdaMax 0.001 (constant), loss mse.") in notes
-    assert any(note.startswith("MMIFN (full): residual LIT and AFM, width 6") for note in notes)
+    assert any(note.startswith("Model: residual LIT and AFM, width 6") for note in notes)
     assert row[0] == "MMIFN, configuration letter" and row[6] == mean_sd(gaps) and np.ptp(gaps) > 0
     assert [run.job.control for run in found.baselines][:8] == ["configuration letter"] * 8
     assert all(run.job.control == "" for run in found.outcomes)

@@ -240,6 +240,8 @@ def test_encoders_preset_logistic_and_code_are_named(database, runs):
     text = database.method["text_features"]
     assert f"Encoders text made up text ({text}), viewport made up views (" in notes and "; no preset; mmifn 0.1.0" in notes
     assert "after a 5-parameter logistic fit" in notes
+    assert ("Model: residual LIT and AFM, width 256, text dropout 0; 100 epochs after 30 of the branches alone, AdaMax 0.001 "
+            "(constant), loss mse.") in notes
     names = {"text_features": "minilm", "viewport_features": "lite0_adapted", "global_features": "lite0_adapted"}
     assert reporting.preset_of(names) == "preset offline"
     assert reporting.preset_of({**names, "text_features": "x"}) == "no preset"
