@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmifn.describe.pixels import Strip, tile_mean
+from mmifn.describe.pixels import TILE_PX, Strip, tile_mean
 
 # Blocks and transforms of all common codecs have sides of 4 to 32 (larger units have these inside); quarter steps,
 # because a panorama may have been scaled after it was compressed.
@@ -95,10 +95,13 @@ class Lines:
     def tiles(self, luma: np.ndarray, first_row: int = 0) -> np.ndarray:
         """Return the mean excess on the lines of each tile of a strip, in grey levels; NaN where no line passes."""
         excess = excess_of(luma, self.axis)
-        on = self.on[None, :] if self.axis else self.on[first_row:first_row + len(luma), None]
-        lines = tile_mean(np.broadcast_to(on, excess.shape).astype(np.float32))
+        on = (self.on if self.axis else self.on[first_row:first_row + len(luma)]).astype(np.float32)
+        share = on[:len(on) // TILE_PX * TILE_PX].reshape(-1, TILE_PX).mean(axis=1)  # of the pixels of a tile
+        excess *= on if self.axis else on[:, None]
+        found = tile_mean(excess)
+        lines = np.broadcast_to(share if self.axis else share[:, None], found.shape)
         with np.errstate(invalid="ignore", divide="ignore"):
-            value = tile_mean(np.where(on, excess, np.float32(0))) / lines - self.off
+            value = found / lines - self.off
         return np.where(lines > 0, value, np.nan)
 
 

@@ -65,7 +65,7 @@ def chroma(erp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def tile_mean(values: np.ndarray) -> np.ndarray:
     """Average (H, W) over tiles: (H // TILE_PX, W // TILE_PX) float32; a remainder at the edges is dropped."""
     rows, columns = values.shape[0] // TILE_PX, values.shape[1] // TILE_PX
-    whole = np.ascontiguousarray(values[:rows * TILE_PX, :columns * TILE_PX], dtype=np.float32)
+    whole = values[:rows * TILE_PX, :columns * TILE_PX].astype(np.float32, copy=False)  # a view: copies cost much here
     return cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
 
 
@@ -88,7 +88,7 @@ def noise_residual(plane: np.ndarray) -> np.ndarray:
     return cv2.filter2D(_wrapped(plane, 1), cv2.CV_32F, _NOISE_KERNEL, borderType=cv2.BORDER_REFLECT_101)[:, 1:-1]
 
 
-def band_tiles(luma: np.ndarray, count: int = 4) -> list[np.ndarray]:
+def band_tiles(luma: np.ndarray, count: int = 3) -> list[np.ndarray]:
     """Return the rms of `count` band-pass layers of each tile, one octave apart, finest first."""
     layers, finer = [], luma
     for i in range(count):
@@ -96,7 +96,8 @@ def band_tiles(luma: np.ndarray, count: int = 4) -> list[np.ndarray]:
         reach = int(4 * sigma) + 1
         coarser = cv2.GaussianBlur(_wrapped(luma, reach), (0, 0), sigma,
                                    borderType=cv2.BORDER_REFLECT_101)[:, reach:-reach]
-        layers.append(np.sqrt(tile_mean((finer - coarser) ** 2)))
+        between = finer - coarser
+        layers.append(np.sqrt(tile_mean(np.multiply(between, between, out=between))))
         finer = coarser
     return layers
 
@@ -110,13 +111,15 @@ def ringing_tiles(luma: np.ndarray, residual: np.ndarray) -> np.ndarray:
     slope = cv2.magnitude(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)) / 8
     edge = (slope > _EDGE_STEP).astype(np.uint8)
     reached = [cv2.dilate(edge, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) for reach in _RING_REACHES_PX]
-    size = np.minimum(np.abs(residual), 20)
+    size = np.abs(residual)
+    np.minimum(size, 20, out=size)
     parts = []
     for inner, outer in (reached[:2], reached[2:]):
         zone = (outer - inner).astype(np.float32)
         weight = tile_mean(zone)
+        zone *= size
         with np.errstate(invalid="ignore", divide="ignore"):
-            parts.append(np.where(weight > 0.1, tile_mean(size * zone) / weight, np.nan))
+            parts.append(np.where(weight > 0.1, tile_mean(zone) / weight, np.nan))
     return np.log2((parts[0] + 0.1) / (parts[1] + 0.1))
 
 
