@@ -1,0 +1,105 @@
+"""Where the time of predict.py goes: decoding, views, whole, encoders, words, fusion, at 4096x2048 and 13320x6660.
+
+    python benchmarks/predict.py --panorama PHOTO [--checkpoint FILE] [--repeats N]
+
+The photograph is enlarged to both sizes and saved as JPEG in a temporary folder; every size runs in a process of its own.
+First: from the start of the process to the first score, imports and weights included. Score: whole calls afterwards, best of
+the repeats. The steps are timed one after the other on one thread (words on two), as a share of their sum; in a call the
+words run beside the networks, so that the call is shorter than the sum. Peak: of the process, up to then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from mmifn.errors import user_main
+from mmifn.images import read_image
+
+SIZES_PX = (4096, 13320)  # widths: CVIQ's, and OIQA's largest
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter() - start, result
+
+
+def measure_here(path: Path, checkpoint: Path | None, repeats: int) -> dict[str, float]:
+    """Score one file in this process, then time the steps by themselves."""
+    start = time.perf_counter()
+    from mmifn.describe.measured import describe
+    from mmifn.encoders.encode import embed_erp, embed_views, render_preset, resize_preset
+    from mmifn.encoders.text import encode_descriptions
+    from mmifn.predictor import open_predictor
+    from mmifn.training import predict
+    from mmifn.workers import one_thread
+
+    predictor = open_predictor("offline", checkpoint, "cpu")
+    predictor.score_pixels(read_image(path))
+    found = {"first": time.perf_counter() - start}
+    found["score"] = min(timed(lambda: predictor.score_pixels(read_image(path)))[0] for _ in range(repeats))
+    found["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
+    encoders, preset = predictor.encoders, predictor.preset
+    found["decoding"], erp = timed(lambda: read_image(path))
+    with one_thread():
+        found["views"], views = timed(lambda: render_preset(erp, preset))
+        found["whole"], whole = timed(lambda: resize_preset(erp, preset))
+        found["encoders"] = timed(lambda: embed_views(views, encoders.views, "x"))[0] + timed(
+            lambda: embed_erp(whole, encoders.erp, "x"))[0]
+        found["words"], said = timed(lambda: describe(erp, 2))
+        found["text"] = timed(lambda: encode_descriptions("", {"x": said.text}, encoders.text, show=False))[0]
+        inputs = encoders.encode(erp, preset)[0]
+        found["fusion"] = timed(lambda: predict(predictor.network, inputs, predictor.model.checkpoint.scale))[0]
+    return found
+
+
+def measure_apart(path: Path, args: argparse.Namespace) -> dict[str, float]:
+    """Run measure_here in a fresh process."""
+    command = [sys.executable, __file__, "--here", str(path), "--repeats", str(args.repeats)]
+    command += ["--checkpoint", str(args.checkpoint)] if args.checkpoint else []
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+
+
+def report(width: int, found: dict[str, float]) -> None:
+    steps = {name: value for name, value in found.items() if name not in ("first", "score", "peak_gib")}
+    total = sum(steps.values())
+    print(f"{width}x{width // 2}: first {found['first']:.1f} s, then {found['score']:.2f} s each "
+          f"({found['score'] / total:.2f} of the steps' sum), peak {found['peak_gib']:.2f} GiB")
+    print("  " + ", ".join(f"{name} {value:.2f} s ({100 * value / total:.0f} %)" for name, value in steps.items()), flush=True)
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--panorama", type=Path, metavar="PHOTO", help="a 2:1 photograph to enlarge")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="model (default: the one that ships)")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="calls, of which the fastest counts")
+    parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.here:
+        print(json.dumps(measure_here(args.here, args.checkpoint, args.repeats)))
+        return 0
+    if args.panorama is None:
+        parser.error("--panorama PHOTO is needed")
+    photo = Image.fromarray(read_image(args.panorama))
+    with tempfile.TemporaryDirectory() as folder:
+        for width in SIZES_PX:
+            path = Path(folder) / f"{width}.jpg"
+            photo.resize((width, width // 2), Image.Resampling.BICUBIC).save(path, quality=92)
+            report(width, measure_apart(path, args))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
