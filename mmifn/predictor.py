@@ -164,7 +164,7 @@ def open_predictor(preset: str = "offline", checkpoint: Path | None = None, devi
                    "Score with the preset that it was trained on (--preset), or train again on this preset's features "
                    "(run_pipeline.py) and give the new checkpoint with --checkpoint")
     content = as_content(model.checkpoint)
-    parts = [SCHEMA, sha256_tensors(content["state"]), content["model"], content["scale"], method,
+    parts = [SCHEMA, sha256_tensors(content["state"]), content["model"], content["scale"], content["mos_scale"], method,
              vars(model.calibration) if model.calibration else None, vars(MeasuredDescriber().identity)]
     return Predictor(PRESETS[preset], encoders, model, model.checkpoint.network(place), sha256_json(parts)[:16])
 
