@@ -212,3 +212,17 @@ def test_where_a_view_looks(lon, lat, words):
 def test_the_score_in_one_line():
     assert score_line(prediction(np.full(20, 49.6), (39.6, 59.4))) == "50 of 100, fair, 40 to 59 with 90 % confidence"
     assert score_line(prediction(np.full(20, 49.6), None)) == "50 of 100, fair"
+
+
+def test_the_number_of_a_view_on_the_seam_is_whole():
+    values = np.full(20, 50.0)
+    at_seam = next(i for i, (lon, _) in enumerate(CENTRES) if lon == -180)
+    erp = np.full((512, 1024, 3), 90, np.uint8)
+    pictures = []
+    for score in (50.0, 53.0):  # not among the worst three
+        values[at_seam] = score
+        pictures.append(draw_map(erp, Prediction(50.0, "fair", None, None, views(values), 40.0, "", (), "m"), "x").astype(int))
+    row = round((90 - CENTRES[at_seam][1]) / 180 * 512)
+    ink = (pictures[1][row - 12 : row + 12].max(axis=2) > 200).any(axis=0).nonzero()[0]
+    ink = ink[ink < 60]
+    assert ink.min() > 0 and 12 < np.ptp(ink) < 40  # two digits of 17 px, none cut off
