@@ -13,7 +13,6 @@ Writes  results/evaluation_results.txt, .md, .csv   (Tables I and II)
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
 
 from mmifn.cli import experiment_parser, open_experiments
 from mmifn.comparisons import evaluate_databases
@@ -46,8 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     found = evaluate_databases(experiments, args.datasets, args.splits, chosen_config(args), args.split_by, args.logistic,
                                published=args.protocol == "published", full_reference=not args.without_full_reference,
                                statistics=not args.without_statistics,
-                               also={name: chosen_config(Namespace(**vars(args) | {"config": name}))
-                                     for name in args.also_config})
+                               also={name: chosen_config(args, name=name) for name in args.also_config})
     results = experiments.space.results
     write_tables([*found.tables, published_table(["OIQA", "CVIQ"])], results / "evaluation_results.txt")
     write_predictions(found.outcomes, experiments.databases, results / "predictions.pt")

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.into in args.datasets or len(set(args.datasets)) < len(args.datasets):
         raise UserError(f"--datasets {' '.join(args.datasets)} --into {args.into}: every name may stand once")
     space = Workspace(args.root)
-    space.dataset_dir(args.into)
+    space.dataset_dir(args.into)  # refuses an impossible name before the features are read
     features = merged_features(space, args.datasets, args.into)
     rows = [row for row in read_rows(space.descriptions) if row.dataset in args.datasets]
     table = merge_images(space, args.datasets, args.into)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
 from tqdm import tqdm
 
@@ -25,13 +26,14 @@ from mmifn.databases import codecs
 from mmifn.databases.distortions import add_noise, blur_sphere
 from mmifn.databases.panoramas import SYNTHETIC, find_scenes
 from mmifn.databases.scoring import reference_paths
+from mmifn.describe.inputs import reduce_erp
 from mmifn.errors import UserError, user_main
 from mmifn.images import read_image, write_png
 from mmifn.manifest import image_paths, read_manifest
 from mmifn.metrics import plcc, srcc
 from mmifn.predictor import Prediction, Predictor, open_predictor
 from mmifn.shipped import load_model, shipped_path
-from mmifn.sphere import erp_directions, resize_erp
+from mmifn.sphere import degrees_to_directions, erp_directions
 from mmifn.workers import run_tasks, usable_cores
 from mmifn.workspace import Workspace, add_root_argument
 
@@ -52,14 +54,9 @@ class Sample:
     mos: float
 
 
-def to_pixels(planes) -> np.ndarray:
-    return np.ascontiguousarray((planes * 255).round().byte().permute(1, 2, 0).numpy())
-
-
 def narrower(pixels: np.ndarray) -> np.ndarray:
     """Reduce an ERP to three quarters of its width."""
-    height = len(pixels) * 3 // 4
-    return to_pixels(resize_erp(pixels, height, 2 * height))
+    return reduce_erp(pixels, len(pixels) * 3 // 4)
 
 
 def saved_again(pixels: np.ndarray, suffix: str, **options: int) -> np.ndarray:
@@ -110,9 +107,8 @@ class Job:
 
 
 def in_region(said: Prediction, inside: Callable[[np.ndarray], np.ndarray]) -> float:
-    lon, lat = (np.radians([getattr(said.viewports[i], name) for i in said.worst(3)]) for name in ("lon_deg", "lat_deg"))
-    rays = np.stack([np.cos(lat) * np.sin(lon), np.sin(lat), np.cos(lat) * np.cos(lon)], axis=-1)
-    return float(inside(rays).mean())
+    worst = torch.tensor([(said.viewports[i].lon_deg, said.viewports[i].lat_deg) for i in said.worst(3)], dtype=torch.float64)
+    return float(inside(degrees_to_directions(*worst.T).numpy()).mean())
 
 
 def score_scene(job: Job) -> Scored:

@@ -35,9 +35,8 @@ def timed(function: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
-def measure_here(path: Path, checkpoint: Path | None, repeats: int) -> dict[str, float]:
-    """Score one file in this process, then time the steps by themselves."""
-    start = time.perf_counter()
+def measure_here(path: Path, checkpoint: Path | None, repeats: int, started: float) -> dict[str, float]:
+    """Score one file in this process, which was started at that time, then time the steps by themselves."""
     from mmifn.describe.measured import describe
     from mmifn.encoders.encode import embed_erp, embed_views, render_preset, resize_preset
     from mmifn.encoders.text import encode_descriptions
@@ -47,7 +46,7 @@ def measure_here(path: Path, checkpoint: Path | None, repeats: int) -> dict[str,
 
     predictor = open_predictor("offline", checkpoint, "cpu")
     predictor.score_pixels(read_image(path))
-    found = {"first": time.perf_counter() - start}
+    found = {"first": time.time() - started}
     found["score"] = min(timed(lambda: predictor.score_pixels(read_image(path)))[0] for _ in range(repeats))
     found["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
     encoders, preset = predictor.encoders, predictor.preset
@@ -66,7 +65,7 @@ def measure_here(path: Path, checkpoint: Path | None, repeats: int) -> dict[str,
 
 def measure_apart(path: Path, args: argparse.Namespace) -> dict[str, float]:
     """Run measure_here in a fresh process."""
-    command = [sys.executable, __file__, "--here", str(path), "--repeats", str(args.repeats)]
+    command = [sys.executable, __file__, "--here", str(path), "--repeats", str(args.repeats), "--started", str(time.time())]
     command += ["--checkpoint", str(args.checkpoint)] if args.checkpoint else []
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
 
@@ -86,9 +85,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="model (default: the one that ships)")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="calls, of which the fastest counts")
     parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.here:
-        print(json.dumps(measure_here(args.here, args.checkpoint, args.repeats)))
+        print(json.dumps(measure_here(args.here, args.checkpoint, args.repeats, args.started)))
         return 0
     if args.panorama is None:
         parser.error("--panorama PHOTO is needed")

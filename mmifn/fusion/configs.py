@@ -52,13 +52,13 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
                        help="unit of splitting; 'image' lets scenes leak into the test and is labelled so (default: %(default)s)")
 
 
-def chosen_config(args: argparse.Namespace, epochs_share: float = 1.0) -> Config:
-    """Return the named configuration with the flags that were given put in.
+def chosen_config(args: argparse.Namespace, epochs_share: float = 1.0, name: str | None = None) -> Config:
+    """Return the named configuration (--config, unless `name` is another one) with the flags that were given put in.
 
     epochs_share: part of the named configuration's epochs to take where --epochs was not given (the paper halves them
     for the cross-database and ablation runs).
     """
-    base = CONFIGS[args.config]
+    base = CONFIGS[name or args.config]
     base = replace(base, train=replace(base.train, epochs=max(1, round(base.train.epochs * epochs_share))))
     given = {key: value for key, value in vars(args).items() if value is not None}
     model = {key: value for key, value in given.items() if key in _MODEL_FIELDS}
