@@ -1,6 +1,6 @@
 """Stage 10 of 10: Table IV: the full model and its five ablated variants, each trained anew on the same splits and seeds.
 
-Controls stand beside them: the full model without a part of what it reads or learns (mmifn/controls.py).
+Controls stand beside them: the full model without a part of what it reads or learns (mmifn/experiment/controls.py).
 
 Reads   datasets/<DS>/des.csv, features/<DS>/{text,viewport,global}_features.pt
 Writes  results/ablation_results.txt, .md, .csv   (Table IV)
@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import sys
 
-from mmifn.cli import experiment_parser, open_experiments
-from mmifn.comparisons import ablation_table
-from mmifn.controls import CONTROLS
-from mmifn.errors import user_main
-from mmifn.fusion.configs import chosen_config
-from mmifn.fusion.mmifn import VARIANTS
-from mmifn.predictions import write_predictions
-from mmifn.protocol import ablation_jobs
-from mmifn.tables import write_tables
+from mmifn.cli.experiments import experiment_parser, open_experiments
+from mmifn.core.errors import user_main
+from mmifn.experiment.controls import CONTROLS
+from mmifn.experiment.predictions import write_predictions
+from mmifn.experiment.runs import ablation_jobs
+from mmifn.fusion.model import VARIANTS
+from mmifn.report.comparisons import ablation_table
+from mmifn.report.tables import write_tables
+from mmifn.training.configs import chosen_config
 
 
 def build_parser():

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sys
 
-from mmifn.cli import experiment_parser, open_experiments
-from mmifn.errors import user_main
-from mmifn.fusion.configs import chosen_config
-from mmifn.predictions import write_predictions
-from mmifn.protocol import cross_jobs
-from mmifn.reporting import cross_table
-from mmifn.tables import write_tables
+from mmifn.cli.experiments import experiment_parser, open_experiments
+from mmifn.core.errors import user_main
+from mmifn.experiment.predictions import write_predictions
+from mmifn.experiment.runs import cross_jobs
+from mmifn.report.evaluation import cross_table
+from mmifn.report.tables import write_tables
+from mmifn.training.configs import chosen_config
 
 
 def build_parser():

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import sys
 
-from mmifn.cli import experiment_parser, open_experiments
-from mmifn.comparisons import evaluate_databases
-from mmifn.errors import user_main
-from mmifn.fusion.configs import CONFIGS, chosen_config
-from mmifn.predictions import write_predictions
-from mmifn.published import published_table
-from mmifn.splits import PROTOCOLS
-from mmifn.tables import write_tables
+from mmifn.cli.experiments import experiment_parser, open_experiments
+from mmifn.core.errors import user_main
+from mmifn.data.splits import PROTOCOLS
+from mmifn.experiment.predictions import write_predictions
+from mmifn.report.claims import published_table
+from mmifn.report.comparisons import evaluate_databases
+from mmifn.report.tables import write_tables
+from mmifn.training.configs import CONFIGS, chosen_config
 
 
 def build_parser():

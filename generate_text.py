@@ -12,14 +12,14 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mmifn.cli.sources import add_source_arguments, make_describer
+from mmifn.core.errors import user_main
+from mmifn.data.images import MAX_MEGAPIXELS
+from mmifn.data.manifest import image_paths, read_manifest
+from mmifn.data.workspace import Workspace, add_root_argument
 from mmifn.describe.generation import generate, list_items
 from mmifn.describe.inputs import VIEWPORTS
-from mmifn.describe.sources import add_source_arguments, make_describer
 from mmifn.encoders.presets import add_preset_arguments
-from mmifn.errors import user_main
-from mmifn.images import MAX_MEGAPIXELS
-from mmifn.manifest import image_paths, read_manifest
-from mmifn.workspace import Workspace, add_root_argument
 
 
 def build_parser() -> argparse.ArgumentParser:

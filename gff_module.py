@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 
-from mmifn.cli import run_branch_script
+from mmifn.cli.experiments import run_branch_script
 
 
 def main(argv: list[str] | None = None) -> int:

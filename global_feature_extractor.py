@@ -10,13 +10,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmifn.core.errors import user_main
+from mmifn.data.images import add_limit_argument
+from mmifn.data.manifest import image_paths, read_manifest
+from mmifn.data.workspace import Workspace, add_root_argument
 from mmifn.encoders.encode import encode_globals
 from mmifn.encoders.networks import load_erp_encoder
 from mmifn.encoders.presets import add_preset_arguments, choose, resolve_device
-from mmifn.errors import user_main
-from mmifn.images import add_limit_argument
-from mmifn.manifest import image_paths, read_manifest
-from mmifn.workspace import Workspace, add_root_argument
 
 
 def build_parser() -> argparse.ArgumentParser:

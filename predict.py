@@ -11,12 +11,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmifn.batch import Task, find_images
+from mmifn.core.errors import UserError, user_main
+from mmifn.data.images import add_limit_argument
 from mmifn.encoders.presets import PRESETS, add_device_argument
-from mmifn.errors import UserError, user_main
-from mmifn.images import add_limit_argument
-from mmifn.predicting import Outputs, default_workers, score_all
-from mmifn.viewer import page_width
+from mmifn.scoring.files import Task, find_images
+from mmifn.scoring.run import Outputs, default_workers, score_all
+from mmifn.scoring.viewer import page_width
 
 
 def build_parser() -> argparse.ArgumentParser:

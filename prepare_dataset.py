@@ -10,13 +10,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmifn.databases.importers import REGISTRY, database_named
-from mmifn.databases.importers.prepare import Import, prepare
-from mmifn.databases.importers.scores import SCALES
-from mmifn.databases.summary import describe
-from mmifn.errors import user_main
-from mmifn.images import add_limit_argument
-from mmifn.workspace import Workspace, add_root_argument
+from mmifn.core.errors import user_main
+from mmifn.data.images import add_limit_argument
+from mmifn.data.importers import REGISTRY, database_named
+from mmifn.data.importers.prepare import Import, prepare
+from mmifn.data.importers.scores import SCALES
+from mmifn.data.summary import describe
+from mmifn.data.workspace import Workspace, add_root_argument
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -13,10 +13,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmifn.cli import experiment_parser
+from mmifn.cli.experiments import experiment_parser
+from mmifn.cli.pipeline import FURTHER_FLAGS, Plan, run_plan
+from mmifn.core.errors import user_main
 from mmifn.encoders.presets import PRESETS
-from mmifn.errors import user_main
-from mmifn.pipeline import FURTHER_FLAGS, Plan, run_plan
 
 DEMO = {"root": Path("demo"), "preset": "offline", "config": "compact", "panoramas": "synthetic", "scenes": 8,
         "height": 512, "levels": {"OIQA": "1,3,5", "CVIQ": "1,6,11"}, "splits": 3}

@@ -10,15 +10,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mmifn.databases.broad import LIKE as BROAD
-from mmifn.databases.broad import simulate_broad
-from mmifn.databases.designs import DESIGNS
-from mmifn.databases.panoramas import scene_list
-from mmifn.databases.simulate import Simulation, simulate
-from mmifn.databases.summary import describe
-from mmifn.errors import UserError, user_main
-from mmifn.images import add_limit_argument
-from mmifn.workspace import Workspace, add_root_argument
+from mmifn.core.errors import UserError, user_main
+from mmifn.data.images import add_limit_argument
+from mmifn.data.summary import describe
+from mmifn.data.workspace import Workspace, add_root_argument
+from mmifn.simulate.broad import LIKE as BROAD
+from mmifn.simulate.broad import simulate_broad
+from mmifn.simulate.database import Simulation, simulate
+from mmifn.simulate.designs import DESIGNS
+from mmifn.simulate.panoramas import scene_list
 
 
 def _levels(text: str) -> tuple[int, ...]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mmifn.artefact import save
+from mmifn.core.artefact import save
+from mmifn.core.errors import UserError, user_main
+from mmifn.data.manifest import read_manifest
+from mmifn.data.workspace import Workspace, add_root_argument
 from mmifn.describe.table import read_descriptions
 from mmifn.encoders.presets import add_preset_arguments, choose, resolve_device
 from mmifn.encoders.text import MAX_TOKENS, encode_descriptions, load_text_encoder
-from mmifn.errors import UserError, user_main
-from mmifn.manifest import read_manifest
-from mmifn.workspace import Workspace, add_root_argument
 
 
 def build_parser() -> argparse.ArgumentParser:

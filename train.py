@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import sys
 
-from mmifn.checkpoint import Checkpoint, save_checkpoint
-from mmifn.cli import add_split_arguments, training_parser
+from mmifn.cli.experiments import add_split_arguments, training_parser
+from mmifn.core.errors import UserError, user_main
+from mmifn.core.files import sha256_file
+from mmifn.data.splits import make_split
+from mmifn.data.workspace import Workspace
 from mmifn.encoders.presets import resolve_device
-from mmifn.errors import UserError, user_main
-from mmifn.files import sha256_file
-from mmifn.fusion.configs import chosen_config
 from mmifn.fusion.inputs import load_database, require_same_method
-from mmifn.reporting import training_table
-from mmifn.splits import make_split
-from mmifn.stages import train_jointly
-from mmifn.workspace import Workspace
+from mmifn.report.evaluation import training_table
+from mmifn.training.branches import train_jointly
+from mmifn.training.checkpoint import Checkpoint, save_checkpoint
+from mmifn.training.configs import chosen_config
 
 
 def build_parser():

@@ -22,18 +22,17 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from mmifn.databases import codecs
-from mmifn.databases.distortions import add_noise, blur_sphere
-from mmifn.databases.panoramas import Scene, find_scenes
-from mmifn.describe import calibration
+from mmifn.core.errors import user_main
+from mmifn.core.files import write_text
+from mmifn.core.workers import run_tasks
+from mmifn.data.images import write_png
 from mmifn.describe.generation import Item
-from mmifn.describe.measured import MeasuredDescriber, describe
-from mmifn.describe.statistics import NAMES, measure
-from mmifn.errors import user_main
-from mmifn.files import write_text
-from mmifn.images import write_png
+from mmifn.describe.measured.describer import MeasuredDescriber, calibration, describe
+from mmifn.describe.measured.statistics import NAMES, measure
+from mmifn.simulate import codecs
+from mmifn.simulate.distortions import add_noise, blur_sphere
+from mmifn.simulate.panoramas import Scene, find_scenes
 from mmifn.sphere import latitude_weights
-from mmifn.workers import run_tasks
 
 CALIBRATION_SHARE = 0.27  # of the locations; the rest checks
 SPLIT_SEED, DRAW_SEED = 20, 7
@@ -156,7 +155,7 @@ def gather(scenes: list[Scene], workers: int, path: Path | None) -> list[Sample]
 
 
 def fit(samples: list[Sample]) -> dict:
-    """Fit kind and severities; return the constants of mmifn.describe.calibration."""
+    """Fit kind and severities; return the constants of mmifn.describe.measured.calibration."""
     from sklearn.linear_model import LogisticRegression, Ridge
 
     measured = np.array([calibration.features(dict(zip(NAMES, sample.values, strict=True))) for sample in samples])

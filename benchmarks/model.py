@@ -22,20 +22,20 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from mmifn.databases import codecs
-from mmifn.databases.distortions import add_noise, blur_sphere
-from mmifn.databases.panoramas import SYNTHETIC, find_scenes
-from mmifn.databases.scoring import reference_paths
+from mmifn.core.errors import UserError, user_main
+from mmifn.core.workers import run_tasks, usable_cores
+from mmifn.data.images import read_image, write_png
+from mmifn.data.manifest import image_paths, read_manifest
+from mmifn.data.workspace import Workspace, add_root_argument
 from mmifn.describe.inputs import reduce_erp
-from mmifn.errors import UserError, user_main
-from mmifn.images import read_image, write_png
-from mmifn.manifest import image_paths, read_manifest
+from mmifn.fullref.database import reference_paths
 from mmifn.metrics import plcc, srcc
-from mmifn.predictor import Prediction, Predictor, open_predictor
-from mmifn.shipped import load_model, shipped_path
+from mmifn.scoring.model import load_model, shipped_path
+from mmifn.scoring.panorama import Prediction, Predictor, open_predictor
+from mmifn.simulate import codecs
+from mmifn.simulate.distortions import add_noise, blur_sphere
+from mmifn.simulate.panoramas import SYNTHETIC, find_scenes
 from mmifn.sphere import degrees_to_directions, erp_directions
-from mmifn.workers import run_tasks, usable_cores
-from mmifn.workspace import Workspace, add_root_argument
 
 UPPER_LEVELS = {5: 3, 11: 6}  # of so many levels, the first of the upper three fifths
 RENDERED_STEP = 8  # every so many of the rendered scenes, 4096 px wide, is resized

@@ -23,8 +23,8 @@ from typing import Any
 
 from PIL import Image
 
-from mmifn.errors import user_main
-from mmifn.images import read_image
+from mmifn.core.errors import user_main
+from mmifn.data.images import read_image
 
 SIZES_PX = (4096, 13320)  # widths: CVIQ's, and OIQA's largest
 
@@ -37,12 +37,12 @@ def timed(function: Callable[[], Any]) -> tuple[float, Any]:
 
 def measure_here(path: Path, checkpoint: Path | None, repeats: int, started: float) -> dict[str, float]:
     """Score one file in this process, which was started at that time, then time the steps by themselves."""
-    from mmifn.describe.measured import describe
+    from mmifn.core.workers import one_thread
+    from mmifn.describe.measured.describer import describe
     from mmifn.encoders.encode import embed_erp, embed_views, render_preset, resize_preset
     from mmifn.encoders.text import encode_descriptions
-    from mmifn.predictor import open_predictor
-    from mmifn.training import predict
-    from mmifn.workers import one_thread
+    from mmifn.scoring.panorama import open_predictor
+    from mmifn.training.fit import predict
 
     predictor = open_predictor("offline", checkpoint, "cpu")
     predictor.score_pixels(read_image(path))

@@ -20,12 +20,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mmifn import compat  # noqa: F401  (before piq)
-from mmifn.databases import fullref
-from mmifn.databases.designs import DESIGNS, Distortion
-from mmifn.databases.human_anchor import HUMAN_MOS, HUMAN_PRISTINE
-from mmifn.databases.labels import LABEL_METRIC, simulated_mos
-from mmifn.databases.panoramas import choose_scenes, find_scenes
+from mmifn.core import torchvision_shim as compat  # noqa: F401  (before piq)
+from mmifn.fullref import metrics as fullref
+from mmifn.fullref.metrics import LABEL_METRIC
+from mmifn.simulate.designs import DESIGNS, Distortion
+from mmifn.simulate.human_anchor import HUMAN_MOS, HUMAN_PRISTINE
+from mmifn.simulate.labels import simulated_mos
+from mmifn.simulate.panoramas import choose_scenes, find_scenes
 
 import piq  # isort: skip
 

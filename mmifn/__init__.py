@@ -7,5 +7,5 @@ def __getattr__(name: str):  # `import mmifn` stays light: torch and the network
     if name in ("score", "Prediction"):
         import importlib
 
-        return getattr(importlib.import_module("mmifn.predictor"), name)
+        return getattr(importlib.import_module("mmifn.scoring.panorama"), name)
     raise AttributeError(f"module 'mmifn' has no attribute {name!r}")

@@ -8,16 +8,17 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"  # data beside the repository; tests that read it skip without it
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from mmifn.artefact import GlobalFeatures, Provenance, TextFeatures, ViewportFeatures, save  # noqa: E402
-from mmifn.files import sha256_text  # noqa: E402
+from mmifn.core.artefact import GlobalFeatures, Provenance, TextFeatures, ViewportFeatures, save  # noqa: E402
+from mmifn.core.files import sha256_text  # noqa: E402
+from mmifn.data.workspace import Workspace  # noqa: E402
 from mmifn.fusion.inputs import load_database  # noqa: E402
-from mmifn.workspace import Workspace  # noqa: E402
 
 VIEWS, CELLS, WORDS = 5, 6, 4
 DIMS = {"text": 10, "view": 12, "levels": (6, 8, 10)}

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from mmifn.artefact import save_torch
-from mmifn.predictions import COLUMNS, SCHEMA, Predictions
+from mmifn.core.artefact import save_torch
+from mmifn.experiment.predictions import COLUMNS, SCHEMA, Predictions
 
 SCENES, LEVELS = 8, 3
 TYPES = {"OIQA": ("JPEG", "GN"), "CVIQ": ("AVC", "HEVC", "zoom")}

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from mmifn.checkpoint import Checkpoint
-from mmifn.conformal import Calibration
+from mmifn.data.splits import Split
 from mmifn.encoders.adapted import weights_file
 from mmifn.encoders.presets import PRESETS
 from mmifn.fusion.inputs import Dimensions
-from mmifn.fusion.mmifn import MMIFN, ModelConfig
-from mmifn.predictor import Encoders
-from mmifn.shipped import Model, save_model
-from mmifn.splits import Split
-from mmifn.training import MosScale, TrainConfig
+from mmifn.fusion.model import MMIFN, ModelConfig
+from mmifn.scoring.interval import Calibration
+from mmifn.scoring.model import Model, save_model
+from mmifn.scoring.panorama import Encoders
+from mmifn.training.checkpoint import Checkpoint
+from mmifn.training.fit import MosScale, TrainConfig
 
 OFFLINE = PRESETS["offline"]
 needs_encoders = pytest.mark.skipif(

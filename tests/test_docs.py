@@ -7,12 +7,13 @@ import re
 import pytest
 from conftest import ROOT
 
-from mmifn.describe.calibration import FILE
+from mmifn.describe.measured.calibration import FILE
 from mmifn.encoders.adapted import load_adapted
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
-SCRIPTS = {path.stem for path in ROOT.glob("*.py")} | {f"benchmarks/{path.stem}" for path in (ROOT / "benchmarks").glob("*.py")}
-COMMAND = re.compile(r"python ((?:benchmarks/)?\w+)\.py([^`\n|#]*)")
+SCRIPTS = {str(path.relative_to(ROOT).with_suffix("")) for pattern in ("*.py", "tools/*.py", "benchmarks/*.py")
+           for path in ROOT.glob(pattern)}
+COMMAND = re.compile(r"python ((?:benchmarks/|tools/)?\w+)\.py([^`\n|#]*)")
 
 
 def scenes_in(name):
@@ -36,10 +37,10 @@ def test_documents_name_only_scripts_that_are_there():
     assert len(found) > 20 and not [one for one in found if one[1] not in SCRIPTS]
 
 
-@pytest.mark.parametrize("script", sorted({script for _, script, _ in commands() if "/" not in script}))
+@pytest.mark.parametrize("script", sorted({script for _, script, _ in commands() if "benchmarks/" not in script}))
 def test_flags_in_documents_are_known_to_their_scripts(script, capsys):
     with pytest.raises(SystemExit) as stop:
-        importlib.import_module(script).main(["--help"])
+        importlib.import_module(script.replace("/", ".")).main(["--help"])
     known = set(re.findall(r"--[a-z][a-z0-9-]*", capsys.readouterr().out))
     assert stop.value.code == 0
     for document, named, flags in commands():

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mmifn.errors import UserError
-from mmifn.manifest import Manifest
+from mmifn.core.errors import UserError
+from mmifn.data.manifest import Manifest
 
 # Names that des.csv files use, in words; any other type is named as it stands.
 TYPE_WORDS = {"JPEG": "JPEG compression", "JP2K": "JPEG 2000 compression", "JPEG2000": "JPEG 2000 compression",

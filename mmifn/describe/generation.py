@@ -11,9 +11,9 @@ from typing import Protocol
 
 from tqdm import tqdm
 
+from mmifn.core.errors import UserError, listed
+from mmifn.core.files import sha256_file, sha256_text
 from mmifn.describe.table import Row, read_rows, upsert
-from mmifn.errors import UserError, listed
-from mmifn.files import sha256_file, sha256_text
 
 # The prompt that the method's README gives.
 DEFAULT_PROMPT = "Evaluate the image quality with a comprehensive explanation."

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mmifn.core.errors import UserError
+from mmifn.data.images import read_image, write_png
 from mmifn.describe.generation import Answer, Item
-from mmifn.errors import UserError
-from mmifn.images import read_image, write_png
 from mmifn.sphere import dodecahedron, prepare_erp, resize_erp, sample_views, viewport_directions
 
 MAX_FOV_DEG = 90.0

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from mmifn.errors import UserError, listed
-from mmifn.files import atomic_path
+from mmifn.core.errors import UserError, listed
+from mmifn.core.files import atomic_path
 
 MAX_DESCRIPTION_CHARS = 100_000
 

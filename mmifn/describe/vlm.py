@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from PIL import Image
 
-from mmifn import compat  # noqa: F401  (before transformers' vision models)
+from mmifn.core import torchvision_shim as compat  # noqa: F401  (before transformers' vision models)
+from mmifn.core.errors import UserError
+from mmifn.core.files import sha256_file, sha256_json
+from mmifn.data.images import MAX_MEGAPIXELS, read_image
 from mmifn.describe.answers import fault_of, whole_sentences
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
 from mmifn.describe.inputs import native_views, reduce_erp
-from mmifn.errors import UserError
-from mmifn.files import sha256_file, sha256_json
-from mmifn.images import MAX_MEGAPIXELS, read_image
 from mmifn.sphere import cube, dodecahedron
 
 # 8.8 billion parameters: 18 GB in bfloat16, which leaves a 24 GB GPU room for one conversation of default size.

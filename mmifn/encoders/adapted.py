@@ -17,10 +17,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from mmifn.core.errors import UserError
 from mmifn.encoders.packaged import HALF, IMAGENET, blank_lite0, blank_vit_s14, build_lite0, build_vit_s14
 from mmifn.encoders.pooling import mean_std
 from mmifn.encoders.vmamba import VMamba, VMambaConfig
-from mmifn.errors import UserError
 
 FOLDER = Path(__file__).parent / "weights"
 SCHEMA = "adapted encoder/1"
@@ -134,17 +134,18 @@ def load_adapted(name: str, path: Path | None = None) -> tuple[AdaptedEncoder, d
     """
     path = path or weights_file(name)
     if not path.is_file():
-        raise UserError(f"{path} does not exist: the adapted weights of {name}.\nMake them: python adapt_encoders.py --encoder "
-                        f"{name} --panoramas DIR, or choose an encoder that is not adapted (see --help).")
+        raise UserError(f"{path} does not exist: the adapted weights of {name}.\nMake them: python tools/adapt_encoders.py "
+                        f"--encoder {name} --panoramas DIR, or choose an encoder that is not adapted (see --help).")
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("about", "{}"))
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} is not a readable safetensors file ({error}); make it anew: python adapt_encoders.py") from error
+        raise UserError(f"{path} is not a readable safetensors file ({error}); make it anew: "
+                        "python tools/adapt_encoders.py") from error
     if about.get("schema") != SCHEMA or about.get("encoder") != name:
         raise UserError(f"{path} holds {about.get('encoder', 'something else')} ({about.get('schema', 'no schema')}), wanted "
-                        f"{name} ({SCHEMA}); make it anew: python adapt_encoders.py --encoder {name}")
+                        f"{name} ({SCHEMA}); make it anew: python tools/adapt_encoders.py --encoder {name}")
     network = AdaptedEncoder(name, about["targets"], blank=True)
     network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
     return network, about

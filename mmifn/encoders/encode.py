@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmifn.artefact import GlobalFeatures, Provenance, ViewportFeatures, save
+from mmifn.core.artefact import GlobalFeatures, Provenance, ViewportFeatures, save
+from mmifn.core.errors import UserError
+from mmifn.core.files import sha256_json
+from mmifn.core.resumable import Row, encode_rows, finish, hash_inputs
+from mmifn.data.images import png_made_from, read_image, write_png
+from mmifn.data.manifest import Manifest, image_paths
+from mmifn.data.workspace import Workspace
 from mmifn.encoders.networks import Encoder
 from mmifn.encoders.presets import Preset
-from mmifn.encoders.rows import Row, encode_rows, finish, hash_inputs
-from mmifn.errors import UserError
-from mmifn.files import sha256_json
-from mmifn.images import png_made_from, read_image, write_png
-from mmifn.manifest import Manifest, image_paths
 from mmifn.sphere import SAMPLERS, render_viewports, resize_erp
-from mmifn.workspace import Workspace
 
 
 def viewport_pngs(folder: Path, name: str, count: int) -> list[Path]:

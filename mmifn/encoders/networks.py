@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmifn import compat  # noqa: F401  (before timm and transformers)
-from mmifn.artefact import sha256_tensors
+from mmifn.core import torchvision_shim as compat  # noqa: F401  (before timm and transformers)
+from mmifn.core.artefact import sha256_tensors
+from mmifn.core.errors import UserError
 from mmifn.encoders.adapted import BACKBONES, ERP_ADAPTED, AdaptedEncoder, load_adapted
 from mmifn.encoders.packaged import HALF, IMAGENET, LITE0_STAGES, build_lite0, build_vit_s14
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
 from mmifn.encoders.presets import Preset
 from mmifn.encoders.vmamba import crop_wrapped, load_vmamba, pad_wrapped
 from mmifn.encoders.vmamba.download import DownloadFailed
-from mmifn.errors import UserError
 
 VIT_S_TAPS = (2, 4, 6)  # early layers see distortions; the last ones mostly meaning
 

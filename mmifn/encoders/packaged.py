@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mmifn import compat  # noqa: F401  (before timm and transformers)
-from mmifn.artefact import load_torch
-from mmifn.errors import UserError
+from mmifn.core import torchvision_shim as compat  # noqa: F401  (before timm and transformers)
+from mmifn.core.artefact import load_torch
+from mmifn.core.errors import UserError
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

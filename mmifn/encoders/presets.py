@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from mmifn.errors import UserError
+from mmifn.core.errors import UserError
 
 MIN_SIZE_PX = 32
 COARSEST_STRIDE = 32  # of the last maps of both ERP encoders

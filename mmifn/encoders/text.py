@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from mmifn.artefact import Provenance, TextFeatures, sha256_tensors
+from mmifn.core.artefact import Provenance, TextFeatures, sha256_tensors
+from mmifn.core.errors import UserError
+from mmifn.core.files import sha256_text
 from mmifn.encoders.packaged import package_file
-from mmifn.errors import UserError
-from mmifn.files import sha256_text
 
 MAX_TOKENS = 128  # as in the method
 MINILM = "minilm"

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmifn.artefact import GlobalFeatures, TextFeatures, ViewportFeatures, load, require_names
-from mmifn.errors import ArtefactError
-from mmifn.files import sha256_json
-from mmifn.manifest import Manifest, read_manifest
-from mmifn.workspace import Workspace
+from mmifn.core.artefact import GlobalFeatures, TextFeatures, ViewportFeatures, load, require_names
+from mmifn.core.errors import ArtefactError
+from mmifn.core.files import sha256_json
+from mmifn.data.manifest import Manifest, read_manifest
+from mmifn.data.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mmifn.artefact import load_torch
+from mmifn.core.artefact import load_torch
+from mmifn.core.errors import ArtefactError, UnpicklingRefused, listed
+from mmifn.core.files import sha256_file
 from mmifn.encoders.vmamba.config import VARIANTS, variant_name
 from mmifn.encoders.vmamba.download import download
 from mmifn.encoders.vmamba.model import VMamba, build_vmamba
-from mmifn.errors import ArtefactError, UnpicklingRefused, listed
-from mmifn.files import sha256_file
 
 CACHE_VARIABLE = "MMIFN_CACHE"
 # Names in the vanilla release files, and what they are now.
@@ -75,7 +75,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise UnpicklingRefused(
             f"{path} holds more than tensors (maybe a pickled configuration); reading that could run code.\n"
             f"Convert it once, if you trust where it came from:\n"
-            f"  python convert_checkpoint.py {path} {target} --allow-unpickling\n"
+            f"  python tools/convert_checkpoint.py {path} {target} --allow-unpickling\n"
             f"and give {target} as the weights.") from error
     return find_state(value, path)
 

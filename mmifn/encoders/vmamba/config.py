@@ -9,7 +9,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from mmifn.errors import UserError
+from mmifn.core.errors import UserError
 
 RELEASE_URL = "https://github.com/MzeroMiko/VMamba/releases/download"
 

@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from mmifn.errors import UserError
-from mmifn.files import atomic_path
+from mmifn.core.errors import UserError
+from mmifn.core.files import atomic_path
 
 PIECE_BYTES = 1 << 20
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmifn.core.errors import UserError
 from mmifn.encoders.vmamba.model import VMamba
-from mmifn.errors import UserError
 
 
 def pad_wrapped(erp: Tensor, pad_px: int) -> Tensor:

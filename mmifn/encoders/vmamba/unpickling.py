@@ -7,7 +7,7 @@ import types
 from pathlib import Path
 from typing import Any
 
-from mmifn.artefact import load_torch
+from mmifn.core.artefact import load_torch
 
 HARMLESS = {
     ("collections", "OrderedDict"), ("torch._utils", "_rebuild_tensor_v2"),

@@ -1,0 +1,1 @@
+"""Encoders taught distortions on pristine panoramas outside every benchmark."""

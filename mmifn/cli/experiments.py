@@ -1,0 +1,64 @@
+"""What the training scripts share: their databases, their runs, and where results go."""
+
+from __future__ import annotations
+
+import argparse
+
+from mmifn.core.errors import UserError, user_main
+from mmifn.data.splits import make_split
+from mmifn.data.workspace import Workspace, add_root_argument
+from mmifn.encoders.presets import add_device_argument, resolve_device
+from mmifn.experiment.runs import Experiments, add_run_arguments
+from mmifn.fusion.inputs import load_database
+from mmifn.training.branches import CACHES, SCRIPTS, make_branch_cache
+from mmifn.training.configs import add_training_arguments, chosen_config
+
+
+def experiment_parser(doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the flags of evaluate, cross_eval and ablation_study."""
+    parser = training_parser(doc)
+    add_run_arguments(parser)
+    return parser
+
+
+def training_parser(doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser with --root, --device and the model and training flags."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_root_argument(parser)
+    add_device_argument(parser)
+    add_training_arguments(parser)
+    return parser
+
+
+def open_experiments(args: argparse.Namespace, datasets: list[str]) -> Experiments:
+    """Load the databases that a script was asked for."""
+    return Experiments(Workspace(args.root), datasets, resolve_device(args.device), args.workers)
+
+
+def add_split_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a script that trains one split its --split-seed flag."""
+    parser.add_argument("--split-seed", type=int, default=0, metavar="N", help="which scene split (default: %(default)s)")
+
+
+@user_main
+def run_branch_script(branch: str, stage: int, doc: str | None, argv: list[str] | None) -> int:
+    """Run gff_module.py or lff_module.py."""
+    parser = training_parser(doc)
+    parser.add_argument("--dataset", required=True, help="name of the database below datasets/")
+    add_split_arguments(parser)
+    args = parser.parse_args(argv)
+    config = chosen_config(args)
+    if not config.train.branch_epochs:
+        raise UserError("this stage fits a branch: --branch-epochs must be at least 1")
+    print(f"[{stage}/10] {SCRIPTS[branch].removesuffix('.py')}: {branch.upper()} alone on {args.dataset}, "
+          f"split {args.split_seed}, {config.train.branch_epochs} epochs, configuration {args.config}")
+    space = Workspace(args.root)
+    database = load_database(space, args.dataset)
+    split = make_split(database.manifest.scenes(args.split_by), args.split_seed, dataset=args.dataset, unit=args.split_by)
+    cache, kept = make_branch_cache(branch, space, database, split, args.split_by, config, args.split_seed,
+                                   resolve_device(args.device))
+    chosen = cache.made_by.preprocess
+    print(f"{space.features(args.dataset, CACHES[branch])}: {' x '.join(map(str, cache.fused.shape))}; best epoch "
+          f"{chosen['epoch']}, validation {chosen['validation']:.3f} (mean of PLCC and SRCC)"
+          + ("; kept from an earlier run" if kept else ""))
+    return 0

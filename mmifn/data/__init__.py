@@ -1,0 +1,1 @@
+"""Databases as they lie on disk: manifests, images, splits, importers, and whether a picture is a panorama."""

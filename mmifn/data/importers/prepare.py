@@ -1,0 +1,159 @@
+"""From a download to datasets/<DS>/: read labels, join them with files, check everything, place, write des.csv last."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from mmifn.core.errors import UserError, listed
+from mmifn.core.files import sha256_file, write_text
+from mmifn.data.images import MAX_MEGAPIXELS
+from mmifn.data.importers.database import UNKNOWN_TYPE, Database, Slot
+from mmifn.data.importers.files import check_image, find_images, place, resolutions
+from mmifn.data.importers.labels import Labels, find_label_files, read_labels
+from mmifn.data.manifest import HUMAN, write_manifest
+from mmifn.data.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Import:
+    """What to import: source folder, its database, and how."""
+
+    database: Database
+    source: Path
+    labels: tuple[Path, ...] = ()
+    copy: bool = False
+    mos_scale: str | None = None
+    allow_missing: bool = False
+    overwrite: bool = False
+    max_megapixels: float = MAX_MEGAPIXELS
+
+
+@dataclass
+class Imported:
+    """The table written to des.csv, and remarks that a person should read."""
+
+    table: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+
+
+def prepare(plan: Import, space: Workspace) -> Imported:
+    """Import a download; everything is checked before the first file is placed.
+
+    Raises UserError, with all findings in one message, for missing, doubled, broken or unlabelled images.
+    """
+    database, source = plan.database, Path(plan.source)
+    if not source.is_dir():
+        raise UserError(f"{source} is not a folder; --source wants the folder of the download of {database.name}")
+    labels = read_labels(database, list(plan.labels) or find_label_files(database, source), plan.mos_scale)
+    files, surplus, problems = find_images(database, source)
+    slots = database.slots if database.slots is not None else _slots_from(labels)
+    missing = [key for key in slots if key not in files]
+    if plan.allow_missing:
+        slots = {key: slot for key, slot in slots.items() if key in files}
+    elif missing:
+        problems += [f"image {key} is missing" for key in missing]
+    problems += [f"image {key} has no score" for key in slots if key in files and key not in labels.scores]
+    references = {scene: files[key] for key, scene in database.references.items() if key in files}
+    sizes, broken = _check_files({key: files[key] for key in slots if key in files}, references, plan.max_megapixels)
+    problems += broken
+    unused = [str(path.relative_to(source)) for key, path in files.items()
+              if key not in slots and key not in database.references]
+    if problems or not slots:
+        raise UserError(_refusal(database, source, problems or ["no image has a score"], surplus + unused))
+    notes = _notes(plan, labels, sizes, missing, surplus + unused, references)
+    if database.refine:
+        slots, found = database.refine(slots, files)
+        notes += found
+    return _write(plan, space, slots, files, references, labels, notes)
+
+
+def _slots_from(labels: Labels) -> dict[str, Slot]:
+    """Make the slots of a user's own database from the columns of its table."""
+    bad = [f"{key}: level {line.level!r}" for key, line in labels.scores.items()
+           if line.level and not line.level.isdigit()]
+    if bad:
+        raise UserError(f"levels must be whole numbers:\n{listed(bad)}")
+    return {key: Slot(line.type or UNKNOWN_TYPE, int(line.level or 0), line.reference)
+            for key, line in labels.scores.items()}
+
+
+def _check_files(images: dict[str, Path], references: dict[str, Path],
+                 max_megapixels: float) -> tuple[list[tuple[int, int]], list[str]]:
+    sizes, broken = [], []
+    for path in images.values():
+        size, wrong = check_image(path, max_megapixels)
+        if wrong:
+            broken.append(wrong)
+        else:
+            sizes.append(size)
+    broken += [wrong for wrong in (check_image(path, max_megapixels)[1] for path in references.values()) if wrong]
+    return sizes, broken
+
+
+def _refusal(database: Database, source: Path, problems: list[str], surplus: list[str]) -> str:
+    text = f"{source} is not a complete {database.name}: {len(problems)} finding(s)\n{listed(problems)}"
+    if surplus:
+        text += f"\nfiles that are no labelled image (renamed?):\n{listed(surplus)}"
+    return text + ("\nMend the folder and run the same command again; --allow-missing imports what is there and labelled."
+                   "\nNothing was written.")
+
+
+def _notes(plan: Import, labels: Labels, sizes: list[tuple[int, int]], missing: list[str], surplus: list[str],
+           references: dict[str, Path]) -> list[str]:
+    notes = [f"labels: {', '.join(path.name for path in labels.files)}, MOS scale {labels.scale}", *labels.notes,
+             f"resolutions: {resolutions(sizes)}"]
+    expected = len(plan.database.references)
+    if expected:
+        notes.append(f"references: {len(references)} of {expected} pristine images found"
+                     + ("" if len(references) == expected else "; full-reference metrics need them all"))
+    if missing:
+        notes.append(f"missing images, left out: {len(missing)}\n{listed(missing)}")
+    if surplus:
+        notes.append(f"surplus files, left alone: {len(surplus)}\n{listed(surplus)}")
+    return notes
+
+
+def _write(plan: Import, space: Workspace, slots: dict[str, Slot], files: dict[str, Path],
+           references: dict[str, Path], labels: Labels, notes: list[str]) -> Imported:
+    name = plan.database.name
+    placed = {key: _target_name(plan.database, key, files[key]) for key in slots}
+    table = pd.DataFrame([{"image_name": placed[key], "MOS": repr(labels.scores[key].mos), "distortion_type": slot.type,
+                           "level": slot.level, "reference": slot.reference, "mos_source": HUMAN}
+                          for key, slot in slots.items()])
+    if (table["reference"] == "").any():
+        notes.append("no reference scenes are known: splits by scene are impossible until des.csv has the column")
+        table = table.drop(columns="reference")
+    _refuse_replacing(space.dataset_dir(name), table, plan.overwrite)
+    for key, target in placed.items():
+        place(files[key], space.images_dir(name) / target, plan.copy)
+    for scene, path in references.items():
+        place(path, space.references_dir(name) / f"{scene}{path.suffix.lower()}", plan.copy)
+    counts = Counter(path.suffix.lower() for path in (files[key] for key in slots))
+    notes.append("files: " + ", ".join(f"{count} {suffix}" for suffix, count in counts.items())
+                 + (" copied" if plan.copy else " linked"))
+    record = {"source": str(plan.source), "labels": {str(path): sha256_file(path) for path in labels.files},
+              "mos_scale": labels.scale, "notes": notes}
+    write_text(space.dataset_dir(name) / "import.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_manifest(table, space.manifest(name))
+    return Imported(table, notes)
+
+
+def _target_name(database: Database, key: str, path: Path) -> str:
+    """Known databases get their canonical names (img7.jpg, 007.png), users' own keep theirs."""
+    return f"{key}{path.suffix.lower()}" if database.slots is not None else path.name
+
+
+def _refuse_replacing(folder: Path, table: pd.DataFrame, overwrite: bool) -> None:
+    if (folder / "simulation.json").is_file():
+        raise UserError(f"{folder} holds a simulated database; real and simulated labels are never mixed.\n"
+                        "Use another --root, or remove that folder first.")
+    manifest = folder / "des.csv"
+    same = manifest.is_file() and manifest.read_text(encoding="utf-8") == table.to_csv(index=False, lineterminator="\n")
+    if manifest.is_file() and not same and not overwrite:
+        raise UserError(f"{manifest} is there and differs from what this import gives; look at it, then use --overwrite "
+                        "to replace it.")

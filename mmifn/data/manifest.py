@@ -1,0 +1,198 @@
+"""des.csv: the images of a database, their opinion scores, distortions and reference scenes."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from mmifn.core.errors import UserError, listed
+from mmifn.core.files import atomic_path
+
+REQUIRED = ("image_name", "MOS", "distortion_type")
+SIMULATED, HUMAN = "simulated", "human"
+
+# Scene of an image from its number in the original downloads: 20 images a scene in OIQA, whose numbers beyond 320 are
+# the pristine ones; in CVIQ 34 with the pristine one.
+NUMBERINGS = {"OIQA": (re.compile(r"img(\d+)\.\w+"), 20, 320), "CVIQ": (re.compile(r"(\d{3})\.\w+"), 34, 544)}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows of one des.csv, in file order.
+
+    names: image file names below images/; mos: (N,) float64; types: distortion type of each image;
+    references: reference scene of each image, or None where the file does not tell;
+    locations: place of each scene (scenes of one place never part in a split);
+    levels: distortion level of each image, 0 where unknown; mos_source: "human" or "simulated".
+    """
+
+    dataset: str
+    names: list[str]
+    mos: np.ndarray
+    types: list[str]
+    references: list[str] | None
+    locations: list[str] | None
+    levels: list[int]
+    mos_source: str
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def mos_scale(self) -> str:
+        """Return "1-10" or "0-100", told from the largest score (OIQA circulates in both; they are never mixed)."""
+        return "1-10" if float(self.mos.max()) <= 10.0 else "0-100"
+
+    def scenes(self, split_by: str = "reference") -> list[str]:
+        """Return the unit of splitting of each image: its scene (its place where known), or itself.
+
+        Raises UserError where the scenes are unknown and `split_by` is not "image".
+        """
+        if split_by == "image":
+            return list(self.names)
+        groups = self.locations or self.references
+        if groups is None:
+            raise UserError(
+                f"{self.dataset}: des.csv has no `reference` column and the file names are not those of the original "
+                "OIQA or CVIQ, so images cannot be split by scene.\nAdd the column, or accept splits in which scenes "
+                "leak from training to test with --split-by image (tables will say so).")
+        return groups
+
+
+def check_name(name: str) -> str | None:
+    """Return what is wrong with an image name, or None."""
+    path = PurePosixPath(name)
+    if not name or name != name.strip():
+        return "is empty or has spaces around it"
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
+        return "climbs out of the images folder"
+    if str(path) != name:
+        return f"is written otherwise than {str(path)!r}"  # so that one file has one name
+    return None
+
+
+def _derive_references(dataset: str, names: list[str]) -> list[str] | None:
+    pattern, per_scene, last = NUMBERINGS.get(dataset, (None, 0, 0))
+    matches = [pattern.fullmatch(name) for name in names] if pattern else [None]
+    if not all(matches) or not all(1 <= int(match[1]) <= last for match in matches):
+        return None
+    return [f"{(int(match[1]) - 1) // per_scene + 1:02d}" for match in matches]
+
+
+def _read_table(path: Path, remedy: str) -> tuple[pd.DataFrame, list[str]]:
+    """Return a csv file as strings, indexed by line number (the header is line 1), and the rows of a wrong length."""
+    header, rows, found = None, {}, []
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, skipinitialspace=True, strict=True)
+            for row in reader:
+                if not any(row):
+                    continue
+                if header is None:
+                    header = [column.strip() for column in row]
+                elif len(row) == len(header):
+                    rows[reader.line_num] = row
+                else:
+                    found.append(f"line {reader.line_num}: {len(row)} fields where the header has {len(header)}")
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a readable csv table in UTF-8 ({error})") from error
+    if header is None:
+        raise UserError(f"{path} is empty{remedy}")
+    doubled = sorted({column for column in header if header.count(column) > 1})
+    if doubled:
+        raise UserError(f"{path} has the column(s) {', '.join(doubled)} more than once")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype=str), found
+
+
+def _problems(table: pd.DataFrame) -> list[str]:
+    """Collect what is wrong with every row of a table."""
+    found = []
+    duplicated = table["image_name"].duplicated(keep="first")
+    mos = pd.to_numeric(table["MOS"], errors="coerce")
+    for number, name in table["image_name"].items():
+        line = f"line {number}"
+        wrong = check_name(name)
+        if wrong:
+            found.append(f"{line}: image_name {name!r} {wrong}")
+        elif duplicated[number]:
+            found.append(f"{line}: image_name {name!r} appears again")
+        if not np.isfinite(mos[number]):
+            found.append(f"{line}: MOS {table['MOS'][number]!r} is not a finite number")
+        if not table["distortion_type"][number].strip():
+            found.append(f"{line}: distortion_type is empty")
+    return found
+
+
+def read_manifest(path: Path, dataset: str) -> Manifest:
+    """Read and check a des.csv; all bad rows come in one message.
+
+    Raises UserError where the file is missing, empty, lacks a column, or has bad rows.
+    """
+    path = Path(path)
+    remedy = (f"\nMake it: python prepare_dataset.py --dataset {dataset} --source DOWNLOAD_FOLDER, "
+              f"or python simulate_dataset.py --like OIQA --dataset {dataset} --panoramas DIR")
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; the stage needs columns {', '.join(REQUIRED)}{remedy}")
+    table, found = _read_table(path, remedy)
+    missing = [column for column in REQUIRED if column not in table.columns]
+    if missing:
+        raise UserError(f"{path} lacks the column(s) {', '.join(missing)}; found {', '.join(table.columns)}")
+    if table.empty and not found:
+        raise UserError(f"{path} has a header but no rows{remedy}")
+    found += _problems(table) + _optional_problems(table)
+    if found:
+        found.sort(key=lambda row: int(re.match(r"line (\d+)", row)[1]))
+        raise UserError(f"{path} has {len(found)} bad row(s):\n{listed(found)}\nMend them and run the same command again.")
+    return _from_table(table, path, dataset)
+
+
+def _optional_problems(table: pd.DataFrame) -> list[str]:
+    """Collect what is wrong with the columns that a table need not have."""
+    found = []
+    for column in ("reference", "location", "level", "mos_source"):
+        if column in table.columns:
+            found += [f"line {number}: {column} is empty" for number, value in table[column].items() if not value.strip()]
+    if "level" in table.columns:
+        found += [f"line {number}: level {value!r} is not a whole number" for number, value in table["level"].items()
+                  if value.strip() and not value.strip().isdecimal()]
+    if {"reference", "location"} <= set(table.columns):
+        first = table.drop_duplicates("reference").set_index("reference")["location"]
+        found += [f"line {number}: reference {row.reference!r} lies in location {row.location!r}, "
+                  f"above in {first[row.reference]!r}"
+                  for number, row in table.iterrows() if row.location != first[row.reference]]
+    return found
+
+
+def _from_table(table: pd.DataFrame, path: Path, dataset: str) -> Manifest:
+    names = table["image_name"].tolist()
+
+    def column(name: str) -> list[str] | None:
+        return table[name].str.strip().tolist() if name in table.columns else None
+
+    sources = set(column("mos_source") or [HUMAN])
+    if len(sources) > 1 or not sources <= {SIMULATED, HUMAN}:
+        raise UserError(f"{path}: mos_source must be all {HUMAN!r} or all {SIMULATED!r}; found {sorted(sources)}")
+    return Manifest(dataset, names, pd.to_numeric(table["MOS"]).astype(float).to_numpy(), column("distortion_type"),
+                    column("reference") or _derive_references(dataset, names), column("location"),
+                    [int(level) for level in column("level") or ["0"] * len(names)], sources.pop())
+
+
+def write_manifest(table: pd.DataFrame, path: Path) -> None:
+    """Write des.csv atomically; columns as in Manifest, image_name first."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def image_paths(manifest: Manifest, images_dir: Path) -> list[Path]:
+    """Return the path of every image, or refuse with all that are missing."""
+    paths = [Path(images_dir) / name for name in manifest.names]
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        raise UserError(f"{images_dir} lacks {len(missing)} of the {len(paths)} images of {manifest.dataset}'s des.csv:\n"
+                        f"{listed(missing)}\nPut them there, or remove their rows from des.csv.")
+    return paths

@@ -1,0 +1,1 @@
+"""DepictQA's own words, from a user's checkout of it."""

@@ -1,0 +1,1 @@
+"""Descriptions from measurements: statistics of the pixels, a verdict, and words for it."""

@@ -1,0 +1,82 @@
+"""Descriptions from measurements: no weights, no network, deterministic; labels and names are never read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+
+import numpy as np
+
+from mmifn.core.errors import UserError
+from mmifn.core.workers import one_thread, run_tasks
+from mmifn.data.images import MAX_MEGAPIXELS, read_image
+from mmifn.describe.generation import Answer, Identity, Item, identity_of
+from mmifn.describe.measured.calibration import judge, revision
+from mmifn.describe.measured.statistics import NAMES, Statistics, measure
+from mmifn.describe.measured.wording import WORDING, put_into_words, put_view_into_words
+
+MODEL = "mmifn.describe.measured"
+
+
+@dataclass(frozen=True)
+class Description:
+    """A panorama in words.
+
+    text: the description; dominant: "none", "blur", "noise" or "compression"; statistics: name -> value over the whole
+    sphere; per_viewport: what was measured in each of the 20 views, with their lon_deg and lat_deg.
+    """
+
+    text: str
+    dominant: str
+    statistics: dict[str, float]
+    per_viewport: list[dict[str, float]]
+
+
+def describe(erp: np.ndarray, threads: int = 1) -> Description:
+    """Describe a panorama (H, W, 3) uint8 from its pixels alone, measuring by some threads at a time."""
+    with one_thread():
+        return describe_statistics(measure(erp, threads))
+
+
+def describe_statistics(measured: Statistics) -> Description:
+    """Describe a panorama that has been measured."""
+    verdict = judge(measured.values)
+    views = [{"lon_deg": float(lon), "lat_deg": float(lat), **view}
+             for (lon, lat), view in zip(measured.centres_deg, measured.per_viewport, strict=True)]
+    return Description(put_into_words(measured, verdict), verdict.dominant, dict(measured.values), views)
+
+
+def statistics_vector(description: Description) -> np.ndarray:
+    """Return the statistics in their fixed order (statistics.NAMES), (len(NAMES),) float64."""
+    return np.array([description.statistics[name] for name in NAMES])
+
+
+def _describe_file(items: list[Item], max_megapixels: float) -> list[Answer]:
+    """Describe one image file: the items are the whole image and, where wanted, its viewports."""
+    try:
+        measured = measure(read_image(items[0].path, max_megapixels=max_megapixels))
+    except UserError as error:
+        return [Answer(item, failure=str(error)) for item in items]
+    verdict = judge(measured.values)
+    return [Answer(item, put_view_into_words(measured, verdict, int(item.viewport)) if item.viewport
+                   else put_into_words(measured, verdict)) for item in items]
+
+
+@dataclass(frozen=True)
+class MeasuredDescriber:
+    """The source "measured"; `workers` processes share the images."""
+
+    workers: int = 1
+    max_megapixels: float = MAX_MEGAPIXELS
+
+    @property
+    def identity(self) -> Identity:
+        return identity_of("measured", MODEL, f"{revision()}+{WORDING}", "")
+
+    def describe(self, items: list[Item]) -> Iterator[Answer]:
+        """Yield one Answer per item, image by image, as each is ready."""
+        images = [list(group) for _, group in groupby(items, key=lambda item: item.path)]
+        for _, answers in run_tasks(partial(_describe_file, max_megapixels=self.max_megapixels), images, self.workers):
+            yield from answers

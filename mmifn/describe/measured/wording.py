@@ -1,0 +1,160 @@
+"""Calibrated words for a verdict: varied English, the same for the same measurements.
+
+The wording of a sentence is chosen by the severities in quarter steps, never by chance, so like pictures read alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmifn.describe.measured.calibration import KINDS, Verdict
+from mmifn.describe.measured.places import SMEAR, strength_by_view, worst_region
+from mmifn.describe.measured.statistics import Statistics
+
+WORDING = 1  # raise it whenever a change alters texts
+MENTIONED = 1.2  # severity from which a kind beside the dominant one is mentioned
+_LEVELS = ((0.35, "barely visible"), (0.9, "slight"), (1.5, "mild"), (2.1, "noticeable"), (2.7, "clear"), (3.3, "strong"),
+           (3.9, "very strong"), (4.4, "severe"), (9.9, "extreme"))
+_OVERALL = ((0.3, "excellent"), (0.7, "very good"), (1.3, "good"), (2.0, "fair"), (2.7, "mediocre"), (3.4, "poor"),
+            (4.1, "bad"), (9.9, "very bad"))
+_MIN_BLOCKING = 0.3  # grey levels of excess step from which a grid is seen
+_MAX_BLOCK_PX = 32.0  # longer periods are patterns of the scene rather than a codec's
+_CLEAN = (("sharp and clean, with fine texture intact", "no visible distortion: crisp edges and clean surfaces",
+           "clean and detailed throughout"),) * 3
+
+
+def _word(table: Sequence[tuple[float, str]], value: float) -> str:
+    return next(word for limit, word in table if value <= limit)
+
+
+def strength_word(severity: float) -> str:
+    """Return the adjective of a severity, 0..5."""
+    return _word(_LEVELS, severity)
+
+
+def overall_word(loss: float) -> str:
+    """Return the verdict on an overall loss, 0..5."""
+    return _word(_OVERALL, loss)
+
+
+def _pick(tiers: Sequence[Sequence[str]], severity: float) -> str:
+    """Choose a phrase: the tier (slight, clear, strong) by severity, the variant within it by quarter steps."""
+    tier = tiers[0 if severity < 1.2 else 1 if severity < 2.8 else 2]
+    return tier[int(4 * severity) % len(tier)]
+
+
+def block_grid(statistics: Statistics) -> str:
+    """Name the block grid that was found ("8x8 blocking"), or return "" where there is none to be seen."""
+    across, down = statistics.grids
+    main, other = sorted((across, down), key=lambda grid: -grid.strength)
+    if main.strength < _MIN_BLOCKING or main.period_px > _MAX_BLOCK_PX:
+        return ""
+    if other.strength > _MIN_BLOCKING / 2 and abs(other.period_px - main.period_px) < 0.3:
+        return f"{main.period_px:g}x{main.period_px:g} blocking"
+    return f"blocking every {main.period_px:g} pixels"
+
+
+# {w}: strength, {b}: blocking, {g}: grain, {at}: where it is most visible ("" or ", most visible …,").
+_BLOCKED = (("{w} {b} from compression{at}", "{w} compression, {b} can be found{at} on close inspection"),
+            ("{w} {b} from compression{at}", "{w} compression with {b}{at}", "{w} compression artifacts, {b}{at}"),
+            ("{w} {b} from heavy compression{at}", "{w} compression artifacts: {b}{at} breaks up surfaces and contours"))
+_SMEARED = (("{w} compression{at}: the finest texture is a little smoothed", "{w} loss of fine texture to compression{at}"),
+            ("{w} compression without a block grid{at}: fine texture is smeared while firm edges stay",
+             "{w} loss of texture to compression{at}, with smooth patches between the edges that are left"),
+            ("{w} compression smear{at}: weak detail is wiped out, strong contours remain",
+             "{w} loss of texture to compression{at}: surfaces are smeared into flat patches"))
+_NOISY = (("{w} noise{at}, fine {g} in smooth areas", "{w} {g} from noise{at}"),
+          ("{w} noise, {g} over all surfaces{at}", "{w} random noise{at}, seen as {g}"),
+          ("{w} noise{at}: rough {g} covers every surface and hides fine detail", "{w} {g} from heavy noise{at}"))
+_BLURRED = (("{w} blur{at}: edges are a little soft", "{w} softness{at}, as from a slight blur"),
+            ("{w} blur{at}: edges are soft and fine detail is lost", "{w} blurring{at} with soft contours"),
+            ("{w} blur{at}: even the sharpest edges are wide and fine detail is gone",
+             "{w} blurring{at}, only coarse shapes are left"))
+
+
+def _sentence(kind: str, statistics: Statistics, severity: float, where: str) -> str:
+    """Describe one distortion as the main one, without a full stop."""
+    values, blocks = statistics.values, block_grid(statistics)
+    coloured = values["chroma_noise_floor"] > 0.5 * values["noise_floor"]
+    tiers = {"noise": _NOISY, "blur": _BLURRED, "compression": _BLOCKED if blocks else _SMEARED}[kind]
+    at = f", most visible {where}," if where else ""
+    text = _pick(tiers, severity).format(w=strength_word(severity), b=blocks, g="coloured grain" if coloured else "grain",
+                                         at=at)
+    return text.replace(",,", ",").replace(",:", ":").rstrip(",")
+
+
+def _sign(kind: str, statistics: Statistics) -> str:
+    """Return what tells in a viewport how strong a kind of distortion is there."""
+    return kind if kind != "compression" else "blocking" if block_grid(statistics) else SMEAR
+
+
+def _side_effects(statistics: Statistics, verdict: Verdict) -> list[str]:
+    """Name what strong compression does besides."""
+    values, severity = statistics.values, verdict.severity["compression"]
+    if severity < 1.0:
+        return []
+    found = []
+    if values["flat_chroma"] > 0.25:
+        found.append("colours flattened" if values["flat_chroma"] > 0.5 else "colours partly flattened")
+    if values["banding"] > 0.01:
+        found.append("banding in smooth areas" if values["banding"] < 0.025 else "marked banding in smooth areas")
+    if values["ringing"] > 0.3:
+        found.append("ringing around edges")
+    return found
+
+
+def _look(values: dict[str, float]) -> list[str]:
+    """Name exposure, contrast and colour where they stand out."""
+    found = []
+    if values["brightness"] < 60:
+        found.append("very dark" if values["brightness"] < 35 else "dark exposure")
+    elif values["brightness"] > 185:
+        found.append("very bright exposure")
+    if values["bright"] > 0.03:
+        found.append("burnt-out highlights")
+    if values["dark"] > 0.15:
+        found.append("crushed shadows")
+    if values["contrast"] < 22:
+        found.append("low contrast")
+    elif values["contrast"] > 65:
+        found.append("high contrast")
+    if values["colourfulness"] < 8:
+        found.append("hardly any colour")
+    elif values["colourfulness"] > 60:
+        found.append("vivid colours")
+    return found
+
+
+def _joined(parts: Sequence[str]) -> str:
+    text = "; ".join(parts)
+    return text[0].upper() + text[1:] + "." if text else ""
+
+
+def put_into_words(statistics: Statistics, verdict: Verdict) -> str:
+    """Return the description of a panorama: the dominant distortion first, then what is beside it, then the verdict."""
+    kind, second = verdict.dominant, []
+    if kind == "none":
+        first = _pick(_CLEAN, verdict.loss)
+    else:
+        where = worst_region(_sign(kind, statistics), statistics.per_viewport, statistics.centres_deg)
+        first = _sentence(kind, statistics, verdict.severity[kind], where)
+        others = [other for other in KINDS if other != kind and verdict.severity[other] >= MENTIONED]
+        others.sort(key=lambda other: -verdict.severity[other])
+        second = [f"{strength_word(verdict.severity[other])} {other}" for other in others]
+        second += _side_effects(statistics, verdict)
+    sentences = [_joined([first]), _joined([*second, *_look(statistics.values)])]
+    return " ".join([*filter(None, sentences), f"Overall: {overall_word(verdict.loss)}."])
+
+
+def put_view_into_words(statistics: Statistics, verdict: Verdict, index: int) -> str:
+    """Return the description of one viewport: where it looks, how the panorama's distortion shows there, its look."""
+    lon, lat = statistics.centres_deg[index]
+    kind, look = verdict.dominant, _joined(_look(statistics.per_viewport[index]))
+    place = f"View towards longitude {lon:.0f}°, latitude {lat:+.0f}°"
+    if kind == "none":
+        return " ".join(filter(None, [f"{place}: clean, no visible distortion.", look]))
+    relative = float(strength_by_view(_sign(kind, statistics), statistics.per_viewport)[index])
+    compared = ("stronger than elsewhere" if relative > 1.15 else "weaker than elsewhere" if relative < 0.85
+                else "about as everywhere")
+    sentence = _sentence(kind, statistics, min(5.0, verdict.severity[kind] * min(relative, 1.5)), "")
+    return " ".join(filter(None, [f"{place}: {sentence}; {compared}.", look]))

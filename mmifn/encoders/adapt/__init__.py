@@ -1,1 +1,0 @@
-"""Adapting encoders to distortions on pristine panoramas outside every benchmark."""

@@ -1,0 +1,104 @@
+"""results/predictions: the score of every image by every run, for readers and for further analysis."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mmifn.core.artefact import load_torch, save_torch
+from mmifn.core.errors import ArtefactError
+from mmifn.core.files import atomic_path
+from mmifn.experiment.runs import Job, Outcome
+from mmifn.fusion.inputs import Database
+
+SCHEMA = "predictions/2"
+RUN = ["source", "variant", "control", "seed"]  # what tells one run from another
+COLUMNS = [*RUN, "dataset", "image_name", "scene", "distortion_type", "side", "mos", "score"]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one experiment script wrote.
+
+    rows: COLUMNS, one row per run and image; runs: of every run, RUN, its split, chosen epoch and curve ({epoch, loss,
+    validation} of every epoch); labels: "human" or "simulated" for each database.
+    """
+
+    rows: pd.DataFrame
+    runs: list[dict[str, Any]]
+    labels: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if not self.runs or any({*RUN, "split", "epoch", "curve"} - set(run) for run in self.runs):
+            raise ValueError("runs without split, epoch or curve")
+        if unlabelled := set(self.rows["dataset"]) - set(self.labels):
+            raise ValueError(f"no origin of the labels of {', '.join(sorted(unlabelled))}")
+        if not np.isfinite(self.rows[["mos", "score"]].to_numpy(float)).all():
+            raise ValueError("scores that are not finite")
+
+    @property
+    def split_by(self) -> str:
+        """Return "reference" or "image"."""
+        return self.runs[0]["split"]["unit"]
+
+
+def _identity(job: Job) -> dict[str, Any]:
+    """Return RUN of a job; control is empty, or says what was taken from the model."""
+    return dict(zip(RUN, (job.source, job.model.variant, job.label, job.seed), strict=True))
+
+
+def prediction_rows(outcomes: list[Outcome], databases: dict[str, Database]) -> pd.DataFrame:
+    """Return one row per run and image; side is train, val or test of the run's split, or target for another database.
+
+    control: the run's label: empty, a control of Table IV, a baseline, or "published protocol" (measured on its side val).
+    """
+    frames = []
+    for outcome in outcomes:
+        for name, scores in outcome.scores.items():
+            manifest = databases[name].manifest
+            sides, scenes = ["target"] * len(manifest), manifest.locations or manifest.references or manifest.names
+            if name == outcome.job.source:
+                scenes = manifest.scenes(outcome.job.split_by)
+                for side in ("train", "val", "test"):
+                    for i in outcome.job.split.rows(scenes, side):
+                        sides[i] = side
+            frames.append(pd.DataFrame({
+                **_identity(outcome.job), "dataset": name, "image_name": manifest.names, "scene": scenes,
+                "distortion_type": manifest.types,
+                "side": sides, "mos": manifest.mos, "score": scores}))
+    return pd.concat(frames, ignore_index=True)[COLUMNS]
+
+
+def write_predictions(outcomes: list[Outcome], databases: dict[str, Database], path: Path) -> None:
+    """Write predictions as `path` (.pt: plain dicts, with splits and curves) and as .csv beside it."""
+    rows = prediction_rows(outcomes, databases)
+    runs = [{**_identity(outcome.job), "split": outcome.job.split.as_dict(), "epoch": outcome.epoch, "curve": outcome.curve}
+            for outcome in outcomes]
+    runs = json.loads(json.dumps(runs))  # pickles tell equal strings from the same string: a run found on disk is no other
+    save_torch({"schema": SCHEMA, "columns": {column: rows[column].tolist() for column in rows.columns}, "runs": runs,
+                "labels": {name: databases[name].manifest.mos_source for name in databases}}, path)
+    with atomic_path(path.with_suffix(".csv")) as temporary:
+        rows.to_csv(temporary, index=False, lineterminator="\n", float_format="%.4f")
+
+
+def read_predictions(path: Path, script: str) -> Predictions | None:
+    """Read what `script` wrote; None where it has not run yet. Raises ArtefactError for a damaged or foreign file."""
+    if not path.exists():
+        return None
+    again = f"\nMake it again: python {script}"
+    try:
+        content = load_torch(path)
+    except ArtefactError as error:
+        raise ArtefactError(f"{error}{again}") from error
+    found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+    if found != SCHEMA:
+        raise ArtefactError(f"{path} is not what the report reads:\n  schema  found {found}, wanted {SCHEMA}{again}")
+    try:
+        return Predictions(pd.DataFrame(content["columns"])[COLUMNS], content["runs"], content["labels"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise ArtefactError(f"{path} is not whole ({error}){again}") from error

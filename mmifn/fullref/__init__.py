@@ -1,0 +1,1 @@
+"""Full-reference quality on the sphere: the metrics, and whole databases measured by them."""

@@ -1,0 +1,186 @@
+"""The MMIFN model: GFF and LFF joined by AFM, all ablation variants by configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mmifn.core.errors import UserError
+from mmifn.fusion.afm import AFM, ConcatFusion, Head
+from mmifn.fusion.gff import GFF
+from mmifn.fusion.inputs import Dimensions, FusedInputs, Inputs
+from mmifn.fusion.lff import LIT, AttentionLFF, ConcatLFF, VisionOnlyLFF
+
+# Numbers as in the paper's Table IV; number 2 is not known.
+VARIANTS = {"full": 1, "w/o text": 3, "w/o GFF": 4, "w/o LFF": 5, "w/o AFM": 6, "w/o LIT": 7}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a model is made of, apart from the dimensions of its inputs.
+
+    level_widths: widths of the three GFF levels; None keeps those of the features, as the paper does (192/384/768
+    with VMamba-T). lit_hidden, width: hidden width of LIT's MLPs and width of AFM (not given by the paper).
+    text_dropout: share of the training images that a branch sees without their text, so that it does not lean on words
+    alone (not in the paper; 0 is off).
+    """
+
+    variant: str = "full"
+    level_widths: tuple[int, int, int] | None = None
+    lit_hidden: int = 256
+    width: int = 256
+    heads: int = 8
+    dropout: float = 0.1
+    afm_residual: bool = True
+    lit_residual: bool = True
+    text_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            raise ValueError(f"variant {self.variant!r} is not one of {', '.join(VARIANTS)}")
+        for name in ("dropout", "text_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 0 and below 1, got {getattr(self, name)}")
+
+
+class Standardise(nn.Module):
+    """Shift and scale every feature to mean 0 and SD 1 over the training images; identity until fitted."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("scale", torch.ones(dim))
+
+    def fit(self, features: Tensor) -> None:
+        flat = features.flatten(0, -2)
+        self.mean.copy_(flat.mean(dim=0))
+        self.scale.copy_(1 / flat.std(dim=0).clamp_min(1e-6))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return ((features - self.mean) * self.scale).clamp(-8, 8)  # a dead channel must not explode on a new image
+
+
+class TextDropout(nn.Module):
+    """In training, zero the text (B, …) of each image with a probability; the others stay as they are."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, text: Tensor) -> Tensor:
+        if not self.training or not self.probability:
+            return text
+        kept = torch.rand(len(text), device=text.device) >= self.probability
+        return text * kept.view(-1, *[1] * (text.dim() - 1))
+
+
+class GlobalBranch(nn.Module):
+    """Inputs -> F_G3 (B, T, D): GFF, or in variant 4 the levels, as pooled to the grid, with the text beside each cell.
+
+    Pooled to a single vector, variant 4 would leave AFM one key: its output, without the residual, would be the same
+    for every viewport and never see LFF.
+    """
+
+    def __init__(self, config: ModelConfig, dims: Dimensions) -> None:
+        super().__init__()
+        self.standardise = nn.ModuleList(Standardise(c) for c in dims.levels)
+        self.text_dropout = TextDropout(config.text_dropout)
+        self.concatenate = config.variant == "w/o GFF"
+        self.with_text = config.variant != "w/o text"
+        if self.concatenate:
+            self.out_dim = sum(dims.levels) + dims.text
+        else:
+            self.gff = GFF(dims.levels, config.level_widths or dims.levels, dims.text if self.with_text else None,
+                           config.heads, config.dropout)
+            self.out_dim = self.gff.out_dim
+
+    def fit_inputs(self, inputs: Inputs) -> None:
+        for module, level in zip(self.standardise, inputs.levels, strict=True):
+            module.fit(level)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        levels = [module(level) for module, level in zip(self.standardise, inputs.levels, strict=True)]
+        if self.concatenate:
+            pooled = self.text_dropout(inputs.pooled)
+            return torch.cat([*levels, pooled[:, None].expand(-1, levels[0].shape[1], -1)], dim=2)
+        if not self.with_text:
+            return self.gff(levels, None, None)
+        return self.gff(levels, self.text_dropout(inputs.text), inputs.mask)
+
+
+class LocalBranch(nn.Module):
+    """Inputs -> F_L (B, V, D): LFF with LIT, or its replacement in variants 3, 5 and 7."""
+
+    def __init__(self, config: ModelConfig, dims: Dimensions) -> None:
+        super().__init__()
+        self.standardise = Standardise(dims.view)
+        self.standardise_text = Standardise(dims.text)
+        self.text_dropout = TextDropout(config.text_dropout)
+        self.lff = {
+            "w/o text": lambda: VisionOnlyLFF(dims.view, dims.text, config.lit_hidden, config.dropout, config.lit_residual),
+            "w/o LFF": lambda: ConcatLFF(dims.view, dims.text),
+            "w/o LIT": lambda: AttentionLFF(dims.view, dims.text, config.heads, config.dropout),
+        }.get(config.variant, lambda: LIT(dims.view, dims.text, config.lit_hidden, config.dropout,
+                                             config.lit_residual))()
+        self.out_dim = self.lff.out_dim
+
+    def fit_inputs(self, inputs: Inputs) -> None:
+        self.standardise.fit(inputs.views)
+        self.standardise_text.fit(inputs.pooled)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        return self.lff(self.standardise(inputs.views), self.text_dropout(self.standardise_text(inputs.pooled)))
+
+
+class BranchScorer(nn.Module):
+    """One branch with a small head of its own: Inputs -> (B, V or T) scores, whose mean is the panorama's."""
+
+    def __init__(self, branch: GlobalBranch | LocalBranch, config: ModelConfig) -> None:
+        super().__init__()
+        self.branch = branch
+        self.head = Head(branch.out_dim, config.width, config.dropout)
+
+    def fit_inputs(self, inputs: Inputs) -> None:
+        self.branch.fit_inputs(inputs)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        return self.head(self.branch(inputs))
+
+
+class MMIFN(nn.Module):
+    """The whole model: Inputs -> (B, V) scores of the viewports, whose mean is the panorama's score.
+
+    Scores are in standardised MOS; the trainer knows the scale.
+    """
+
+    def __init__(self, config: ModelConfig, dims: Dimensions) -> None:
+        super().__init__()
+        self.global_branch = GlobalBranch(config, dims)
+        self.local_branch = LocalBranch(config, dims)
+        sizes = self.global_branch.out_dim, self.local_branch.out_dim
+        if config.variant == "w/o AFM":
+            self.fusion = ConcatFusion(*sizes)
+        else:
+            self.fusion = AFM(*sizes, config.width, config.heads, config.dropout, config.afm_residual)
+        self.head = Head(self.fusion.out_dim, config.width, config.dropout)
+
+    def fit_inputs(self, inputs: Inputs) -> None:
+        """Take the scale of every feature from the training images."""
+        self.global_branch.fit_inputs(inputs)
+        self.local_branch.fit_inputs(inputs)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        return self.head(self.fusion(self.global_branch(inputs), self.local_branch(inputs)))
+
+
+class FusionOnly(nn.Module):
+    """AFM and head of a model, reading fused features instead of encoder features: FusedInputs -> (B, V)."""
+
+    def __init__(self, network: MMIFN) -> None:
+        super().__init__()
+        self.fusion, self.head = network.fusion, network.head
+
+    def forward(self, inputs: FusedInputs) -> Tensor:
+        return self.head(self.fusion(inputs.fused_global, inputs.fused_local))

@@ -1,0 +1,1 @@
+"""Scoring any panorama with a trained model: one, a folder of files, a map, a page."""

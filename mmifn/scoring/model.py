@@ -1,0 +1,88 @@
+"""A model for scoring any panorama: a checkpoint with its calibration, in one safetensors file that ships.
+
+Tensors are the parameters; the metadata of the file hold the rest as JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from mmifn.core.errors import ArtefactError, UserError
+from mmifn.core.files import atomic_path
+from mmifn.scoring.interval import Calibration
+from mmifn.training.checkpoint import Checkpoint, as_content, from_content, load_checkpoint
+
+SCHEMA = "model/1"
+FOLDER = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Model:
+    """What predict.py needs: trained weights, and how far their scores may be off (None where never calibrated)."""
+
+    checkpoint: Checkpoint
+    calibration: Calibration | None
+
+
+def shipped_path(preset: str) -> Path:
+    """Return the file of the model that comes with the package for a preset, refusing presets without one."""
+    path = FOLDER / f"{preset}.safetensors"
+    if not path.is_file():
+        there = ", ".join(sorted(each.stem for each in FOLDER.glob("*.safetensors"))) or "none"
+        raise UserError(f"no trained model comes with the package for the preset {preset!r} (there are: {there}); "
+                        "train one (python train.py) and give it with --checkpoint")
+    return path
+
+
+def save_model(model: Model, path: Path) -> None:
+    """Write a model atomically: parameters as tensors, everything else as JSON in the metadata."""
+    content = as_content(model.checkpoint)
+    state = {key: value.contiguous() for key, value in content.pop("state").items()}
+    calibration = None
+    if model.calibration:
+        calibration = dataclasses.asdict(model.calibration)
+        if math.isinf(calibration["half_width"]):
+            calibration["half_width"] = None  # JSON has no infinity
+    metadata = {"schema": SCHEMA, "checkpoint": json.dumps(content, sort_keys=True),
+                "calibration": json.dumps(calibration, sort_keys=True)}
+    with atomic_path(path) as temporary:
+        save_file(state, temporary, metadata)
+
+
+def load_model(path: Path) -> Model:
+    """Read a model (.safetensors), or a checkpoint of train.py, which has no calibration.
+
+    Raises ArtefactError where it is missing, damaged or of another kind.
+    """
+    if Path(path).suffix != ".safetensors":
+        return Model(load_checkpoint(path), None)
+    hint = "\nMake it: python tools/export_model.py CHECKPOINT --calibration results/predictions.csv --out FILE.safetensors"
+    if not Path(path).is_file():
+        raise ArtefactError(f"{path} does not exist{hint}")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no iterator)
+        if metadata.get("schema") != SCHEMA:
+            raise ArtefactError(f"{path} is not a model: found schema {metadata.get('schema')}, wanted {SCHEMA}{hint}")
+        content, calibration = json.loads(metadata["checkpoint"]), json.loads(metadata["calibration"])
+        if calibration:
+            calibration["half_width"] = math.inf if calibration["half_width"] is None else calibration["half_width"]
+        return Model(from_content({**_tuples(content), "state": state}, path, hint),
+                     Calibration(**calibration) if calibration else None)
+    except (SafetensorError, OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ArtefactError(f"{path} is damaged or not whole ({error}){hint}") from error
+
+
+def _tuples(content: dict[str, Any]) -> dict[str, Any]:
+    """Make tuples again of the lists in the configurations, which JSON cannot tell apart."""
+    return {key: {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
+            if key in ("model", "dims", "split") else value for key, value in content.items()}

@@ -1,0 +1,183 @@
+"""Score any panorama: how good, where, and why. `mmifn.score` and predict.py rest on this module.
+
+Every step is the very code of the stages: read_image, the measured words and the text encoder (stages 1 and 2), the
+tangent views (3), the resized ERP (4), and a trained MMIFN, whose viewport scores have the panorama's score as mean.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mmifn.core.artefact import sha256_tensors
+from mmifn.core.errors import UserError
+from mmifn.core.files import sha256_json
+from mmifn.core.workers import one_thread
+from mmifn.data.images import MAX_MEGAPIXELS, check_header, read_image
+from mmifn.data.is_panorama import doubts
+from mmifn.describe.measured.describer import MeasuredDescriber, describe
+from mmifn.encoders.encode import (
+    embed_erp,
+    embed_views,
+    global_provenance,
+    render_preset,
+    resize_preset,
+    viewport_provenance,
+)
+from mmifn.encoders.networks import Encoder, load_erp_encoder, load_view_encoder
+from mmifn.encoders.presets import PRESETS, Preset, resolve_device
+from mmifn.encoders.text import TextEncoder, encode_descriptions, load_text_encoder
+from mmifn.fusion.inputs import Inputs
+from mmifn.fusion.model import MMIFN
+from mmifn.scoring.model import Model, load_model, shipped_path
+from mmifn.sphere import SAMPLERS
+from mmifn.training.checkpoint import as_content, require_method
+from mmifn.training.fit import predict
+
+SCHEMA = "prediction/1"  # bump when the same picture and model would give other numbers
+SCALES = {"0-100": (0.0, 100.0), "1-10": (1.0, 10.0)}
+_WORD_THREADS = 2  # the words of a large panorama take longer than its networks
+WORDS = ("bad", "poor", "fair", "good", "excellent")  # equal fifths, as on the continuous scale of ITU-R BT.500
+
+
+def in_words(score: float) -> str:
+    """Return bad, poor, fair, good or excellent for a score of 0..100."""
+    return WORDS[min(int(score // 20), 4)]
+
+
+@dataclass(frozen=True)
+class View:
+    """One tangent view: where its centre looks, in degrees, and its score, 0..100."""
+
+    lon_deg: float
+    lat_deg: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said of one panorama.
+
+    score: 0..100, higher is better; quality: the same in one word; interval: where the mean opinion is expected with
+    probability `level` (None where the model was never calibrated); viewports: every view with its own score;
+    fov_deg: how wide they look; description: the quality in words; warnings: why the score may not mean anything;
+    model: identity of all that made it.
+    """
+
+    score: float
+    quality: str
+    interval: tuple[float, float] | None
+    level: float | None
+    viewports: tuple[View, ...]
+    fov_deg: float
+    description: str
+    warnings: tuple[str, ...]
+    model: str
+
+    def worst(self, count: int = 3) -> list[int]:
+        """Return the indices of the viewports with the lowest scores, worst first."""
+        return sorted(range(len(self.viewports)), key=lambda i: self.viewports[i].score)[:count]
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The frozen networks of a preset."""
+
+    text: TextEncoder
+    views: Encoder
+    erp: Encoder
+
+    @classmethod
+    def load(cls, preset: Preset, device: torch.device) -> Encoders:
+        return cls(load_text_encoder(preset.text, device), load_view_encoder(preset.viewport, device),
+                   load_erp_encoder(preset, device))
+
+    def method(self, preset: Preset) -> dict[str, str]:
+        """Return how these features are made, as the caches of a database tell it."""
+        text = encode_descriptions("", {"": ""}, self.text, show=False)[0].made_by
+        made = {"text_features": text, "viewport_features": viewport_provenance(preset, self.views, {}),
+                "global_features": global_provenance(preset, self.erp, {})}
+        return {name: provenance.method_digest() for name, provenance in made.items()}
+
+    def encode(self, erp: np.ndarray, preset: Preset, name: str = "the image") -> tuple[Inputs, str]:
+        """Return the model inputs of one panorama (H, W, 3) uint8, and its description."""
+        with ThreadPoolExecutor(1) as pool, one_thread():  # the words take about as long as the networks
+            words = pool.submit(describe, erp, _WORD_THREADS)
+            views = embed_views(render_preset(erp, preset), self.views, name)
+            levels = embed_erp(resize_preset(erp, preset), self.erp, name)
+            description = words.result().text
+            text = encode_descriptions("", {name: description}, self.text, show=False)[0]
+        inputs = Inputs.of(text.tokens, text.mask, text.pooled, views[None], [level[None] for level in levels])
+        return inputs, description
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained model with the encoders that it was trained on, ready to score; open it with `open_predictor`."""
+
+    preset: Preset
+    encoders: Encoders
+    model: Model
+    network: MMIFN
+    identity: str
+
+    def score_pixels(self, erp: np.ndarray, name: str = "the image") -> Prediction:
+        """Score a panorama (H, W, 3) uint8."""
+        inputs, description = self.encoders.encode(erp, self.preset, name)
+        checkpoint, calibration = self.model.checkpoint, self.model.calibration
+        with one_thread():
+            views = predict(self.network, inputs, checkpoint.scale)[0]
+        low, high = SCALES[checkpoint.mos_scale]
+
+        def percent(value: float) -> float:
+            return float(np.clip((value - low) / (high - low) * 100, 0, 100))
+
+        mean = float(views.mean())
+        interval = tuple(map(percent, calibration.interval(mean, low, high))) if calibration else None
+        warnings = doubts(erp)
+        if self.preset.description != "measured":
+            warnings.append(f"described by measurements, not by {self.preset.description}, as is usual with this preset")
+        centres = SAMPLERS[self.preset.sampler]().tolist()
+        return Prediction(percent(mean), in_words(percent(mean)), interval, calibration.level if calibration else None,
+                          tuple(View(lon, lat, percent(value)) for (lon, lat), value in zip(centres, views, strict=True)),
+                          self.preset.fov_deg, description, tuple(warnings), self.identity)
+
+
+@lru_cache(maxsize=2)
+def open_predictor(preset: str = "offline", checkpoint: Path | None = None, device: str = "auto") -> Predictor:
+    """Load a model and the encoders of a preset, refusing a model that was trained on other features.
+
+    checkpoint: a model of export_model.py or a checkpoint of train.py; None for the one that comes with the package.
+    """
+    if preset not in PRESETS:
+        raise UserError(f"preset {preset!r} is unknown; there are: {', '.join(sorted(PRESETS))}")
+    path, place = checkpoint or shipped_path(preset), resolve_device(device)
+    model = load_model(path)
+    encoders = Encoders.load(PRESETS[preset], place)
+    method = encoders.method(PRESETS[preset])
+    require_method(model.checkpoint, method, f"preset {preset}", path,
+                   "Score with the preset that it was trained on (--preset), or train again on this preset's features "
+                   "(run_pipeline.py) and give the new checkpoint with --checkpoint")
+    content = as_content(model.checkpoint)
+    parts = [SCHEMA, sha256_tensors(content["state"]), content["model"], content["scale"], content["mos_scale"], method,
+             vars(model.calibration) if model.calibration else None, vars(MeasuredDescriber().identity)]
+    return Predictor(PRESETS[preset], encoders, model, model.checkpoint.network(place), sha256_json(parts)[:16])
+
+
+def score(image: str | Path | np.ndarray, *, preset: str = "offline", device: str = "auto") -> Prediction:
+    """Score one panorama: a file, or its pixels (H, W, 3) uint8 of aspect 2:1. Raises UserError where it cannot be.
+
+    The model stays loaded for the next call.
+    """
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise UserError(f"the pixels of a panorama are (H, W, 3) uint8, got {image.shape} {image.dtype}")
+        check_header((image.shape[1], image.shape[0]), Path("the image"), MAX_MEGAPIXELS, True)
+        return open_predictor(preset, None, device).score_pixels(image)
+    erp = read_image(Path(image))
+    return open_predictor(preset, None, device).score_pixels(erp, str(image))

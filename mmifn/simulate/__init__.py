@@ -1,0 +1,1 @@
+"""Databases made from pristine panoramas: designs, real codecs, distortions, and labels anchored to people."""

@@ -1,0 +1,1 @@
+"""Pristine panoramas that the package renders itself."""

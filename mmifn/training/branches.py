@@ -1,0 +1,109 @@
+"""The staged training flow: fit one branch and cache its fused features; train jointly from both caches."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mmifn.core.artefact import FusedFeatures, Provenance, load, save, sha256_tensors
+from mmifn.core.errors import ArtefactError, listed
+from mmifn.data.splits import Split
+from mmifn.data.workspace import Workspace
+from mmifn.fusion.inputs import Database
+from mmifn.training.configs import Config
+from mmifn.training.fit import BRANCHES, Fit, fit_branch, fit_joint, fuse_branch
+
+CACHES = {"gff": "global_fusion_features", "lff": "local_fusion_features"}
+SCRIPTS = {"gff": "gff_module.py", "lff": "lff_module.py"}
+
+
+def with_progress(label: str, epochs: int) -> tuple[tqdm, Any]:
+    """Return a progress bar over epochs and the callback that moves it."""
+    bar = tqdm(total=epochs, desc=label, unit="epoch")
+
+    def tick(row: dict[str, float]) -> None:
+        bar.set_postfix(loss=f"{row['loss']:.3f}", val=f"{row['validation']:.3f}", refresh=False)
+        bar.update()
+
+    return bar, tick
+
+
+def _branch_settings(config: Config, seed: int) -> dict[str, Any]:
+    """Return what a branch's training depends on, apart from data and split."""
+    train = dataclasses.asdict(config.train)
+    for name in ("epochs", "freeze_branches"):
+        train.pop(name)  # of the joint training only
+    model = {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(config.model).items()}
+    return {"model": model, "train": train, "seed": seed}
+
+
+def _misfits(cache: FusedFeatures, database: Database, split: Split, config: Config, seed: int) -> list[str]:
+    """Return in words why a branch cache does not belong to this run; empty where it does."""
+    wrong = []
+    if cache.made_by.inputs["database"] != database.digest:
+        wrong.append("features or scores: made from others than are there now")
+    if cache.split != split.as_dict():
+        wrong.append(f"split: file seed {cache.split['seed']} (test {', '.join(cache.split['test'])}), "
+                     f"run seed {split.seed} (test {', '.join(split.test)})")
+    wanted = _branch_settings(config, seed)
+    for part in ("model", "train"):
+        wrong += [f"{part}.{key}: file {cache.config[part].get(key)}, run {value}"
+                  for key, value in wanted[part].items() if cache.config[part].get(key) != value]
+    if cache.config["seed"] != seed:
+        wrong.append(f"seed: file {cache.config['seed']}, run {seed}")
+    return wrong
+
+
+def make_branch_cache(branch: str, space: Workspace, database: Database, split: Split, split_by: str, config: Config,
+                      seed: int, device: torch.device) -> tuple[FusedFeatures, bool]:
+    """Fit GFF or LFF on the training scenes, fuse ALL images with it, and write the branch's cache.
+
+    A cache of the very same run is kept. Returns the cache and whether it was there already.
+    """
+    path = space.features(database.name, CACHES[branch])
+    with contextlib.suppress(ArtefactError):  # a missing or foreign cache is about to be replaced
+        cache = load(path, FusedFeatures, dataset=database.name)
+        if not _misfits(cache, database, split, config, seed):
+            return cache, True
+    bar, tick = with_progress(f"{branch.upper()} {database.name}", config.train.branch_epochs)
+    with bar:
+        fit = fit_branch(branch, database, split, database.manifest.scenes(split_by), config.model, config.train, seed,
+                         device, tick)
+    state = {key: value.detach().cpu() for key, value in fit.network.branch.state_dict().items()}
+    settings = _branch_settings(config, seed)
+    chosen = {"epoch": fit.epoch, "validation": fit.curve[fit.epoch - 1]["validation"]}
+    made_by = Provenance(branch, sha256_tensors(state), {**chosen, **settings}, {"database": database.digest})
+    cache = FusedFeatures(database.name, database.manifest.names, made_by, fuse_branch(fit.network.branch, database.inputs),
+                          branch, state, settings, split.as_dict())
+    save(cache, path)
+    return cache, False
+
+
+def read_branch_states(space: Workspace, database: Database, split: Split, config: Config,
+                       seed: int) -> dict[str, dict[str, Tensor]]:
+    """Return the states of both branches, refusing those of another split, other features or other settings."""
+    states = {}
+    for branch in BRANCHES:
+        path = space.features(database.name, CACHES[branch])
+        remake = f"python {SCRIPTS[branch]} --dataset {database.name} (same flags), or use --from-scratch"
+        cache = load(path, FusedFeatures, dataset=database.name, remake=remake)
+        wrong = _misfits(cache, database, split, config, seed)
+        if wrong:
+            raise ArtefactError(f"{path} does not fit this run:\n{listed(wrong)}\nRebuild it: {remake}")
+        states[branch] = cache.state
+    return states
+
+
+def train_jointly(space: Workspace, database: Database, split: Split, split_by: str, config: Config, seed: int,
+                  device: torch.device) -> Fit:
+    """Train GFF, LFF, AFM and head from the branch caches, or from scratch where branch_epochs is 0."""
+    states = read_branch_states(space, database, split, config, seed) if config.train.branch_epochs else None
+    bar, tick = with_progress(f"MMIFN {database.name}", config.train.epochs)
+    with bar:
+        return fit_joint(database, split, database.manifest.scenes(split_by), config.model, config.train, seed, device,
+                         states, tick)

@@ -1,0 +1,90 @@
+"""fullref.py end to end on a small simulated database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import simulate_dataset
+from mmifn.data.images import read_image
+from mmifn.fullref.metrics import METRICS, measure
+from mmifn.metrics import agreement
+from tools import full_reference as script
+
+DATASET = "OIQA"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two rendered scenes of 128 rows with three levels each."""
+    root = tmp_path_factory.mktemp("scoring")
+    assert simulate_dataset.main(["--like", DATASET, "--panoramas", "synthetic", "--scenes", "2", "--height", "128",
+                                  "--levels", "1,3,5", "--root", str(root)]) == 0
+    return root
+
+
+def run(root: Path, *more: str) -> int:
+    return script.main(["--root", str(root), "--dataset", DATASET, *more])
+
+
+def test_every_image_is_scored_against_its_own_reference(root, capsys):
+    assert run(root, "--workers", "1") == 0
+    scores = pd.read_csv(root / "results" / f"fullref_{DATASET}.csv")
+    labels = pd.read_csv(root / "datasets" / DATASET / "des.csv")
+    assert list(scores.columns) == ["image_name", *METRICS]
+    assert scores["image_name"].tolist() == labels["image_name"].tolist()
+    row = len(scores) // 2 + 3
+    pictures = root / "datasets" / DATASET
+    expected = measure(read_image(pictures / "references" / f"{labels['reference'][row]}.png"),
+                       read_image(pictures / "images" / labels["image_name"][row]))
+    assert scores.loc[row, list(METRICS)].astype(float).to_dict() == pytest.approx(expected, rel=1e-4)
+    said = capsys.readouterr().out
+    found = agreement(scores["ws_psnr"].to_numpy(), labels["MOS"].to_numpy())
+    assert next(line for line in said.splitlines() if line.startswith("WS-PSNR")).split()[1:3] == [
+        f"{found.plcc:.3f}", f"{found.srcc:.3f}"]
+    assert "simulated" in said and "made the labels" in said
+    assert (root / "results" / f"fullref_{DATASET}.txt").read_text() in said
+
+
+def test_workers_change_nothing_and_metrics_can_be_chosen(root):
+    target = root / "results" / f"fullref_{DATASET}.csv"
+    assert run(root, "--workers", "1", "--metrics", "ws_psnr", "vp_gmsd") == 0
+    alone = target.read_bytes()
+    assert run(root, "--workers", "2", "--metrics", "ws_psnr", "vp_gmsd") == 0
+    assert target.read_bytes() == alone
+    assert list(pd.read_csv(target).columns) == ["image_name", "ws_psnr", "vp_gmsd"]
+
+
+def test_gmsd_agrees_with_the_sign_turned(root, capsys):
+    """Lower GMSD is better: its row must still correlate positively."""
+    assert run(root, "--workers", "1", "--metrics", "vp_gmsd") == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("GMSD"))
+    assert float(line.split()[3]) > 0.5
+
+
+def test_missing_references_are_named(root, capsys):
+    reference = sorted((root / "datasets" / DATASET / "references").iterdir())[0]
+    hidden = reference.rename(reference.with_suffix(".hidden"))
+    assert run(root, "--metrics", "ws_psnr") == 2
+    hidden.rename(reference)
+    assert f"{reference.stem}.png" in capsys.readouterr().err
+
+
+def test_damaged_and_oversized_images_come_in_one_message_and_the_old_table_stays(root, capsys):
+    run(root, "--workers", "1", "--metrics", "ws_psnr")
+    target = root / "results" / f"fullref_{DATASET}.csv"
+    before = target.read_bytes()
+    images = sorted((root / "datasets" / DATASET / "images").iterdir())[:2]
+    contents = [path.read_bytes() for path in images]
+    for path in images:
+        path.write_bytes(b"nothing")
+    assert run(root, "--workers", "1", "--metrics", "ws_psnr") == 2
+    message = capsys.readouterr().err
+    assert "2 of " in message and all(path.name in message for path in images)
+    for path, content in zip(images, contents, strict=True):
+        path.write_bytes(content)
+    assert run(root, "--workers", "1", "--metrics", "ws_psnr", "--max-megapixels", "0.01") == 2
+    assert "raise it with --max-megapixels" in capsys.readouterr().err
+    assert target.read_bytes() == before

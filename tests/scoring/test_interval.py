@@ -1,0 +1,129 @@
+"""Intervals: quantiles by hand, coverage on new scenes, and no promise that the number of scenes cannot keep."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmifn.core.errors import UserError
+from mmifn.scoring.interval import Calibration, calibrate, left_out_coverage, read_residuals, scene_quantile
+
+
+def test_one_image_a_scene_is_the_usual_conformal_quantile():
+    # Ten scenes weigh 1/11 each: 90 % is reached by the tenth (10/11 = .909), 80 % by the ninth (9/11 = .818), 50 % by
+    # the sixth (6/11 = .545).
+    residuals, scenes = np.arange(1.0, 11.0)[::-1], [f"s{i}" for i in range(10)]
+    assert [scene_quantile(residuals, scenes, level) for level in (0.9, 0.8, 0.5)] == [10.0, 9.0, 6.0]
+
+
+def test_every_scene_counts_the_same_however_many_images_it_has():
+    # Weights: a 1/3 over four images (1/12 each), b 1/3 on one. Sorted: 1 2 3 4 (a) reach 1/12, 2/12, 3/12, 4/12; 9 (b)
+    # reaches 8/12. Every image counting the same would give 3 at one half.
+    residuals, scenes = np.array([9.0, 1.0, 2.0, 3.0, 4.0]), ["b", "a", "a", "a", "a"]
+    assert scene_quantile(residuals, scenes, 2 / 12) == 2.0
+    assert scene_quantile(residuals, scenes, 4 / 12) == 4.0
+    assert scene_quantile(residuals, scenes, 0.5) == 9.0
+    assert scene_quantile(residuals, scenes, 0.7) == math.inf  # above 8/12 the new scene's infinity begins
+
+
+@pytest.mark.parametrize(("scenes", "finite"), [(8, False), (9, True)])
+def test_nine_scenes_are_the_fewest_for_ninety_percent(scenes, finite):
+    names = [f"s{i}" for i in range(scenes) for _ in range(100)]  # images of known scenes do not help
+    assert math.isfinite(scene_quantile(np.ones(len(names)), names, 0.9)) == finite
+
+
+def test_coverage_on_new_scenes_whose_images_resemble_each_other():
+    """Residuals share a scale within a scene; scenes are exchangeable and of unequal size."""
+    rng = np.random.default_rng(3)
+    covered, pooled = [], []
+    for _ in range(1500):
+        sizes = rng.integers(1, 30, 20)
+        scales = rng.lognormal(sigma=1.0, size=21)
+        residuals = np.concatenate([np.abs(rng.normal(scale=s, size=n)) for s, n in zip(scales, sizes, strict=False)])
+        names = [str(k) for k, n in enumerate(sizes) for _ in range(n)]
+        new = np.abs(rng.normal(scale=scales[20], size=40))
+        covered.append((new <= scene_quantile(residuals, names, 0.9)).mean())
+        pooled.append((new <= np.quantile(residuals, 0.8)).mean())
+    # At least the nominal level, at most 1/(K + 1) and a little more above it; the standard error is .006.
+    assert 0.885 <= np.mean(covered) <= 0.96
+    assert np.mean(pooled) < 0.85  # the measure tells another level
+
+
+def test_the_interval_is_symmetric_and_clipped_to_the_scale():
+    calibration = Calibration(0.9, 12.5, 20, 300, "simulated")
+    assert calibration.interval(50.0, 0, 100) == (37.5, 62.5)
+    assert calibration.interval(5.0, 0, 100) == (0, 17.5)
+    assert calibration.interval(95.0, 0, 100) == (82.5, 100)
+    assert Calibration(0.9, math.inf, 3, 30, "human").interval(4.0, 1, 10) == (1, 10)  # too few scenes: the whole scale
+
+
+def test_calibrate_takes_absolute_errors_and_counts():
+    table = pd.DataFrame({"scene": [str(i) for i in range(9)] + ["8"], "mos": [50.0] * 10,
+                          "score": [50.0 + (-1) ** i * i for i in range(9)] + [50.0]})
+    # Nine scenes at 1/10 each; scene 8 halves between errors 8 and 0. 90 % needs all of them: 8.
+    assert calibrate(table, "human") == Calibration(0.9, 8.0, 9, 10, "human")
+    assert calibrate(table, "human", level=0.8).half_width == 7.0
+
+
+def test_left_out_coverage_by_hand():
+    # Level 1/2, three scenes; each interval rests on the other two at 1/3 each.
+    table = pd.DataFrame({"scene": ["a", "b", "c", "c"], "mos": [0.0] * 4, "score": [-1.0, 2.0, 3.0, 1.5]})
+    # Without a: b 1/3, c 1/6 + 1/6; sorted 1.5, 2, 3 reach 1/6, 1/2, 2/3: half width 2 holds a. Without b: 1, 1.5, 3 reach
+    # 1/3, 1/2: 1.5 does not hold 2. Without c: 1, 2 reach 1/3, 2/3: 2 holds 1.5, not 3.
+    assert left_out_coverage(table, level=0.5) == pytest.approx((1 + 0 + 0.5) / 3)
+
+
+def write(path, **columns):
+    pd.DataFrame(columns).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def good():
+    return {"scene": ["a", "b", "c"], "mos": [10.0, 20.0, 30.0], "score": [11.0, 22.0, 33.0]}
+
+
+def test_only_unseen_images_of_the_wanted_source_and_variant_count(tmp_path, good):
+    table = {key: value * 5 for key, value in good.items()}
+    table |= {"source": ["OIQA"] * 12 + ["CVIQ"] * 3, "variant": ["full"] * 9 + ["w/o text"] * 3 + ["full"] * 3,
+              "side": ["test"] * 3 + ["train"] * 3 + ["val"] * 3 + ["test"] * 6}
+    table["score"] = [float(i) for i in range(15)]
+    path = write(tmp_path / "p.csv", **table)
+    assert read_residuals(path, "OIQA", "full")["score"].tolist() == [0, 1, 2]
+    assert read_residuals(path, "OIQA", "w/o text")["score"].tolist() == [9, 10, 11]
+    assert read_residuals(path, "CVIQ", "full")["score"].tolist() == [12, 13, 14]
+    with pytest.raises(UserError, match="no rows of source CVIQ, variant w/o text"):
+        read_residuals(path, "CVIQ", "w/o text")
+
+
+def test_a_plain_table_is_taken_whole(tmp_path, good):
+    assert len(read_residuals(write(tmp_path / "p.csv", **good), "OIQA", "full")) == 3
+
+
+@pytest.mark.parametrize("missing", ["scene", "mos", "score"])
+def test_missing_columns_are_named(tmp_path, good, missing):
+    good.pop(missing)
+    with pytest.raises(UserError, match=rf"lacks the column\(s\) {missing}; found"):
+        read_residuals(write(tmp_path / "p.csv", **good), "OIQA", "full")
+
+
+@pytest.mark.parametrize("column", ["mos", "score"])
+@pytest.mark.parametrize("value", [None, float("inf"), "good"])
+def test_values_that_are_no_numbers_are_refused(tmp_path, good, column, value):
+    good[column] = [1.0, value, 2.0]
+    with pytest.raises(UserError, match=f"column {column} holds values that are not finite"):
+        read_residuals(write(tmp_path / "p.csv", **good), "OIQA", "full")
+
+
+def test_files_that_are_no_tables_are_refused(tmp_path):
+    path = tmp_path / "p.csv"
+    with pytest.raises(UserError, match="does not exist"):
+        read_residuals(path, "OIQA", "full")
+    for content in (b"", b"\x89PNG\r\n\x1a\n\0\xff\xfe", b'a,b\n"1,2\n3,4,5\n6'):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"not a CSV that can be read|lacks the column"):
+            read_residuals(path, "OIQA", "full")
+    path.write_text("scene,mos,score\n")
+    with pytest.raises(UserError, match="is empty"):
+        read_residuals(path, "OIQA", "full")

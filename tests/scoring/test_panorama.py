@@ -1,0 +1,161 @@
+"""mmifn.score and the predictor: the mean of the views, the same from file and pixels, and clear refusals."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from stand_in import HALF_WIDTH, OFFLINE, make_checkpoint, needs_encoders, panorama, write_model
+
+import mmifn
+from mmifn.core.errors import UserError
+from mmifn.scoring import panorama as predictor
+from mmifn.scoring.panorama import in_words, open_predictor
+from mmifn.sphere import SAMPLERS
+from mmifn.training.checkpoint import save_checkpoint
+from mmifn.training.fit import MosScale
+
+pytestmark = needs_encoders
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model") / "offline.safetensors")
+
+
+@pytest.fixture
+def shipped(model, monkeypatch):
+    """Let the stand-in be the model that comes with the package."""
+    open_predictor.cache_clear()
+    monkeypatch.setattr(predictor, "shipped_path", lambda preset: model)
+    yield
+    open_predictor.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def said(model):
+    return open_predictor("offline", model, "cpu").score_pixels(panorama(256))
+
+
+def test_the_score_is_the_mean_of_the_viewports(said):
+    scores = [view.score for view in said.viewports]
+    assert len(scores) == 20 and np.ptp(scores) > 1 and 0 < min(scores) < max(scores) < 100
+    assert said.score == pytest.approx(np.mean(scores), abs=1e-9)
+    assert said.quality == in_words(said.score) and said.fov_deg == OFFLINE.fov_deg
+    assert [(view.lon_deg, view.lat_deg) for view in said.viewports] == [tuple(c) for c in SAMPLERS[OFFLINE.sampler]().tolist()]
+
+
+def test_the_interval_is_that_of_the_calibration(said):
+    assert said.interval == pytest.approx((said.score - HALF_WIDTH, said.score + HALF_WIDTH)) and said.level == 0.9
+
+
+def test_the_score_is_that_of_the_stages(said, model):
+    """The features by the encoders, the scores by the network, without the predictor."""
+    loaded = open_predictor("offline", model, "cpu")
+    inputs, description = loaded.encoders.encode(panorama(256), OFFLINE)
+    with torch.inference_mode():
+        raw = loaded.network(inputs)[0].double().numpy()
+    np.testing.assert_allclose([view.score for view in said.viewports], raw * 150 + 45, rtol=1e-6)
+    assert said.description == description
+
+
+def test_worst_views_come_in_order(said):
+    order = said.worst(20)
+    scores = [said.viewports[i].score for i in order]
+    assert scores == sorted(scores) and said.worst() == order[:3] and sorted(order) == list(range(20))
+
+
+@pytest.mark.parametrize(("score", "word"), [(0, "bad"), (19.99, "bad"), (20, "poor"), (40, "fair"), (59.9, "fair"), (60, "good"),
+                                             (80, "excellent"), (100, "excellent")])  # fmt: skip
+def test_words_are_fifths_of_the_scale(score, word):
+    assert in_words(score) == word
+
+
+def test_file_and_pixels_give_the_same(shipped, tmp_path):
+    Image.fromarray(panorama(256)).save(tmp_path / "x.png")
+    a, b = mmifn.score(tmp_path / "x.png", device="cpu"), mmifn.score(panorama(256), device="cpu")
+    assert a == b == mmifn.score(str(tmp_path / "x.png"), device="cpu") and isinstance(a, mmifn.Prediction)
+    assert a != mmifn.score(panorama(256, seed=1), device="cpu")
+
+
+def test_how_pixels_lie_in_memory_does_not_matter(shipped):
+    pixels = panorama(256)
+    mirrored = np.ascontiguousarray(pixels[:, ::-1])[:, ::-1]
+    frozen = pixels.copy()
+    frozen.flags.writeable = False
+    assert mmifn.score(pixels) == mmifn.score(mirrored) == mmifn.score(frozen) == mmifn.score(np.asfortranarray(pixels))
+
+
+def test_the_model_stays_loaded(shipped, monkeypatch):
+    mmifn.score(panorama(256), device="cpu")
+    monkeypatch.setattr(predictor, "load_model", None)
+    mmifn.score(panorama(256), device="cpu")
+
+
+@pytest.mark.parametrize(("pixels", "message"), [
+    (np.zeros((128, 256), np.uint8), r"\(H, W, 3\) uint8, got \(128, 256\) uint8"),
+    (np.zeros((128, 256, 4), np.uint8), r"got \(128, 256, 4\)"),
+    (np.zeros((3, 128, 256), np.uint8), r"got \(3, 128, 256\)"),
+    (np.zeros((128, 256, 3), np.float32), "got .* float32"),
+    (np.zeros((256, 256, 3), np.uint8), "panorama is 2:1"),
+    (np.zeros((16, 32, 3), np.uint8), "at least 64x32"),
+    (np.zeros((0, 0, 3), np.uint8), "at least 64x32"),
+])  # fmt: skip
+def test_pixels_that_are_no_panorama_are_refused_before_a_model_is_loaded(pixels, message, monkeypatch):
+    monkeypatch.setattr(predictor, "open_predictor", None)
+    with pytest.raises(UserError, match=message):
+        mmifn.score(pixels)
+
+
+def test_files_that_are_no_panorama_are_refused(tmp_path, shipped):
+    with pytest.raises(UserError, match="does not exist"):
+        mmifn.score(tmp_path / "none.png")
+    Image.fromarray(panorama(256)[:, :200]).save(tmp_path / "x.png")
+    with pytest.raises(UserError, match=r"200x128 .* is 2:1"):
+        mmifn.score(tmp_path / "x.png")
+
+
+def test_unknown_presets_and_presets_without_a_model():
+    with pytest.raises(UserError, match="'best' is unknown; there are: offline, paper"):
+        mmifn.score(panorama(256), preset="best")
+    with pytest.raises(UserError, match="no trained model comes with the package for the preset 'paper'"):
+        mmifn.score(panorama(256), preset="paper")
+
+
+def test_a_model_of_other_features_is_refused(tmp_path):
+    method = make_checkpoint().method | {"viewport_features": "other"}
+    path = write_model(tmp_path / "x.safetensors", method=method)
+    with pytest.raises(UserError, match=r"other encoders or settings(.|\n)*viewport_features  file other(.|\n)*--checkpoint"):
+        open_predictor("offline", path, "cpu")
+
+
+def test_scores_are_clipped_to_the_scale_and_the_interval_with_them(tmp_path):
+    path = write_model(tmp_path / "x.safetensors", scale=MosScale(101.0, 10.0))
+    said = open_predictor("offline", path, "cpu").score_pixels(panorama(256))
+    assert max(view.score for view in said.viewports) == 100 == said.interval[1] and said.quality == "excellent"
+    assert said.interval[0] < said.score <= 100
+
+
+def test_a_scale_of_one_to_ten_becomes_percent(tmp_path, said):
+    """45 + 150 x on 0..100 is 1 + .09 (45 + 150 x) = 5.05 + 13.5 x on 1..10; ± 7.5 there is ± 83 points: the whole scale."""
+    path = write_model(tmp_path / "x.safetensors", scale=MosScale(5.05, 13.5), mos_scale="1-10")
+    other = open_predictor("offline", path, "cpu").score_pixels(panorama(256))
+    assert other.score == pytest.approx(said.score, abs=1e-6)
+    assert other.viewports[3].score == pytest.approx(said.viewports[3].score, abs=1e-6)
+    assert other.interval[1] == 100 and other.interval[0] == pytest.approx(max(0, said.score - 7.5 / 0.09), abs=1e-6)
+
+
+def test_a_checkpoint_of_training_scores_without_an_interval(tmp_path, said):
+    save_checkpoint(make_checkpoint(), tmp_path / "x.pth")
+    other = open_predictor("offline", tmp_path / "x.pth", "cpu").score_pixels(panorama(256))
+    assert other.interval is None and other.level is None
+    # The identity tells the same weights with and without a calibration apart.
+    assert other.model != said.model and other.viewports == said.viewports
+    assert dataclasses.replace(other, interval=said.interval, level=0.9, model=said.model) == said
+
+
+def test_doubts_come_with_the_score(said, model):
+    assert said.warnings == ()
+    crop = np.ascontiguousarray(panorama(512)[:200, :400])
+    assert "do not meet" in open_predictor("offline", model, "cpu").score_pixels(crop).warnings[0]

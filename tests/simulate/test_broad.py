@@ -1,0 +1,146 @@
+"""What the designs leave out, and databases put together."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import make_workspace
+
+import simulate_dataset
+from mmifn.core.errors import UserError
+from mmifn.data.images import read_image, write_png
+from mmifn.data.manifest import read_manifest
+from mmifn.data.workspace import Workspace
+from mmifn.fusion.inputs import load_database
+from mmifn.simulate import broad
+from mmifn.simulate.broad import LEVEL_METRIC, LIKE, PRISTINE_MOS, VERSIONS, label, simulate_broad
+from mmifn.simulate.database import Simulation
+from mmifn.simulate.human_anchor import HUMAN_MOS
+from tools import merge_databases
+
+
+def test_a_level_of_a_design_keeps_its_human_mean_and_a_pair_lies_between():
+    for (like, kind), metrics in LEVEL_METRIC.items():
+        for metric, (mean, _) in zip(metrics, HUMAN_MOS[like, kind], strict=True):
+            assert label((kind,), metric) == pytest.approx(mean)
+    assert label((), 1.0) == PRISTINE_MOS == pytest.approx((73.51 + 69.49) / 2)
+    low, high = sorted(label((kind,), 0.9) for kind in ("JPEG", "GB"))
+    assert label(("GB", "JPEG"), 0.9) == pytest.approx((low + high) / 2)
+    for kinds in (("DS",), ("GB", "JPEG"), ("EXP", "HEVC")):
+        falling = [label(kinds, metric) for metric in np.linspace(1, 0.7, 30)]
+        assert falling == sorted(falling, reverse=True) and 15 < falling[-1] < falling[0] <= PRISTINE_MOS
+
+
+def test_a_broad_database_is_whole_and_made_once(tmp_path):
+    space = Workspace(tmp_path)
+    plan = Simulation(LIKE, "BROAD", "synthetic", 2, height=64, workers=1)
+    table = simulate_broad(plan, space)
+    manifest = read_manifest(space.manifest("BROAD"), "BROAD")
+    assert len(manifest) == 2 * (1 + VERSIONS) and manifest.mos_source == "simulated"
+    pristine = [name for name, kind in zip(manifest.names, manifest.types, strict=True) if kind == "pristine"]
+    assert len(pristine) == 2 and set(manifest.mos[[manifest.names.index(name) for name in pristine]]) == {71.5}
+    scene = pristine[0].rpartition("_pristine")[0]
+    others = [name for name in manifest.names if name.startswith(scene) and name not in pristine]
+    reference = read_image(space.images_dir("BROAD") / pristine[0])
+    for name in others:
+        assert not np.array_equal(read_image(space.images_dir("BROAD") / name), reference)
+    before = {path: path.stat().st_mtime_ns for path in space.images_dir("BROAD").iterdir()}
+    pd.testing.assert_frame_equal(simulate_broad(plan, space), table)
+    assert before == {path: path.stat().st_mtime_ns for path in space.images_dir("BROAD").iterdir()}
+
+
+def test_a_broad_database_goes_on_and_mends_what_was_damaged(tmp_path, monkeypatch):
+    space, plan = Workspace(tmp_path), Simulation(LIKE, "BROAD", "synthetic", 1, height=64, workers=1)
+    table = simulate_broad(plan, space)
+    before = {path: path.read_bytes() for path in space.images_dir("BROAD").iterdir()}
+    missing, damaged = sorted(before)[:2]
+    missing.unlink()
+    damaged.write_bytes(before[damaged][:200])
+    space.manifest("BROAD").unlink()
+    made = []
+    monkeypatch.setattr(broad, "write_png", lambda pixels, path: (made.append(path), write_png(pixels, path)))
+    pd.testing.assert_frame_equal(simulate_broad(plan, space), table)
+    assert sorted(made) == [missing, damaged]
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_script_makes_a_broad_database_and_refuses_what_it_has_not(tmp_path, capsys):
+    argv = ["--root", str(tmp_path), "--like", LIKE, "--panoramas", "synthetic", "--scenes", "1", "--height", "64"]
+    argv += ["--workers", "1"]
+    assert simulate_dataset.main([*argv, "--levels", "1,2"]) == 2
+    assert "--levels 1,2 has no meaning with --like BROAD" in capsys.readouterr().err and not (tmp_path / "datasets").exists()
+    assert simulate_dataset.main([*argv, "--height", "63"]) == 2
+    assert simulate_dataset.main([*argv, "--dataset", "ANY"]) == 0
+    assert "labels simulated" in capsys.readouterr().out
+    assert len(read_manifest(Workspace(tmp_path).manifest("ANY"), "ANY")) == 1 + VERSIONS
+    assert simulate_dataset.main([*argv, "--dataset", "ANY", "--seed", "1"]) == 2
+    assert "was simulated with other settings:\n  seed: there 0, now 1" in capsys.readouterr().err
+
+
+@pytest.fixture
+def two(tmp_path):
+    for seed, name in enumerate(("OIQA", "CVIQ")):
+        space = make_workspace(tmp_path, name, scenes=4, seed=seed)
+        for image in read_manifest(space.manifest(name), name).names:
+            write_png(np.full((2, 4, 3), seed, dtype=np.uint8), space.images_dir(name) / image)
+    (space.root / "text").mkdir()
+    rows = [f"{name},{image},words of {name}" for name in ("OIQA", "CVIQ")
+            for image in read_manifest(space.manifest(name), name).names]
+    space.descriptions.write_text("\n".join(["dataset,image_name,description", *rows]) + "\n")
+    return space
+
+
+def test_a_merged_database_holds_every_row_of_both(two):
+    assert merge_databases.main(["--root", str(two.root), "--datasets", "OIQA", "CVIQ", "--into", "BOTH"]) == 0
+    parts, both = [load_database(two, name) for name in ("OIQA", "CVIQ")], load_database(two, "BOTH")
+    assert both.manifest.names == [f"{part.name}/{name}" for part in parts for name in part.manifest.names]
+    np.testing.assert_allclose(both.mos, np.concatenate([part.mos for part in parts]))
+    assert torch.equal(both.inputs.views, torch.cat([part.inputs.views for part in parts]))
+    assert torch.equal(both.inputs.levels[1], torch.cat([part.inputs.levels[1] for part in parts]))
+    assert both.method == parts[0].method
+    assert len(set(both.manifest.scenes())) == 4  # s0 … s3 of both: one scene to one side of a split
+    first = parts[0].manifest.names[0]
+    assert os.path.samefile(two.images_dir("OIQA") / first, two.images_dir("BOTH") / "OIQA" / first)
+    assert "BOTH" in two.descriptions.read_text() and "CVIQ/" in two.descriptions.read_text()
+
+
+def test_what_does_not_go_together_is_refused(two, capsys):
+    at = ["--root", str(two.root), "--datasets", "OIQA", "CVIQ", "--into"]
+    assert merge_databases.main([*at, "OIQA"]) == 2
+    make_workspace(two.root, "CVIQ", scenes=4, seed=1, encoder="another")
+    assert merge_databases.main([*at, "BOTH"]) == 2
+    assert "were made with different encoders or settings" in capsys.readouterr().err
+    assert not two.dataset_dir("BOTH").exists()
+    make_workspace(two.root, "CVIQ", scenes=4, seed=1)
+    table = pd.read_csv(two.manifest("CVIQ"))
+    table["MOS"] /= 10
+    table.to_csv(two.manifest("CVIQ"), index=False)
+    assert merge_databases.main([*at, "BOTH"]) == 2
+    assert "different kinds cannot be merged (mos_scale)" in capsys.readouterr().err
+
+
+def test_only_what_a_merge_made_is_written_again(two, capsys):
+    at = ["--root", str(two.root), "--datasets", "OIQA", "CVIQ", "--into"]
+    make_workspace(two.root, "MINE", scenes=4, seed=2)
+    before = two.manifest("MINE").read_bytes()
+    assert merge_databases.main([*at, "MINE"]) == 2
+    assert "MINE is there and no merge of OIQA, CVIQ; it is left alone" in capsys.readouterr().err
+    assert two.manifest("MINE").read_bytes() == before and not two.images_dir("MINE").exists()
+    assert merge_databases.main([*at, "../BOTH"]) == 2
+    first = read_manifest(two.manifest("OIQA"), "OIQA").names[0]
+    hidden = two.images_dir("OIQA") / first
+    hidden.rename(two.root / "elsewhere.png")
+    assert merge_databases.main([*at, "BOTH"]) == 2
+    assert "lacks 1 of the" in capsys.readouterr().err and not two.dataset_dir("BOTH").exists()
+    (two.root / "elsewhere.png").rename(hidden)
+    assert merge_databases.main([*at, "BOTH"]) == merge_databases.main([*at, "BOTH"]) == 0
+    assert merge_databases.main(["--root", str(two.root), "--datasets", "OIQA", "--into", "BOTH"]) == 2
+    assert len(read_manifest(two.manifest("BOTH"), "BOTH")) == 2 * len(read_manifest(two.manifest("OIQA"), "OIQA"))
+
+
+def test_labels_below_the_curves_stay_on_them():
+    assert label(("JPEG",), 0.1) == pytest.approx(17.53)
+    with pytest.raises(UserError, match="is not a folder"):
+        simulate_broad(Simulation(LIKE, "BROAD", "nowhere", 2), Workspace("."))

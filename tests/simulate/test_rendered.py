@@ -1,0 +1,57 @@
+"""Rendered scenes: no seam, no pinched pole, fine detail, all different, reproducible."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mmifn.simulate.panoramas import find_scenes
+from mmifn.simulate.rendered.panorama import CATALOGUE, KINDS, render_scene, scene_names
+
+HEIGHT = 96
+
+
+@pytest.fixture(scope="module")
+def pictures() -> dict[str, np.ndarray]:
+    return {name: render_scene(name, HEIGHT) for name in scene_names(len(KINDS) + 2)}
+
+
+def test_the_catalogue_is_large_and_its_scenes_differ(pictures):
+    assert CATALOGUE >= 16 and len(set(scene_names())) == CATALOGUE
+    assert [scene.name for scene in find_scenes("synthetic")] == scene_names()
+    small = [picture.mean(axis=2) for picture in pictures.values()]
+    for i, a in enumerate(small):
+        for b in small[:i]:
+            assert np.abs(a - b).mean() > 5
+
+
+def test_rendering_is_reproducible(pictures):
+    name = next(iter(pictures))
+    assert (render_scene(name, HEIGHT) == pictures[name]).all()
+
+
+def test_the_seam_is_no_edge(pictures):
+    """Columns on both sides of ±180° differ no more than neighbours elsewhere do."""
+    for name, picture in pictures.items():
+        steps = np.abs(np.diff(picture.astype(float), axis=1)).mean(axis=(0, 2))
+        seam = np.abs(picture[:, 0].astype(float) - picture[:, -1]).mean()
+        assert seam < 3 * np.percentile(steps, 95), name
+
+
+def test_the_poles_are_smooth_along_their_rows(pictures):
+    """Neighbours in the outermost rows are 1/60 of a pixel apart: a function of direction hardly changes there."""
+    for name, picture in pictures.items():
+        for row in (picture[0], picture[-1]):
+            assert np.abs(np.diff(row.astype(float), axis=0)).mean() < 2, name
+
+
+def test_there_is_contrast_and_fine_detail(pictures):
+    for name, picture in pictures.items():
+        grey = picture[HEIGHT // 4:3 * HEIGHT // 4].mean(axis=2)
+        laplacian = grey[1:-1, 1:-1] * 4 - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
+        assert grey.std() > 15 and laplacian.std() > 12, name
+
+
+def test_unknown_scenes_are_refused():
+    with pytest.raises(ValueError, match="no synthetic scene"):
+        render_scene("castle_01", 32)

@@ -1,0 +1,68 @@
+"""Adapt an encoder to distortions, on pristine panoramas of scenes outside every benchmark.
+
+The scenes of the databases below --root, and every scene of their places, are left out; so are --exclude-scenes.
+
+Reads   --panoramas DIR (manifest.csv beside them gives each scene's location), datasets/<DS>/des.csv
+Writes  adaptation/samples/ and adaptation/<encoder>.state.pt (working files), mmifn/encoders/weights/<encoder>.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmifn.adapt.fit import AdaptConfig, adapt
+from mmifn.adapt.samples import Making, make_samples
+from mmifn.adapt.scenes import outside_scenes, set_apart
+from mmifn.core.errors import user_main
+from mmifn.core.workers import usable_cores
+from mmifn.data.workspace import Workspace, add_root_argument
+from mmifn.encoders.adapted import BACKBONES, weights_file
+from mmifn.encoders.presets import add_device_argument, resolve_device
+from mmifn.simulate.panoramas import find_scenes
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_root_argument(parser)
+    add_device_argument(parser)
+    parser.add_argument("--encoder", required=True, choices=sorted(BACKBONES),
+                        help="; ".join(f"{name}: {each.title}" for name, each in BACKBONES.items()))
+    parser.add_argument("--panoramas", required=True, metavar="DIR", help="folder of pristine 2:1 panoramas")
+    parser.add_argument("--datasets", nargs="*", default=["OIQA", "CVIQ"], metavar="DS",
+                        help="databases whose places are kept out (default: OIQA CVIQ)")
+    parser.add_argument("--exclude-scenes", nargs="*", default=[], metavar="NAME", help="further scenes to keep out")
+    parser.add_argument("--held-out", type=int, default=3, metavar="N", help="scenes only to look at it with (default: 3)")
+    parser.add_argument("--versions", type=int, default=Making.versions, metavar="N",
+                        help="distorted versions of each scene, ten views each (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, help="passes over the views (default: the encoder's own)")
+    parser.add_argument("--learning-rate", type=float, help="(default: the encoder's own)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="where to write the weights (default: into the package)")
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    backbone, space = BACKBONES[args.encoder], Workspace(args.root)
+    making = Making(args.versions, args.seed)
+    config = AdaptConfig(args.encoder, backbone.epochs if args.epochs is None else args.epochs,
+                         backbone.learning_rate if args.learning_rate is None else args.learning_rate, seed=args.seed)
+    scenes = outside_scenes(find_scenes(args.panoramas), space, args.datasets, args.exclude_scenes)
+    train, held_out = set_apart(scenes, args.held_out, args.seed)
+    print(f"adapt_encoders: {args.encoder} ({backbone.title}) on {len(train)} scenes, looked at with {len(held_out)} more")
+    work = space.root / "adaptation"
+    samples = make_samples(train + held_out, making, work / "samples", usable_cores())
+    out = args.out or weights_file(args.encoder)
+    found = adapt(config, {scene.name: samples[scene.name] for scene in train},
+                  {scene.name: samples[scene.name] for scene in held_out}, out, work / f"{args.encoder}.state.pt",
+                  resolve_device(args.device))
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; on held-out scenes "
+          + ", ".join(f"{key} {value:.3f}" for key, value in found.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

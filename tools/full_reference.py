@@ -1,0 +1,50 @@
+"""Score a database by full-reference metrics of 360° images: the baseline rows of the tables.
+
+Reads   datasets/<DS>/des.csv, datasets/<DS>/images/, datasets/<DS>/references/
+Writes  results/fullref_<DS>.csv (image_name and one column per metric), results/fullref_<DS>.txt (the table printed)
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mmifn.core.errors import user_main
+from mmifn.core.files import atomic_path, write_text
+from mmifn.data.images import add_limit_argument
+from mmifn.data.manifest import image_paths, read_manifest
+from mmifn.data.workspace import Workspace, add_root_argument
+from mmifn.fullref.database import agreement_table, score_database
+from mmifn.fullref.metrics import METRICS
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_root_argument(parser)
+    parser.add_argument("--dataset", required=True, help="name of the database below datasets/")
+    parser.add_argument("--metrics", nargs="+", choices=list(METRICS), default=list(METRICS), metavar="NAME",
+                        help=f"which metrics (default: all): {', '.join(METRICS)}")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one per core)")
+    add_limit_argument(parser)
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    space = Workspace(args.root)
+    manifest = read_manifest(space.manifest(args.dataset), args.dataset)
+    image_paths(manifest, space.images_dir(args.dataset))
+    scores = score_database(space, manifest, tuple(args.metrics), args.workers, args.max_megapixels)
+    target = space.results / f"fullref_{args.dataset}.csv"
+    with atomic_path(target) as temporary:
+        scores.to_csv(temporary, index=False, lineterminator="\n")
+    table = agreement_table(manifest, scores)
+    write_text(target.with_suffix(".txt"), table + "\n")
+    print(table)
+    print(f"{target}: {len(scores)} images")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
