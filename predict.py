@@ -1,7 +1,7 @@
 """Score any panoramas, one or whole folders: how good (0-100, in words, with an interval), where, and why.
 
 Reads   360° images (equirectangular, 2:1), the trained model that comes with the package (or --checkpoint)
-Writes  to the screen; --json and --csv: one line per image, as they come (the same command goes on after a stop);
+Writes  to the screen; --json and --csv: one line per image, as they come (after a stop, run the same command again to continue);
         --map DIR: DIR/<image>/map.png, worst_1.png …; --html FILE: one page to look around in, without a network
 """
 

@@ -20,7 +20,7 @@ from mmifn.encoders.packaged import package_file
 
 MAX_TOKENS = 128  # as in the method
 MINILM = "minilm"
-# What a name that is not a transformers model asks for in vain; `mean` and `cls` are ways to pool.
+# How token features become one vector: the mean over the words, or (any other encoder) the first token, `cls`.
 POOLING = {MINILM: "mean"}
 
 
