@@ -9,9 +9,12 @@ Writes  results/ablation_results.txt, .md, .csv   (Table IV)
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from mmifn.cli.experiments import experiment_parser, open_experiments
+from mmifn.cli.flags import add_datasets_argument, chosen_config
+from mmifn.cli.stages import heading
 from mmifn.core.errors import user_main
 from mmifn.experiment.controls import CONTROLS
 from mmifn.experiment.predictions import write_predictions
@@ -19,19 +22,18 @@ from mmifn.experiment.runs import ablation_jobs
 from mmifn.fusion.model import VARIANTS
 from mmifn.report.comparisons import ablation_table
 from mmifn.report.tables import write_tables
-from mmifn.training.configs import chosen_config
 
 
-def build_parser():
+def build_parser() -> argparse.ArgumentParser:
     parser = experiment_parser(__doc__)
-    parser.add_argument("--datasets", nargs="+", default=["OIQA", "CVIQ"], metavar="DS", help="databases (default: OIQA CVIQ)")
+    add_datasets_argument(parser)
     return parser
 
 
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    print(f"[10/10] ablation_study: {len(VARIANTS)} variants and {len(CONTROLS)} controls x {args.splits} splits "
+    print(f"{heading('ablation_study')}: {len(VARIANTS)} variants and {len(CONTROLS)} controls x {args.splits} splits "
           f"of {', '.join(args.datasets)}, configuration {args.config}")
     experiments = open_experiments(args, args.datasets)
     config = chosen_config(args, epochs_share=0.5)

@@ -7,21 +7,22 @@ Writes  results/cross_validation_results.txt, .md, .csv   (Table III)
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from mmifn.cli.experiments import experiment_parser, open_experiments
+from mmifn.cli.flags import add_datasets_argument, chosen_config
+from mmifn.cli.stages import heading
 from mmifn.core.errors import user_main
 from mmifn.experiment.predictions import write_predictions
 from mmifn.experiment.runs import cross_jobs
 from mmifn.report.evaluation import cross_table
 from mmifn.report.tables import write_tables
-from mmifn.training.configs import chosen_config
 
 
-def build_parser():
+def build_parser() -> argparse.ArgumentParser:
     parser = experiment_parser(__doc__)
-    parser.add_argument("--datasets", nargs=2, default=["OIQA", "CVIQ"], metavar="DS",
-                        help="the two databases (default: OIQA CVIQ)")
+    add_datasets_argument(parser, nargs=2, what="the two databases")
     return parser
 
 
@@ -29,7 +30,7 @@ def build_parser():
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     first, second = args.datasets
-    print(f"[9/10] cross_eval: {first} → {second} and {second} → {first}, {args.splits} trainings each, "
+    print(f"{heading('cross_eval')}: {first} → {second} and {second} → {first}, {args.splits} trainings each, "
           f"configuration {args.config}")
     experiments = open_experiments(args, args.datasets)
     config = chosen_config(args, epochs_share=0.5)

@@ -12,21 +12,24 @@ Writes  results/evaluation_results.txt, .md, .csv   (Tables I and II)
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from mmifn.cli.experiments import experiment_parser, open_experiments
+from mmifn.cli.flags import DATABASES, add_datasets_argument, chosen_config
+from mmifn.cli.stages import heading
 from mmifn.core.errors import user_main
 from mmifn.data.splits import PROTOCOLS
 from mmifn.experiment.predictions import write_predictions
 from mmifn.report.claims import published_table
 from mmifn.report.comparisons import evaluate_databases
 from mmifn.report.tables import write_tables
-from mmifn.training.configs import CONFIGS, chosen_config
+from mmifn.training.configs import CONFIGS
 
 
-def build_parser():
+def build_parser() -> argparse.ArgumentParser:
     parser = experiment_parser(__doc__)
-    parser.add_argument("--datasets", nargs="+", default=["OIQA", "CVIQ"], metavar="DS", help="databases (default: OIQA CVIQ)")
+    add_datasets_argument(parser)
     parser.add_argument("--protocol", choices=PROTOCOLS, default="honest",
                         help="'published' adds what papers of the field do: one split, the epoch chosen on its TEST scenes; "
                              "not an honest estimate (default: %(default)s)")
@@ -40,14 +43,14 @@ def build_parser():
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    print(f"[8/10] evaluate: {args.splits} scene splits of {', '.join(args.datasets)}, configuration {args.config}")
+    print(f"{heading('evaluate')}: {args.splits} scene splits of {', '.join(args.datasets)}, configuration {args.config}")
     experiments = open_experiments(args, args.datasets)
     found = evaluate_databases(experiments, args.datasets, args.splits, chosen_config(args), args.split_by, args.logistic,
                                published=args.protocol == "published", full_reference=not args.without_full_reference,
                                statistics=not args.without_statistics,
                                also={name: chosen_config(args, name=name) for name in args.also_config})
     results = experiments.space.results
-    write_tables([*found.tables, published_table(["OIQA", "CVIQ"])], results / "evaluation_results.txt")
+    write_tables([*found.tables, published_table(DATABASES)], results / "evaluation_results.txt")
     write_predictions(found.outcomes, experiments.databases, results / "predictions.pt")
     write_predictions(found.baselines, experiments.databases, results / "baseline_predictions.pt")
     print((results / "evaluation_results.txt").read_text(encoding="utf-8"))

@@ -12,26 +12,34 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mmifn.cli.sources import add_source_arguments, make_describer
+from mmifn.cli.flags import (
+    add_dataset_argument,
+    add_device_argument,
+    add_limit_argument,
+    add_preset_argument,
+    add_root_argument,
+    add_source_arguments,
+    command_parser,
+)
+from mmifn.cli.sources import make_describer
+from mmifn.cli.stages import heading
 from mmifn.core.errors import user_main
-from mmifn.data.images import MAX_MEGAPIXELS
 from mmifn.data.manifest import image_paths, read_manifest
-from mmifn.data.workspace import Workspace, add_root_argument
+from mmifn.data.workspace import Workspace
 from mmifn.describe.generation import generate, list_items
 from mmifn.describe.inputs import VIEWPORTS
-from mmifn.encoders.presets import add_preset_arguments
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", required=True, metavar="DS", help="database below datasets/, such as OIQA or CVIQ")
+    parser = command_parser(__doc__)
+    add_dataset_argument(parser)
     add_root_argument(parser)
-    add_preset_arguments(parser)
+    add_preset_argument(parser)
+    add_device_argument(parser)
     add_source_arguments(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="describe at most N images in this run")
     parser.add_argument("--replace-supplied", action="store_true", help="also replace texts that were written by hand")
-    parser.add_argument("--max-megapixels", type=float, default=MAX_MEGAPIXELS, metavar="MP",
-                        help="refuse larger images (default: %(default)g)")
+    add_limit_argument(parser)
     return parser
 
 
@@ -43,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     paths = image_paths(manifest, workspace.images_dir(args.dataset))
     describer = make_describer(args)
     viewports = VIEWPORTS if args.per_viewport else 0
-    print(f"[1/10] generate_text: describing {len(manifest)} images of {args.dataset} (source {describer.identity.source}) "
+    print(f"{heading('generate_text')}: describing {len(manifest)} images of {args.dataset} (source {describer.identity.source}) "
           f"-> {workspace.descriptions}", file=sys.stderr)
     written = generate(workspace.descriptions, args.dataset, list_items(manifest.names, paths, viewports), describer,
                        limit=args.limit, replace_supplied=args.replace_supplied)

@@ -10,20 +10,30 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmifn.cli.flags import (
+    add_dataset_argument,
+    add_device_argument,
+    add_limit_argument,
+    add_preset_argument,
+    add_root_argument,
+    command_parser,
+)
+from mmifn.cli.stages import heading
+from mmifn.core.device import resolve_device
 from mmifn.core.errors import user_main
-from mmifn.data.images import add_limit_argument
 from mmifn.data.manifest import image_paths, read_manifest
-from mmifn.data.workspace import Workspace, add_root_argument
+from mmifn.data.workspace import Workspace
 from mmifn.encoders.encode import encode_globals
 from mmifn.encoders.networks import load_erp_encoder
-from mmifn.encoders.presets import add_preset_arguments, choose, resolve_device
+from mmifn.encoders.presets import choose
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     add_root_argument(parser)
-    parser.add_argument("--dataset", required=True, help="name of the database below datasets/")
-    add_preset_arguments(parser)
+    add_dataset_argument(parser)
+    add_preset_argument(parser)
+    add_device_argument(parser)
     parser.add_argument("--global-encoder", metavar="NAME", help="another one: lite0_adapted, lite0 or a VMamba variant")
     parser.add_argument("--global-weights", type=Path, metavar="FILE", help="local VMamba checkpoint (.pth or .safetensors)")
     parser.add_argument("--erp-height-px", type=int, help="height to which the ERP is resized (default: the preset's)")
@@ -39,8 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     space = Workspace(args.root)
     preset = choose(args.preset, global_=args.global_encoder, erp_height_px=args.erp_height_px, wrap_px=args.wrap_px)
-    print(f"[4/10] global_feature_extractor: {args.dataset}, whole ERP at {preset.erp_height_px}x{2 * preset.erp_height_px}, "
-          f"encoded by {preset.global_}")
+    print(f"{heading('global_feature_extractor')}: {args.dataset}, whole ERP at {preset.erp_height_px}x"
+          f"{2 * preset.erp_height_px}, encoded by {preset.global_}")
     manifest = read_manifest(space.manifest(args.dataset), args.dataset)
     image_paths(manifest, space.images_dir(args.dataset))  # all there? before any weights are loaded
     encoder = load_erp_encoder(preset, resolve_device(args.device), args.global_weights)

@@ -15,7 +15,7 @@ from mmifn.cli.experiments import run_branch_script
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_branch_script("lff", 6, __doc__, argv)
+    return run_branch_script("lff", __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -11,22 +11,21 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmifn.cli.flags import add_device_argument, add_limit_argument, add_preset_argument, command_parser
 from mmifn.core.errors import UserError, user_main
-from mmifn.data.images import add_limit_argument
-from mmifn.encoders.presets import PRESETS, add_device_argument
 from mmifn.scoring.files import Task, find_images
 from mmifn.scoring.run import Outputs, default_workers, score_all
 from mmifn.scoring.viewer import page_width
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER", help="panoramas, or folders that hold some")
     parser.add_argument("--json", metavar="FILE", help="write lines of JSON; '-' for the screen, instead of the words")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table")
     parser.add_argument("--map", type=Path, metavar="DIR", help="draw where each panorama is good and bad, and its worst views")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write one page in which the panoramas can be looked at")
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="offline", help="encoders (default: %(default)s)")
+    add_preset_argument(parser, default="offline")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE",
                         help="model of export_model.py or checkpoint of train.py (default: the one that comes with the preset)")
     parser.add_argument("--reference", type=Path, metavar="PRISTINE",

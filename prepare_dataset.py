@@ -10,17 +10,17 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmifn.cli.flags import add_limit_argument, add_root_argument, command_parser
 from mmifn.core.errors import user_main
-from mmifn.data.images import add_limit_argument
 from mmifn.data.importers import REGISTRY, database_named
 from mmifn.data.importers.prepare import Import, prepare
 from mmifn.data.importers.scores import SCALES
 from mmifn.data.summary import describe
-from mmifn.data.workspace import Workspace, add_root_argument
+from mmifn.data.workspace import Workspace
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     add_root_argument(parser)
     parser.add_argument("--dataset", required=True, help=f"{', '.join(REGISTRY)}, or a name for a database of your own "
                         "(its table: columns image and MOS, better also distortion_type, level, reference)")

@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 
 from mmifn.cli.experiments import experiment_parser
+from mmifn.cli.flags import add_datasets_argument, add_exclusion_argument, add_height_argument, add_preset_argument
 from mmifn.cli.pipeline import FURTHER_FLAGS, Plan, run_plan
 from mmifn.core.errors import user_main
-from mmifn.encoders.presets import PRESETS
 
 DEMO = {"root": Path("demo"), "preset": "offline", "config": "compact", "panoramas": "synthetic", "scenes": 8,
         "height": 512, "levels": {"OIQA": "1,3,5", "CVIQ": "1,6,11"}, "splits": 3}
@@ -25,9 +25,8 @@ PHOTOGRAPHS = {"scenes": 16, "height": None, "levels": {}, "splits": 10}  # --de
 
 def build_parser() -> argparse.ArgumentParser:
     parser = experiment_parser(__doc__)
-    parser.add_argument("--datasets", "--dataset", nargs="+", default=["OIQA", "CVIQ"], metavar="DS",
-                        help="two databases, or one, without the tables across databases (default: OIQA CVIQ)")
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="paper", help="encoders (default: %(default)s)")
+    add_datasets_argument(parser, "--datasets", "--dataset", what="two databases, or one, without the tables across databases")
+    add_preset_argument(parser)
     for stage, example in FURTHER_FLAGS.items():
         parser.add_argument(f"--{stage}-args", default="", metavar="FLAGS",
                             help=f"further flags for the {stage} stage, in quotes, such as '{example}'")
@@ -37,8 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("simulated databases")
     group.add_argument("--panoramas", metavar="DIR", help="simulate both from these pristine ERPs ('synthetic': render some)")
     group.add_argument("--scenes", type=int, default=16, metavar="N", help="scenes of each (default: %(default)s)")
-    group.add_argument("--height", type=int, metavar="PX", help="reduce the panoramas to this height (default: keep)")
-    group.add_argument("--exclude-scenes", default="", metavar="NAMES", help="never these places: names or a file")
+    add_height_argument(group)
+    add_exclusion_argument(group)
     parser.set_defaults(levels={})
     return parser
 

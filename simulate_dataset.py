@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mmifn.cli.flags import add_exclusion_argument, add_height_argument, add_limit_argument, add_root_argument, command_parser
 from mmifn.core.errors import UserError, user_main
-from mmifn.data.images import add_limit_argument
 from mmifn.data.summary import describe
-from mmifn.data.workspace import Workspace, add_root_argument
+from mmifn.data.workspace import Workspace
 from mmifn.simulate.broad import LIKE as BROAD
 from mmifn.simulate.broad import simulate_broad
 from mmifn.simulate.database import Simulation, simulate
@@ -29,7 +29,7 @@ def _levels(text: str) -> tuple[int, ...]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     add_root_argument(parser)
     parser.add_argument("--like", required=True, choices=[*sorted(DESIGNS), BROAD],
                         help=f"whose design to follow; {BROAD}: pristine panoramas, pairs of distortions and other kinds")
@@ -37,9 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dataset", help="name of the database below datasets/ (default: as --like)")
     parser.add_argument("--scenes", type=int, metavar="N", help="how many scenes (default: 16, or all --only-scenes)")
     parser.add_argument("--seed", type=int, default=Simulation.seed, help="chooses scenes and noise (default: %(default)s)")
-    parser.add_argument("--height", type=int, metavar="PX", help="reduce the panoramas to this height (default: keep)")
+    add_height_argument(parser)
     parser.add_argument("--levels", default="", metavar="LIST", help="only these levels, such as 1,3,5 (default: all)")
-    parser.add_argument("--exclude-scenes", default="", metavar="NAMES", help="never these places: names or a file")
+    add_exclusion_argument(parser)
     parser.add_argument("--only-scenes", default="", metavar="NAMES", help="exactly these scenes: names or a file")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--overwrite", action="store_true", help="make anew a simulation of other settings")

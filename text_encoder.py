@@ -9,21 +9,25 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mmifn.cli.flags import add_device_argument, add_preset_argument, add_root_argument, command_parser
+from mmifn.cli.stages import heading
 from mmifn.core.artefact import save
+from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError, user_main
 from mmifn.data.manifest import read_manifest
-from mmifn.data.workspace import Workspace, add_root_argument
+from mmifn.data.workspace import Workspace
 from mmifn.describe.table import read_descriptions
-from mmifn.encoders.presets import add_preset_arguments, choose, resolve_device
+from mmifn.encoders.presets import choose
 from mmifn.encoders.text import MAX_TOKENS, encode_descriptions, load_text_encoder
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("--dataset", action="append", metavar="DS",
                         help="database to encode; may be given again (default: every one in the workspace)")
     add_root_argument(parser)
-    add_preset_arguments(parser)
+    add_preset_argument(parser)
+    add_device_argument(parser)
     parser.add_argument("--text-encoder", metavar="NAME", help="'minilm', a model on the hub, or a folder with one "
                         "(default: the preset's)")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts at once (default: %(default)s)")
@@ -44,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     device = resolve_device(args.device)
     name = choose(args.preset, text=args.text_encoder).text
     names = {each: read_manifest(workspace.manifest(each), each).names for each in {*datasets, *known}}
-    print(f"[2/10] text_encoder: encoding the descriptions of {', '.join(datasets)} with {name} on {device}",
+    print(f"{heading('text_encoder')}: encoding the descriptions of {', '.join(datasets)} with {name} on {device}",
           file=sys.stderr)
     texts = {each: read_descriptions(workspace.descriptions, each, names[each], others=names) for each in datasets}
     encoder = load_text_encoder(name, device)

@@ -9,27 +9,29 @@ Writes  checkpoints/mmifn_best.pth
 
 from __future__ import annotations
 
+import argparse
 import sys
 
-from mmifn.cli.experiments import add_split_arguments, training_parser
+from mmifn.cli.experiments import training_parser
+from mmifn.cli.flags import add_split_argument, chosen_config
+from mmifn.cli.stages import heading
+from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError, user_main
 from mmifn.core.files import sha256_file
 from mmifn.data.splits import make_split
 from mmifn.data.workspace import Workspace
-from mmifn.encoders.presets import resolve_device
 from mmifn.fusion.inputs import load_database, require_same_method
 from mmifn.report.evaluation import training_table
 from mmifn.training.branches import train_jointly
 from mmifn.training.checkpoint import Checkpoint, save_checkpoint
-from mmifn.training.configs import chosen_config
 
 
-def build_parser():
+def build_parser() -> argparse.ArgumentParser:
     parser = training_parser(__doc__)
     parser.add_argument("--dataset", default="OIQA", help="database to train on (default: %(default)s)")
     parser.add_argument("--test-dataset", default="CVIQ",
                         help="second database to test on; 'none' for none (default: %(default)s)")
-    add_split_arguments(parser)
+    add_split_argument(parser)
     return parser
 
 
@@ -37,7 +39,7 @@ def build_parser():
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     space, config, device = Workspace(args.root), chosen_config(args), resolve_device(args.device)
-    print(f"[7/10] train: MMIFN on {args.dataset}, split {args.split_seed}, {config.train.epochs} epochs, "
+    print(f"{heading('train')}: MMIFN on {args.dataset}, split {args.split_seed}, {config.train.epochs} epochs, "
           f"configuration {args.config}")
     if args.test_dataset == args.dataset:
         raise UserError(f"--test-dataset {args.test_dataset} is the database to train on, whose test scenes are scored anyway; "

@@ -11,21 +11,31 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmifn.cli.flags import (
+    add_dataset_argument,
+    add_device_argument,
+    add_limit_argument,
+    add_preset_argument,
+    add_root_argument,
+    command_parser,
+)
+from mmifn.cli.stages import heading
+from mmifn.core.device import resolve_device
 from mmifn.core.errors import user_main
-from mmifn.data.images import add_limit_argument
 from mmifn.data.manifest import image_paths, read_manifest
-from mmifn.data.workspace import Workspace, add_root_argument
+from mmifn.data.workspace import Workspace
 from mmifn.encoders.encode import encode_viewports
 from mmifn.encoders.networks import load_view_encoder
-from mmifn.encoders.presets import add_preset_arguments, choose, resolve_device
+from mmifn.encoders.presets import choose
 from mmifn.sphere import SAMPLERS
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     add_root_argument(parser)
-    parser.add_argument("--dataset", required=True, help="name of the database below datasets/")
-    add_preset_arguments(parser)
+    add_dataset_argument(parser)
+    add_preset_argument(parser)
+    add_device_argument(parser)
     parser.add_argument("--viewport-encoder", metavar="NAME", help="another one: lite0_adapted, vit_s14, lite0 or a timm model")
     parser.add_argument("--viewport-weights", type=Path, metavar="FILE", help="local weights file for a timm model")
     parser.add_argument("--fov-deg", type=float, help="angle a view spans on its tangent plane (default: the preset's)")
@@ -42,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     space = Workspace(args.root)
     preset = choose(args.preset, viewport=args.viewport_encoder, fov_deg=args.fov_deg, size_px=args.size_px,
                     sampler=args.sampler)
-    print(f"[3/10] viewport_encoder: {args.dataset}, {preset.sampler} views of {preset.fov_deg:g}° at {preset.size_px} px, "
+    print(f"{heading('viewport_encoder')}: {args.dataset}, {preset.sampler} views of {preset.fov_deg:g}° at {preset.size_px} px, "
           f"embedded by {preset.viewport}")
     manifest = read_manifest(space.manifest(args.dataset), args.dataset)
     image_paths(manifest, space.images_dir(args.dataset))  # all there? before any weights are loaded

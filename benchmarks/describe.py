@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from mmifn.cli.flags import command_parser
 from mmifn.core.errors import user_main
 from mmifn.core.files import write_text
 from mmifn.core.workers import run_tasks
@@ -264,7 +265,7 @@ def over_scenes(work: Callable[[Scene], list], scenes: list[Scene], workers: int
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("--panoramas", required=True, help="folder of pristine panoramas, or 'synthetic'")
     parser.add_argument("--calibrate", action="store_true", help="fit, and rewrite the package's constants")
     parser.add_argument("--samples", type=Path, metavar="FILE", help="with --calibrate: keep the measurements there, and "

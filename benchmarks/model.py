@@ -9,7 +9,6 @@ distorted ones. Prints one line per promise: what was asked, what was measured, 
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,11 +21,12 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from mmifn.cli.flags import add_root_argument, command_parser
 from mmifn.core.errors import UserError, user_main
 from mmifn.core.workers import run_tasks, usable_cores
 from mmifn.data.images import read_image, write_png
 from mmifn.data.manifest import image_paths, read_manifest
-from mmifn.data.workspace import Workspace, add_root_argument
+from mmifn.data.workspace import Workspace
 from mmifn.describe.inputs import reduce_erp
 from mmifn.fullref.database import reference_paths
 from mmifn.metrics import plcc, srcc
@@ -200,7 +200,7 @@ def report(scored: list[Scored], renders: list[float], interval: Callable[[float
 
 @user_main
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     add_root_argument(parser)
     parser.add_argument("--datasets", nargs="+", default=["OIQA", "CVIQ", "BROAD"], metavar="DS")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="model (default: the one that ships)")

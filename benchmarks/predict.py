@@ -23,6 +23,7 @@ from typing import Any
 
 from PIL import Image
 
+from mmifn.cli.flags import command_parser
 from mmifn.core.errors import user_main
 from mmifn.data.images import read_image
 
@@ -80,7 +81,7 @@ def report(width: int, found: dict[str, float]) -> None:
 
 @user_main
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("--panorama", type=Path, metavar="PHOTO", help="a 2:1 photograph to enlarge")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="model (default: the one that ships)")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="calls, of which the fastest counts")

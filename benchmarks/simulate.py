@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import argparse
 import resource
 import sys
 import time
@@ -20,6 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from mmifn.cli.flags import command_parser
 from mmifn.core import torchvision_shim as compat  # noqa: F401  (before piq)
 from mmifn.fullref import metrics as fullref
 from mmifn.fullref.metrics import LABEL_METRIC
@@ -142,7 +142,7 @@ def _extended(x: list[float] | np.ndarray, y: list[float] | np.ndarray, at: np.n
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("what", choices=("speed", "sweep", "metrics", "levels"))
     parser.add_argument("--panoramas", default="synthetic")
     parser.add_argument("--scenes", type=int, default=10)

@@ -10,7 +10,6 @@ an ERP's seam does instead.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mmifn.cli.flags import command_parser
 from mmifn.encoders.vmamba import VMamba, blocks, build_vmamba, wrapped_features
 
 VARIANTS = {"T": "vmamba_tiny_s1l8", "B": "vmamba_base_s2l15", "vanilla": "vanilla_vmamba_tiny"}
@@ -199,7 +199,7 @@ def report_seam() -> None:
 
 def main() -> None:
     """Run the chosen cases."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("--cases", nargs="+", choices=[*CASES, "seam"], help="default: all")
     parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}, with fewer repeats")
     parser.add_argument("--repeats", type=int, default=None, help="timed runs of each; default 7, quick 3")

@@ -15,23 +15,23 @@ from pathlib import Path
 from mmifn.adapt.fit import AdaptConfig, adapt
 from mmifn.adapt.samples import Making, make_samples
 from mmifn.adapt.scenes import outside_scenes, set_apart
+from mmifn.cli.flags import add_datasets_argument, add_device_argument, add_root_argument, command_parser
+from mmifn.core.device import resolve_device
 from mmifn.core.errors import user_main
 from mmifn.core.workers import usable_cores
-from mmifn.data.workspace import Workspace, add_root_argument
+from mmifn.data.workspace import Workspace
 from mmifn.encoders.adapted import BACKBONES, weights_file
-from mmifn.encoders.presets import add_device_argument, resolve_device
 from mmifn.simulate.panoramas import find_scenes
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     add_root_argument(parser)
     add_device_argument(parser)
     parser.add_argument("--encoder", required=True, choices=sorted(BACKBONES),
                         help="; ".join(f"{name}: {each.title}" for name, each in BACKBONES.items()))
     parser.add_argument("--panoramas", required=True, metavar="DIR", help="folder of pristine 2:1 panoramas")
-    parser.add_argument("--datasets", nargs="*", default=["OIQA", "CVIQ"], metavar="DS",
-                        help="databases whose places are kept out (default: OIQA CVIQ)")
+    add_datasets_argument(parser, nargs="*", what="databases whose places are kept out")
     parser.add_argument("--exclude-scenes", nargs="*", default=[], metavar="NAME", help="further scenes to keep out")
     parser.add_argument("--held-out", type=int, default=3, metavar="N", help="scenes only to look at it with (default: 3)")
     parser.add_argument("--versions", type=int, default=Making.versions, metavar="N",

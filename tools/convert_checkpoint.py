@@ -16,6 +16,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from mmifn.cli.flags import command_parser
 from mmifn.core.errors import UserError, user_main
 from mmifn.core.files import atomic_path
 from mmifn.encoders.vmamba.checkpoint import find_state
@@ -24,8 +25,7 @@ from mmifn.encoders.vmamba.unpickling import read_with_placeholders
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser = command_parser(__doc__)
     parser.add_argument("source", type=Path, help="the torch file to read")
     parser.add_argument("target", type=Path, help="the .safetensors file to write")
     parser.add_argument("--allow-unpickling", action="store_true", help="you trust where the file came from")

@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmifn.cli.flags import command_parser
 from mmifn.core.errors import UserError, user_main
 from mmifn.scoring.interval import LEVEL, calibrate, left_out_coverage, read_residuals
 from mmifn.scoring.model import FOLDER, Model, save_model
@@ -17,7 +18,7 @@ from mmifn.training.checkpoint import load_checkpoint
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint of train.py")
     parser.add_argument("--calibration", type=Path, metavar="CSV", required=True,
                         help="columns scene, mos, score; where there are columns source, variant and side, only this "

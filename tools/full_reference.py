@@ -9,19 +9,19 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mmifn.cli.flags import add_dataset_argument, add_limit_argument, add_root_argument, command_parser
 from mmifn.core.errors import user_main
 from mmifn.core.files import atomic_path, write_text
-from mmifn.data.images import add_limit_argument
 from mmifn.data.manifest import image_paths, read_manifest
-from mmifn.data.workspace import Workspace, add_root_argument
+from mmifn.data.workspace import Workspace
 from mmifn.fullref.database import agreement_table, score_database
 from mmifn.fullref.metrics import METRICS
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     add_root_argument(parser)
-    parser.add_argument("--dataset", required=True, help="name of the database below datasets/")
+    add_dataset_argument(parser)
     parser.add_argument("--metrics", nargs="+", choices=list(METRICS), default=list(METRICS), metavar="NAME",
                         help=f"which metrics (default: all): {', '.join(METRICS)}")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one per core)")

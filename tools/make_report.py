@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mmifn.cli.flags import add_root_argument, command_parser
 from mmifn.core.errors import user_main
-from mmifn.data.workspace import Workspace, add_root_argument
+from mmifn.data.workspace import Workspace
 from mmifn.report.page import make_report
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     add_root_argument(parser)
     return parser
 

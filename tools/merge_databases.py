@@ -10,16 +10,17 @@ import argparse
 import sys
 from dataclasses import replace
 
+from mmifn.cli.flags import add_root_argument, command_parser
 from mmifn.core.artefact import save
 from mmifn.core.errors import UserError, user_main
 from mmifn.data.merge import merge_images, merged_name
 from mmifn.data.merge_features import merged_features
-from mmifn.data.workspace import Workspace, add_root_argument
+from mmifn.data.workspace import Workspace
 from mmifn.describe.table import read_rows, upsert
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     add_root_argument(parser)
     parser.add_argument("--datasets", nargs="+", required=True, metavar="DS", help="databases to merge, encoded alike")
     parser.add_argument("--into", required=True, metavar="NAME", help="name of the merged database")

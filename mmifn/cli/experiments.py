@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import argparse
 
+from mmifn.cli.flags import (
+    add_dataset_argument,
+    add_device_argument,
+    add_root_argument,
+    add_run_arguments,
+    add_split_argument,
+    add_training_arguments,
+    chosen_config,
+    command_parser,
+)
+from mmifn.cli.stages import heading
+from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError, user_main
 from mmifn.data.splits import make_split
-from mmifn.data.workspace import Workspace, add_root_argument
-from mmifn.encoders.presets import add_device_argument, resolve_device
-from mmifn.experiment.runs import Experiments, add_run_arguments
+from mmifn.data.workspace import Workspace
+from mmifn.experiment.runs import Experiments
 from mmifn.fusion.inputs import load_database
 from mmifn.training.branches import CACHES, SCRIPTS, make_branch_cache
-from mmifn.training.configs import add_training_arguments, chosen_config
 
 
 def experiment_parser(doc: str | None) -> argparse.ArgumentParser:
@@ -23,7 +33,7 @@ def experiment_parser(doc: str | None) -> argparse.ArgumentParser:
 
 def training_parser(doc: str | None) -> argparse.ArgumentParser:
     """Return a parser with --root, --device and the model and training flags."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(doc)
     add_root_argument(parser)
     add_device_argument(parser)
     add_training_arguments(parser)
@@ -35,22 +45,17 @@ def open_experiments(args: argparse.Namespace, datasets: list[str]) -> Experimen
     return Experiments(Workspace(args.root), datasets, resolve_device(args.device), args.workers)
 
 
-def add_split_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a script that trains one split its --split-seed flag."""
-    parser.add_argument("--split-seed", type=int, default=0, metavar="N", help="which scene split (default: %(default)s)")
-
-
 @user_main
-def run_branch_script(branch: str, stage: int, doc: str | None, argv: list[str] | None) -> int:
+def run_branch_script(branch: str, doc: str | None, argv: list[str] | None) -> int:
     """Run gff_module.py or lff_module.py."""
     parser = training_parser(doc)
-    parser.add_argument("--dataset", required=True, help="name of the database below datasets/")
-    add_split_arguments(parser)
+    add_dataset_argument(parser)
+    add_split_argument(parser)
     args = parser.parse_args(argv)
     config = chosen_config(args)
     if not config.train.branch_epochs:
         raise UserError("this stage fits a branch: --branch-epochs must be at least 1")
-    print(f"[{stage}/10] {SCRIPTS[branch].removesuffix('.py')}: {branch.upper()} alone on {args.dataset}, "
+    print(f"{heading(SCRIPTS[branch].removesuffix('.py'))}: {branch.upper()} alone on {args.dataset}, "
           f"split {args.split_seed}, {config.train.branch_epochs} epochs, configuration {args.config}")
     space = Workspace(args.root)
     database = load_database(space, args.dataset)

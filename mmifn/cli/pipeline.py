@@ -9,12 +9,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmifn.cli.flags import DATABASES, training_flags
 from mmifn.core.errors import UserError
 from mmifn.core.files import write_text
 from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
 from mmifn.simulate.panoramas import scene_list
-from mmifn.training.configs import training_flags
 
 # Stages that flags of run_pipeline.py hand further flags to, each with an example.
 FURTHER_FLAGS = {"text": "--depictqa-dir DIR", "viewport": "--viewport-encoder lite0", "global": "--wrap-px 64",
@@ -71,7 +71,7 @@ class Plan:
         """Return the simulations of both databases; the second leaves out the first's places too."""
         root = ["--root", str(self.space.root)]
         stages = []
-        for name, like, seed in zip(self.datasets, ("OIQA", "CVIQ"), SEEDS, strict=True):
+        for name, like, seed in zip(self.datasets, DATABASES, SEEDS, strict=True):
             argv = [*root, "--like", like, "--dataset", name, *self.simulation, "--seed", str(seed)]
             argv += ["--levels", self.levels[like]] if like in self.levels else []
             exclude = str(self.used_places()) if stages else ",".join(self.excluded)

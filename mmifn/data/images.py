@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import warnings
 from collections.abc import Iterator
@@ -21,12 +20,6 @@ ASPECT_TOLERANCE = 0.01
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".jp2", ".j2k", ".avif", ".tif", ".tiff", ".bmp")
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit, checked on the header, replaces Pillow's
-
-
-def add_limit_argument(parser: argparse.ArgumentParser) -> None:
-    """Give a script its --max-megapixels flag."""
-    parser.add_argument("--max-megapixels", type=float, default=MAX_MEGAPIXELS, metavar="N",
-                        help="refuse larger images (default: %(default)g)")
 
 
 def _to_rgb(image: Image.Image, path: Path) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,9 +56,3 @@ class Workspace:
     def datasets(self) -> list[str]:
         """List the databases that have a des.csv (reads the disk)."""
         return sorted(path.parent.name for path in (self.root / "datasets").glob("*/des.csv"))
-
-
-def add_root_argument(parser: argparse.ArgumentParser) -> None:
-    """Give a script its --root flag."""
-    parser.add_argument("--root", type=Path, default=Path("."), metavar="DIR",
-                        help="workspace that holds datasets/, text/, features/, checkpoints/ and results/ (default: here)")

@@ -5,10 +5,7 @@ Every stage after the encoders takes its dimensions from the caches.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, replace
-
-import torch
 
 from mmifn.core.errors import UserError
 
@@ -54,26 +51,6 @@ PRESETS: dict[str, Preset] = {
     # The encoder was adapted at the resolution of the views; of the ERP it sees half of it, which is a scale of its own.
     "offline": Preset("measured", "minilm", "lite0_adapted", "lite0_adapted", fov_deg=40.0, size_px=224),
 }
-
-
-def add_preset_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give an encoder script its --preset, --device and --max-megapixels flags."""
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="paper",
-                        help="which networks: 'paper' (downloaded weights) or 'offline' (weights from installed "
-                             "packages, no network); default: %(default)s")
-    add_device_argument(parser)
-
-
-def add_device_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
-                        help="where to compute; auto takes a GPU where there is one (default: %(default)s)")
-
-
-def resolve_device(name: str) -> torch.device:
-    """Turn auto, cpu or cuda into a device; asking for CUDA where there is none is a UserError."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch finds no CUDA device here; use --device cpu or install a CUDA build of torch")
-    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name)
 
 
 def choose(preset: str, **overrides: object) -> Preset:

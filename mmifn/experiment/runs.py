@@ -172,15 +172,6 @@ def _work(job: Job) -> Outcome:
     return run_job(job, _worker, torch.device("cpu"))
 
 
-def add_run_arguments(parser: Any) -> None:
-    """Give an experiment script its --splits and --workers flags."""
-    parser.add_argument("--splits", type=int, default=10, metavar="N",
-                        help="scene splits (for cross_eval: trainings) of seeds 0 … N-1 (default: %(default)s)")
-    parser.add_argument("--workers", type=int, metavar="N", help="trainings at a time on the CPU (default: one a core)")
-    parser.add_argument("--logistic", type=int, choices=(4, 5), default=4,
-                        help="parameters of the logistic that is fitted before PLCC and RMSE (default: %(default)s)")
-
-
 def split_jobs(experiments: Experiments, dataset: str, count: int, model: ModelConfig, train: TrainConfig,
                split_by: str, control: str = "") -> list[Job]:
     """Return one job per scene split of a database; the seed of a split also seeds its training."""

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from mmifn.core.artefact import sha256_tensors
+from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_json
 from mmifn.core.workers import one_thread
@@ -30,7 +31,7 @@ from mmifn.encoders.encode import (
     viewport_provenance,
 )
 from mmifn.encoders.networks import Encoder, load_erp_encoder, load_view_encoder
-from mmifn.encoders.presets import PRESETS, Preset, resolve_device
+from mmifn.encoders.presets import PRESETS, Preset
 from mmifn.encoders.text import TextEncoder, encode_descriptions, load_text_encoder
 from mmifn.fusion.inputs import Inputs
 from mmifn.fusion.model import MMIFN

@@ -12,8 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from mmifn.core.device import resolve_device
 from mmifn.core.workers import usable_cores
-from mmifn.encoders.presets import resolve_device
 from mmifn.scoring.files import Job, Result, Task, score_jobs
 from mmifn.scoring.quality_map import looking, score_line
 from mmifn.scoring.results import ResultFile

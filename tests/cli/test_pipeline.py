@@ -15,6 +15,7 @@ from conftest import write_csv
 
 import run_pipeline
 from mmifn.cli.pipeline import Plan, _note_places, run_plan
+from mmifn.cli.stages import STAGES
 from mmifn.core.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -32,6 +33,7 @@ def test_stages_come_in_the_order_of_the_readme():
     scripts = list(dict.fromkeys(stage.script for stage in plan_of().stages()))
     assert scripts == ["generate_text", "text_encoder", "viewport_encoder", "global_feature_extractor", "gff_module",
                        "lff_module", "train", "evaluate", "cross_eval", "ablation_study", "tools/make_report"]
+    assert tuple(scripts[:-1]) == STAGES  # which numbers them
 
 
 def test_flags_reach_the_stages_they_are_for():

@@ -12,6 +12,7 @@ from PIL import Image
 from torch.nn import functional
 
 from mmifn.core.artefact import GlobalFeatures, ViewportFeatures, load, load_torch
+from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_file
 from mmifn.data.manifest import read_manifest
@@ -20,7 +21,7 @@ from mmifn.encoders.encode import encode_globals, encode_viewports
 from mmifn.encoders.networks import Encoder, load_erp_encoder, load_view_encoder
 from mmifn.encoders.packaged import HALF, IMAGENET, build_lite0, package_file
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
-from mmifn.encoders.presets import PRESETS, choose, resolve_device
+from mmifn.encoders.presets import PRESETS, choose
 
 CPU = torch.device("cpu")
 needs_vit = pytest.mark.skipif(

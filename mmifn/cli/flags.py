@@ -1,0 +1,160 @@
+"""The flags that several scripts share, each written once, and what the training flags mean."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields, replace
+from pathlib import Path
+
+from mmifn.core.device import DEVICES
+from mmifn.core.workers import usable_cores
+from mmifn.data.images import MAX_MEGAPIXELS
+from mmifn.describe.depictqa.checkout import DEFAULT_EXPERIMENT
+from mmifn.describe.generation import DEFAULT_PROMPT
+from mmifn.describe.vlm import DEFAULT_MODEL, VlmSettings
+from mmifn.encoders.presets import PRESETS
+from mmifn.fusion.model import ModelConfig
+from mmifn.training.configs import CONFIGS, Config
+from mmifn.training.fit import LOSSES, SCHEDULES, TrainConfig
+
+DATABASES = ["OIQA", "CVIQ"]  # what scripts on several databases take unless told otherwise
+SOURCES = ("depictqa", "vlm", "measured")
+SPLIT_UNITS = ("reference", "image")
+
+
+def command_parser(doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser whose --help begins with the script's docstring, lines kept."""
+    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def add_root_argument(parser: argparse.ArgumentParser) -> None:
+    """Give a script its --root flag."""
+    parser.add_argument("--root", type=Path, default=Path("."), metavar="DIR",
+                        help="workspace that holds datasets/, text/, features/, checkpoints/ and results/ (default: here)")
+
+
+def add_dataset_argument(parser: argparse.ArgumentParser) -> None:
+    """Give a script on one database its --dataset flag, which must be given."""
+    parser.add_argument("--dataset", required=True, metavar="DS", help="name of the database below datasets/, such as OIQA")
+
+
+def add_datasets_argument(parser: argparse.ArgumentParser, *names: str, nargs: int | str = "+", what: str = "databases") -> None:
+    """Give a script on several databases its --datasets flag (or these names of it), DATABASES unless told otherwise."""
+    parser.add_argument(*names or ("--datasets",), nargs=nargs, default=DATABASES, metavar="DS",
+                        help=f"{what} (default: {' '.join(DATABASES)})")
+
+
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """Give a script its --device flag."""
+    parser.add_argument("--device", choices=DEVICES, default="auto",
+                        help="where to compute; auto takes a GPU where there is one (default: %(default)s)")
+
+
+def add_preset_argument(parser: argparse.ArgumentParser, default: str = "paper") -> None:
+    """Give a script its --preset flag."""
+    parser.add_argument("--preset", choices=sorted(PRESETS), default=default,
+                        help="which networks: 'paper' (downloaded weights) or 'offline' (weights from installed "
+                             "packages, no network); default: %(default)s")
+
+
+def add_limit_argument(parser: argparse.ArgumentParser) -> None:
+    """Give a script that reads images its --max-megapixels flag."""
+    parser.add_argument("--max-megapixels", type=float, default=MAX_MEGAPIXELS, metavar="MP",
+                        help="refuse larger images (default: %(default)g)")
+
+
+def add_exclusion_argument(parser: argparse._ActionsContainer) -> None:
+    """Give a script that simulates databases its --exclude-scenes flag."""
+    parser.add_argument("--exclude-scenes", default="", metavar="NAMES", help="never these places: names or a file")
+
+
+def add_height_argument(parser: argparse._ActionsContainer) -> None:
+    """Give a script that simulates databases its --height flag."""
+    parser.add_argument("--height", type=int, metavar="PX", help="reduce the panoramas to this height (default: keep)")
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a script its --source flag and the flags of each source of descriptions."""
+    parser.add_argument("--source", choices=SOURCES, help="where the words come from (default: the preset's: "
+                        + ", ".join(f"{name} {preset.description}" for name, preset in PRESETS.items()) + ")")
+    parser.add_argument("--prompt", help=f"what depictqa or vlm is asked (default: {DEFAULT_PROMPT!r})")
+    parser.add_argument("--per-viewport", action="store_true", help="also describe each viewport, in rows of its own")
+    measured = parser.add_argument_group("source measured")
+    measured.add_argument("--workers", type=int, default=usable_cores(), metavar="N",
+                          help="processes that measure images (default: one per core, %(default)s)")
+    depictqa = parser.add_argument_group("source depictqa")
+    depictqa.add_argument("--depictqa-dir", type=Path, metavar="DIR", help="your checkout of DepictQA")
+    depictqa.add_argument("--depictqa-python", type=Path, metavar="PYTHON", help="the Python of DepictQA's environment")
+    depictqa.add_argument("--depictqa-experiment", default=DEFAULT_EXPERIMENT, metavar="EXP",
+                          help="folder below experiments/ (default: %(default)s)")
+    depictqa.add_argument("--depictqa-weights", type=Path, metavar="FILE",
+                          help="trained parameters (default: those its config.yaml names)")
+    vlm, defaults = parser.add_argument_group("source vlm"), VlmSettings()
+    vlm.add_argument("--model", default=DEFAULT_MODEL, metavar="ID",
+                     help="identifier on the hub, or a local folder (default: %(default)s)")
+    for flag, name, text in (("--batch-size", "batch_size", "images asked about at once"),
+                             ("--max-new-tokens", "max_new_tokens", "longest answer"),
+                             ("--erp-height", "erp_height_px", "rows of the panorama that the model sees"),
+                             ("--views", "views", "viewports shown beside the panorama, 0 to 6"),
+                             ("--view-size", "view_px", "side of each viewport in pixels")):
+        vlm.add_argument(flag, dest=name, type=int, default=getattr(defaults, name), metavar="N",
+                         help=f"{text} (default: %(default)s)")
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a training script its flags; each defaults to what --config says."""
+    group = parser.add_argument_group("model and training (defaults: those of --config)")
+    group.add_argument("--config", choices=sorted(CONFIGS), default="paper",
+                       help="'paper': the published equations and settings; 'letter': the equations, narrow and short; "
+                            "'compact': the same with ways past LIT and AFM, for CPUs (default: %(default)s)")
+    group.add_argument("--epochs", type=int, help="epochs of the joint training")
+    group.add_argument("--branch-epochs", type=int, help="epochs in which GFF and LFF are first fitted alone")
+    group.add_argument("--from-scratch", action="store_const", const=0, dest="branch_epochs",
+                       help="no such warm start (--branch-epochs 0)")
+    group.add_argument("--freeze-branches", action="store_true", default=None,
+                       help="after the warm start train AFM and head alone")
+    group.add_argument("--learning-rate", type=float)
+    group.add_argument("--weight-decay", type=float)
+    group.add_argument("--batch-size", type=int)
+    group.add_argument("--dropout", type=float)
+    group.add_argument("--loss", choices=sorted(LOSSES))
+    group.add_argument("--schedule", choices=sorted(SCHEDULES), help="of the learning rate")
+    group.add_argument("--split-by", choices=SPLIT_UNITS, default="reference",
+                       help="unit of splitting; 'image' lets scenes leak into the test and is labelled so (default: %(default)s)")
+
+
+def add_split_argument(parser: argparse.ArgumentParser) -> None:
+    """Give a script that trains one split its --split-seed flag."""
+    parser.add_argument("--split-seed", type=int, default=0, metavar="N", help="which scene split (default: %(default)s)")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give an experiment script its --splits, --workers and --logistic flags."""
+    parser.add_argument("--splits", type=int, default=10, metavar="N",
+                        help="scene splits (for cross_eval: trainings) of seeds 0 … N-1 (default: %(default)s)")
+    parser.add_argument("--workers", type=int, metavar="N", help="trainings at a time on the CPU (default: one a core)")
+    parser.add_argument("--logistic", type=int, choices=(4, 5), default=4,
+                        help="parameters of the logistic that is fitted before PLCC and RMSE (default: %(default)s)")
+
+
+def chosen_config(args: argparse.Namespace, epochs_share: float = 1.0, name: str | None = None) -> Config:
+    """Return the named configuration (--config, unless `name` is another one) with the flags that were given put in.
+
+    epochs_share: part of the named configuration's epochs to take where --epochs was not given (the paper halves them
+    for the cross-database and ablation runs).
+    """
+    base = CONFIGS[name or args.config]
+    base = replace(base, train=replace(base.train, epochs=max(1, round(base.train.epochs * epochs_share))))
+    given = {key: value for key, value in vars(args).items() if value is not None}
+    model, train = ({field.name: given[field.name] for field in fields(kind) if field.name in given}
+                    for kind in (ModelConfig, TrainConfig))
+    return Config(replace(base.model, **model), replace(base.train, **train))
+
+
+def training_flags(args: argparse.Namespace) -> list[str]:
+    """Return the flags that would give these training arguments again, for handing them on to another script."""
+    flags = ["--config", args.config, "--split-by", args.split_by]
+    for name in ("epochs", "branch_epochs", "learning_rate", "weight_decay", "batch_size", "dropout", "loss", "schedule"):
+        value = getattr(args, name)
+        flags += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+    return flags + (["--freeze-branches"] if args.freeze_branches else [])
