@@ -38,7 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_device_argument(parser)
     parser.add_argument("--viewport-encoder", metavar="NAME", help="another one: lite0_adapted, vit_s14, lite0 or a timm model")
     parser.add_argument("--viewport-weights", type=Path, metavar="FILE", help="local weights file for a timm model")
-    parser.add_argument("--fov-deg", type=float, help="angle a view spans on its tangent plane (default: the preset's)")
+    parser.add_argument("--fov-deg", type=float, nargs="+", metavar="DEG",
+                        help="angle a view spans on its tangent plane; several, widest first, look at several scales "
+                             "(default: the preset's)")
     parser.add_argument("--size-px", type=int, help="side of a view (default: the preset's)")
     parser.add_argument("--sampler", choices=sorted(SAMPLERS), help="where the views look (default: the preset's)")
     parser.add_argument("--no-png", action="store_true", help="do not write the views as pictures")
@@ -50,9 +52,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     space = Workspace(args.root)
-    preset = choose(args.preset, viewport=args.viewport_encoder, fov_deg=args.fov_deg, size_px=args.size_px,
-                    sampler=args.sampler)
-    print(f"{heading('viewport_encoder')}: {args.dataset}, {preset.sampler} views of {preset.fov_deg:g}° at {preset.size_px} px, "
+    preset = choose(args.preset, viewport=args.viewport_encoder, fovs_deg=tuple(args.fov_deg) if args.fov_deg else None,
+                    size_px=args.size_px, sampler=args.sampler)
+    wide = " and ".join(f"{fov_deg:g}°" for fov_deg in preset.fovs_deg)
+    print(f"{heading('viewport_encoder')}: {args.dataset}, {preset.sampler} views of {wide} at {preset.size_px} px, "
           f"embedded by {preset.viewport}")
     manifest = read_manifest(space.manifest(args.dataset), args.dataset)
     image_paths(manifest, space.images_dir(args.dataset))  # all there? before any weights are loaded

@@ -40,7 +40,7 @@ def measure_here(path: Path, checkpoint: Path | None, repeats: int, started: flo
     """Score one file in this process, which was started at that time, then time the steps by themselves."""
     from mmifn.core.workers import one_thread
     from mmifn.describe.measured.describer import describe
-    from mmifn.encoders.encode import embed_erp, embed_views, render_preset, resize_preset
+    from mmifn.encoders.encode import embed_erp, embed_views, render_preset, resize_preset, size_of
     from mmifn.encoders.text import encode_descriptions
     from mmifn.scoring.panorama import open_predictor
     from mmifn.training.fit import predict
@@ -55,7 +55,7 @@ def measure_here(path: Path, checkpoint: Path | None, repeats: int, started: flo
     with one_thread():
         found["views"], views = timed(lambda: render_preset(erp, preset))
         found["whole"], whole = timed(lambda: resize_preset(erp, preset))
-        found["encoders"] = timed(lambda: embed_views(views, encoders.views, "x"))[0] + timed(
+        found["encoders"] = timed(lambda: embed_views(views, size_of(erp.shape[1], preset), encoders.views, "x"))[0] + timed(
             lambda: embed_erp(whole, encoders.erp, "x"))[0]
         found["words"], said = timed(lambda: describe(erp, 2))
         found["text"] = timed(lambda: encode_descriptions("", {"x": said.text}, encoders.text, show=False))[0]

@@ -21,6 +21,8 @@ from torch.nn import functional
 # towards their edges, so a slightly coarser centre does not alias visibly.
 MINIFY_TOLERANCE = 1.15
 _PAD_PX = 3  # reach of the bicubic kernel beyond the border
+# What the headsets show in which people judged OIQA and CVIQ, pixels per degree: a panorama of 4096 px, one of its pixels each.
+HEADSET_PPD = 4096 / 360
 
 
 def viewport_directions(lon_deg: float, lat_deg: float, fov_deg: float, size_px: int) -> Tensor:
@@ -121,6 +123,11 @@ def _cubic(x: np.ndarray) -> np.ndarray:
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
     return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+
+
+def seen_ppd(erp_width_px: int, headset_ppd: float = HEADSET_PPD) -> float:
+    """Return how many pixels per degree of an ERP are seen: its own (equator), at most as many as the headset shows."""
+    return min(erp_width_px / 360, headset_ppd)
 
 
 @lru_cache(maxsize=32)

@@ -62,6 +62,12 @@ def test_rays_are_the_gnomonic_projection(lon, lat):
     torch.testing.assert_close(found, expected_rays(lon, lat, 75, 6), atol=1e-12, rtol=0)
 
 
+def test_what_a_headset_shows_of_a_panorama():
+    shown = [sphere.seen_ppd(width) for width in (360, 2048, 4096, 8192)]
+    assert shown == pytest.approx([1, 2048 / 360, 4096 / 360, 4096 / 360])
+    assert sphere.seen_ppd(8192, headset_ppd=20) == 20 and sphere.seen_ppd(3600, headset_ppd=20) == 10
+
+
 @pytest.mark.parametrize("fov_deg", [0, 180, -10, 200, float("nan")])
 def test_impossible_angles_are_refused(fov_deg):
     with pytest.raises(ValueError, match="fov_deg"):

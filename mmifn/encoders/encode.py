@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,11 @@ from mmifn.data.manifest import Manifest, image_paths
 from mmifn.data.workspace import Workspace
 from mmifn.encoders.networks import Encoder
 from mmifn.encoders.presets import Preset
-from mmifn.sphere import SAMPLERS, render_viewports, resize_erp
+from mmifn.sphere import HEADSET_PPD, SAMPLERS, render_viewports, resize_erp, seen_ppd
 
 
 def viewport_pngs(folder: Path, name: str, count: int) -> list[Path]:
-    """Return where the views of an image go: <folder>/<image stem>/viewport_00.png …"""
+    """Return where the views of an image go, by field of view and direction: <folder>/<image stem>/viewport_00.png …"""
     return [folder / Path(name).with_suffix("") / f"viewport_{k:02d}.png" for k in range(count)]
 
 
@@ -41,19 +42,32 @@ def check_stems(manifest: Manifest) -> None:
 
 def viewport_provenance(preset: Preset, encoder: Encoder, inputs: dict[str, str]) -> Provenance:
     """Return how viewport features are made; inputs: image name -> SHA-256."""
-    settings = {**encoder.settings, "sampler": preset.sampler, "fov_deg": preset.fov_deg, "size_px": preset.size_px,
+    fovs: float | list[float] = list(preset.fovs_deg) if len(preset.fovs_deg) > 1 else preset.fov_deg
+    settings = {**encoder.settings, "sampler": preset.sampler, "fov_deg": fovs, "size_px": preset.size_px,
                 "projection": "gnomonic, bicubic, low-passed"}
+    if preset.with_size:
+        settings["size"] = f"log2 of px per degree, at most {HEADSET_PPD:.2f}"
     return Provenance(encoder.name, encoder.weights_sha256, settings, inputs)
 
 
 def render_preset(erp: np.ndarray, preset: Preset) -> Tensor:
-    """Render a preset's views of an ERP (H, W, 3) uint8: (V, 3, S, S) float32 in 0..1."""
-    return render_viewports(erp, SAMPLERS[preset.sampler](), preset.fov_deg, preset.size_px)
+    """Render a preset's views of an ERP (H, W, 3) uint8: (F, V, 3, S, S) float32 in 0..1, F fields of view, V directions."""
+    centres = SAMPLERS[preset.sampler]()
+    return torch.stack([render_viewports(erp, centres, fov_deg, preset.size_px) for fov_deg in preset.fovs_deg])
 
 
-def embed_views(views: Tensor, encoder: Encoder, name: str) -> Tensor:
-    """Embed views (V, 3, S, S) as they are kept: (V, D) float16 on the CPU; `name` is for a refusal."""
-    return _finite(encoder(views).half().cpu(), name)
+def size_of(erp_width_px: int, preset: Preset) -> Tensor:
+    """Return what a preset tells of a panorama's size, (K,): log2 of the pixels per degree that are seen of it, or nothing."""
+    return torch.tensor([math.log2(seen_ppd(erp_width_px))] if preset.with_size else [])
+
+
+def embed_views(views: Tensor, size: Tensor, encoder: Encoder, name: str) -> Tensor:
+    """Embed views (F, V, 3, S, S) as they are kept, one row a direction: (V, F D + K) float16 on the CPU.
+
+    size: (K,), which every row ends with; `name` is for a refusal.
+    """
+    seen = [encoder(each).float().cpu() for each in views]
+    return _finite(torch.cat([*seen, size.expand(views.shape[1], -1)], dim=1).half(), name)
 
 
 def global_provenance(preset: Preset, encoder: Encoder, inputs: dict[str, str]) -> Provenance:
@@ -93,8 +107,8 @@ class _Pictures:
         return all(png_made_from(path) == self.made_from for path in self.targets)
 
     def write(self, views: Tensor) -> None:
-        """Write all views, and remove those of an earlier sampler with more of them."""
-        pixels = (views.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+        """Write all views (F, V, 3, S, S), and remove those of an earlier sampler with more of them."""
+        pixels = (views.flatten(0, 1).permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
         for view, target in zip(pixels, self.targets, strict=True):
             write_png(view, target, self.made_from)
         for path in set(self.targets[0].parent.glob("viewport_*.png")) - set(self.targets):
@@ -110,25 +124,27 @@ def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encod
     centres = SAMPLERS[preset.sampler]()
     made_by = viewport_provenance(preset, encoder, hash_inputs(manifest.names, paths))
     cache = space.features(manifest.dataset, "viewport_features")
-    geometry = [preset.sampler, preset.fov_deg, preset.size_px, made_by.preprocess["projection"]]
-    pictures = [_Pictures(viewport_pngs(space.viewports_dir(manifest.dataset), name, len(centres)),
+    geometry = [preset.sampler, made_by.preprocess["fov_deg"], preset.size_px, made_by.preprocess["projection"]]
+    count = len(centres) * len(preset.fovs_deg)
+    pictures = [_Pictures(viewport_pngs(space.viewports_dir(manifest.dataset), name, count),
                           sha256_json([*geometry, digest])) for name, digest in made_by.inputs.items()]
 
-    def render(i: int) -> Tensor:
-        return render_preset(read_image(paths[i], max_megapixels=max_megapixels), preset)
+    def render(i: int) -> tuple[int, Tensor, Tensor]:
+        erp = read_image(paths[i], max_megapixels=max_megapixels)
+        return i, render_preset(erp, preset), size_of(erp.shape[1], preset)
 
-    def encode(item: tuple[int, Tensor]) -> Row:
-        i, views = item
+    def encode(item: tuple[int, Tensor, Tensor]) -> Row:
+        i, views, size = item
         if write_pngs:
             pictures[i].write(views)
-        return {"views": embed_views(views, encoder, manifest.names[i])}
+        return {"views": embed_views(views, size, encoder, manifest.names[i])}
 
-    rows = encode_rows(cache, ViewportFeatures, made_by, lambda i: (i, render(i)), encode,
+    rows = encode_rows(cache, ViewportFeatures, made_by, render, encode,
                        lambda old: [{"views": row} for row in old.features], f"viewports {manifest.dataset}")
     if write_pngs:
         for i, picture in enumerate(pictures):
             if not picture.there():  # the features were, from a run without pictures or with others
-                picture.write(render(i))
+                picture.write(render(i)[1])
     result = ViewportFeatures(manifest.dataset, manifest.names, made_by,
                               torch.stack([row["views"] for row in rows]), centres)
     save(result, cache)

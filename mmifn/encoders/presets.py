@@ -18,24 +18,31 @@ class Preset:
     """One coherent choice of networks and input sizes.
 
     description: source of the words (depictqa, vlm, measured); text, viewport, global_: encoder names;
-    fov_deg, size_px, sampler: the tangent views; erp_height_px: height of the ERP that the global encoder sees;
-    grid: rows and columns to which its maps are pooled; wrap_px: how far the ERP is continued across its seam for it.
+    fovs_deg, size_px, sampler: the tangent views, in each direction one of every field of view, the widest first;
+    with_size: whether every view also carries the panorama's own resolution (encode.size_of);
+    erp_height_px: height of the ERP that the global encoder sees; grid: rows and columns to which its maps are pooled;
+    wrap_px: how far the ERP is continued across its seam for it.
     """
 
     description: str
     text: str
     viewport: str
     global_: str
-    fov_deg: float
+    fovs_deg: tuple[float, ...]
     size_px: int
     sampler: str = "dodecahedron-20"
     erp_height_px: int = 512
     grid: tuple[int, int] = (4, 8)
     wrap_px: int = 0
+    with_size: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.fov_deg < 180:
-            raise UserError(f"--fov-deg must lie between 0 and 180, got {self.fov_deg:g}")
+        for fov_deg in self.fovs_deg:
+            if not 0 < fov_deg < 180:
+                raise UserError(f"--fov-deg must lie between 0 and 180, got {fov_deg:g}")
+        if list(self.fovs_deg) != sorted(set(self.fovs_deg), reverse=True):
+            given = " ".join(f"{fov_deg:g}" for fov_deg in self.fovs_deg)
+            raise UserError(f"--fov-deg {given}: wanted fields of view that differ, the widest first")
         if self.size_px < MIN_SIZE_PX:
             raise UserError(f"--size-px must be at least {MIN_SIZE_PX}, got {self.size_px}")
         lowest = COARSEST_STRIDE * self.grid[0]
@@ -43,13 +50,18 @@ class Preset:
             raise UserError(f"--erp-height-px must be at least {lowest} ({self.grid[0]} rows of cells at stride "
                             f"{COARSEST_STRIDE}), got {self.erp_height_px}")
 
+    @property
+    def fov_deg(self) -> float:
+        """The widest field of view: what a viewport's score speaks of."""
+        return self.fovs_deg[0]
+
 
 PRESETS: dict[str, Preset] = {
     "paper": Preset("depictqa", "google-bert/bert-base-uncased", "vit_base_patch16_224.augreg_in21k",
-                    "vmamba_tiny_s1l8", fov_deg=90.0, size_px=224),
+                    "vmamba_tiny_s1l8", fovs_deg=(90.0,), size_px=224),
     # 40° at 224 px is 5.6 px per degree: the resolution of a 2048 px wide ERP, where fine distortions survive.
     # The encoder was adapted at the resolution of the views; of the ERP it sees half of it, which is a scale of its own.
-    "offline": Preset("measured", "minilm", "lite0_adapted", "lite0_adapted", fov_deg=40.0, size_px=224),
+    "offline": Preset("measured", "minilm", "lite0_adapted", "lite0_adapted", fovs_deg=(40.0,), size_px=224),
 }
 
 

@@ -14,6 +14,7 @@ from mmifn.fusion.inputs import Dimensions, FusedInputs, Inputs
 from mmifn.fusion.lff import LIT, AttentionLFF, ConcatLFF, VisionOnlyLFF
 
 # Numbers as in the paper's Table IV; number 2 is not known.
+_SAME = 1e-6  # spread, for the size of the values, below which a feature is constant but for rounding
 VARIANTS = {"full": 1, "w/o text": 3, "w/o GFF": 4, "w/o LFF": 5, "w/o AFM": 6, "w/o LIT": 7}
 
 
@@ -46,7 +47,10 @@ class ModelConfig:
 
 
 class Standardise(nn.Module):
-    """Shift and scale every feature to mean 0 and SD 1 over the training images; identity until fitted."""
+    """Shift and scale every feature to mean 0 and SD 1 over the training images; identity until fitted.
+
+    A feature that was the same in all of them says nothing, and is 0 for ever (the size, where all had one size).
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -55,8 +59,9 @@ class Standardise(nn.Module):
 
     def fit(self, features: Tensor) -> None:
         flat = features.flatten(0, -2)
-        self.mean.copy_(flat.mean(dim=0))
-        self.scale.copy_(1 / flat.std(dim=0).clamp_min(1e-6))
+        mean, spread = flat.mean(dim=0), flat.std(dim=0)
+        self.mean.copy_(mean)
+        self.scale.copy_(torch.where(spread > _SAME * (1 + mean.abs()), 1 / spread, 0.0))
 
     def forward(self, features: Tensor) -> Tensor:
         return ((features - self.mean) * self.scale).clamp(-8, 8)  # a dead channel must not explode on a new image

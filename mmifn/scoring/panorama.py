@@ -28,6 +28,7 @@ from mmifn.encoders.encode import (
     global_provenance,
     render_preset,
     resize_preset,
+    size_of,
     viewport_provenance,
 )
 from mmifn.encoders.networks import Encoder, load_erp_encoder, load_view_encoder
@@ -109,7 +110,7 @@ class Encoders:
         """Return the model inputs of one panorama (H, W, 3) uint8, and its description."""
         with ThreadPoolExecutor(1) as pool, one_thread():  # the words take about as long as the networks
             words = pool.submit(describe, erp, _WORD_THREADS)
-            views = embed_views(render_preset(erp, preset), self.views, name)
+            views = embed_views(render_preset(erp, preset), size_of(erp.shape[1], preset), self.views, name)
             levels = embed_erp(resize_preset(erp, preset), self.erp, name)
             description = words.result().text
             text = encode_descriptions("", {name: description}, self.text, show=False)[0]

@@ -172,8 +172,10 @@ def test_an_encoder_normalises_its_images():
 @pytest.mark.parametrize(
     ("change", "flag"),
     [
-        ({"fov_deg": 180.0}, "--fov-deg"),
-        ({"fov_deg": 0.0}, "--fov-deg"),
+        ({"fovs_deg": (180.0,)}, "--fov-deg must lie between 0 and 180, got 180"),
+        ({"fovs_deg": (40.0, 0.0)}, "--fov-deg must lie between 0 and 180, got 0"),
+        ({"fovs_deg": (20.0, 40.0)}, "--fov-deg 20 40: wanted .* the widest first"),
+        ({"fovs_deg": (40.0, 40.0)}, "--fov-deg 40 40: wanted .* that differ"),
         ({"size_px": 0}, "--size-px"),
         ({"size_px": 31}, "--size-px"),
         ({"erp_height_px": 127}, "--erp-height-px"),
@@ -192,7 +194,7 @@ def test_presets_and_overrides():
         "dodecahedron-20",
         512,
     )
-    assert choose("offline", viewport="lite0", fov_deg=None) == replace(PRESETS["offline"], viewport="lite0")
+    assert choose("offline", viewport="lite0", fovs_deg=None) == replace(PRESETS["offline"], viewport="lite0")
     assert resolve_device("cpu") == CPU
     if not torch.cuda.is_available():
         assert resolve_device("auto") == CPU
@@ -237,7 +239,9 @@ def test_mean_and_standard_deviation():
 
 # --- encoding a database ---------------------------------------------------------------------------------------------
 
-PRESET = choose("offline", viewport="vit_s14", global_="lite0", size_px=32, sampler="cube-6", erp_height_px=128)
+PRESET = choose("offline", viewport="vit_s14", global_="lite0", fovs_deg=(40.0,), size_px=32, sampler="cube-6",
+                erp_height_px=128, with_size=False)  # fmt: skip
+TWO = replace(PRESET, fovs_deg=(70.0, 30.0), with_size=True)
 
 
 @pytest.fixture
@@ -323,15 +327,16 @@ def test_rows_follow_their_names_when_des_csv_is_reordered(pictures):
     )
 
 
-@pytest.mark.parametrize("change", ["encoder", "factor", "size_px", "fov_deg", "sampler"])
+@pytest.mark.parametrize("change", ["encoder", "factor", "size_px", "fovs_deg", "second", "with_size", "sampler"])
 def test_other_settings_encode_everything_anew(pictures, change):
     Counting()(pictures)
     counting = Counting(name="other" if change == "encoder" else "mean", factor=2.0 if change == "factor" else 1.0)
     preset = replace(
-        PRESET, **{"size_px": {"size_px": 40}, "fov_deg": {"fov_deg": 50.0}, "sampler": {"sampler": "equator-8"}}.get(change, {})
+        PRESET, **{"size_px": {"size_px": 40}, "fovs_deg": {"fovs_deg": (50.0,)}, "second": {"fovs_deg": (40.0, 20.0)},
+                  "with_size": {"with_size": True}, "sampler": {"sampler": "equator-8"}}.get(change, {})
     )
     counting(pictures, preset=preset)
-    assert counting.made == 4
+    assert counting.made == 4 * len(preset.fovs_deg)
 
 
 def test_unreadable_images_come_in_one_message_and_the_old_cache_stays(pictures):
@@ -406,7 +411,7 @@ def test_pictures_never_show_anything_but_the_cached_views(pictures):
     counting = Counting()
     counting(pictures, pngs=True)  # a lost one comes back, without encoding
     assert counting.made == 0 and {path: path.read_bytes() for path in before} == before
-    for other in (replace(PRESET, fov_deg=100.0), replace(PRESET, sampler="dodecahedron-20")):
+    for other in (replace(PRESET, fovs_deg=(100.0,)), replace(PRESET, sampler="dodecahedron-20")):
         Counting()(pictures, preset=other)  # encoded without pictures: the old ones are stale now
         counting = Counting()
         counting(pictures, preset=other, pngs=True)
@@ -414,6 +419,30 @@ def test_pictures_never_show_anything_but_the_cached_views(pictures):
     assert len(folder(pictures, "a")) == 20
     Counting()(pictures, pngs=True)  # back to six: no others stay
     assert len(folder(pictures, "a")) == 6 and {path: path.read_bytes() for path in before} == before
+
+
+def test_every_direction_is_seen_at_every_scale_and_told_the_size(pictures):
+    from mmifn.data.images import read_image
+    from mmifn.sphere import SAMPLERS, render_viewports
+
+    result = Counting()(pictures, preset=TWO, pngs=True)
+    assert result.features.shape == (4, 6, 7) and result.made_by.preprocess["fov_deg"] == [70.0, 30.0]
+    erp = read_image(pictures.images_dir("DS") / "a.png")
+    for part, fov_deg in ((slice(0, 3), 70.0), (slice(3, 6), 30.0)):
+        views = render_viewports(erp, SAMPLERS["cube-6"](), fov_deg, 32)
+        np.testing.assert_allclose(result.features[0, :, part], views.mean(dim=(2, 3)), atol=2e-3)
+    np.testing.assert_allclose(result.features[..., 6], math.log2(128 / 360), atol=1e-3)
+    assert folder(pictures, "a") == [f"viewport_{k:02d}.png" for k in range(12)]
+    shown = np.asarray(Image.open(pictures.viewports_dir("DS") / "a/viewport_08.png")) / 255  # 70° first, then the second of 30°
+    np.testing.assert_allclose(shown.mean(axis=(0, 1)), result.features[0, 2, 3:6], atol=3e-3)
+
+
+def test_the_size_is_what_a_headset_shows_of_it():
+    from mmifn.encoders.encode import size_of
+
+    sizes = [size_of(width, TWO).item() for width in (1024, 2048, 4096, 13320)]
+    assert sizes == pytest.approx([math.log2(1024 / 360), math.log2(2048 / 360), math.log2(4096 / 360), math.log2(4096 / 360)])
+    assert len(size_of(2048, PRESET)) == 0
 
 
 def test_two_images_cannot_share_a_folder_of_views(pictures):
