@@ -31,7 +31,8 @@ from mmifn.describe.inputs import reduce_erp
 from mmifn.fullref.database import reference_paths
 from mmifn.metrics import plcc, srcc
 from mmifn.scoring.model import load_model, shipped_path
-from mmifn.scoring.panorama import Prediction, Predictor, open_predictor
+from mmifn.scoring.panorama import Predictor, open_predictor
+from mmifn.scoring.prediction import Prediction
 from mmifn.simulate import codecs
 from mmifn.simulate.distortions import add_noise, blur_sphere
 from mmifn.simulate.panoramas import SYNTHETIC, find_scenes

@@ -4,8 +4,9 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str):  # `import mmifn` stays light: torch and the networks come with the first use
-    if name in ("score", "Prediction"):
+    modules = {"score": "mmifn.scoring.panorama", "Prediction": "mmifn.scoring.prediction"}
+    if name in modules:
         import importlib
 
-        return getattr(importlib.import_module("mmifn.scoring.panorama"), name)
+        return getattr(importlib.import_module(modules[name]), name)
     raise AttributeError(f"module 'mmifn' has no attribute {name!r}")

@@ -37,6 +37,7 @@ from mmifn.encoders.text import TextEncoder, encode_descriptions, load_text_enco
 from mmifn.fusion.inputs import Inputs
 from mmifn.fusion.model import MMIFN
 from mmifn.scoring.model import Model, load_model, shipped_path
+from mmifn.scoring.prediction import Prediction, View, in_words
 from mmifn.sphere import SAMPLERS
 from mmifn.training.checkpoint import as_content, require_method
 from mmifn.training.fit import predict
@@ -44,46 +45,6 @@ from mmifn.training.fit import predict
 SCHEMA = "prediction/1"  # bump when the same picture and model would give other numbers
 SCALES = {"0-100": (0.0, 100.0), "1-10": (1.0, 10.0)}
 _WORD_THREADS = 2  # the words of a large panorama take longer than its networks
-WORDS = ("bad", "poor", "fair", "good", "excellent")  # equal fifths, as on the continuous scale of ITU-R BT.500
-
-
-def in_words(score: float) -> str:
-    """Return bad, poor, fair, good or excellent for a score of 0..100."""
-    return WORDS[min(int(score // 20), 4)]
-
-
-@dataclass(frozen=True)
-class View:
-    """One tangent view: where its centre looks, in degrees, and its score, 0..100."""
-
-    lon_deg: float
-    lat_deg: float
-    score: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What is said of one panorama.
-
-    score: 0..100, higher is better; quality: the same in one word; interval: where the mean opinion is expected with
-    probability `level` (None where the model was never calibrated); viewports: every view with its own score;
-    fov_deg: how wide they look; description: the quality in words; warnings: why the score may not mean anything;
-    model: identity of all that made it.
-    """
-
-    score: float
-    quality: str
-    interval: tuple[float, float] | None
-    level: float | None
-    viewports: tuple[View, ...]
-    fov_deg: float
-    description: str
-    warnings: tuple[str, ...]
-    model: str
-
-    def worst(self, count: int = 3) -> list[int]:
-        """Return the indices of the viewports with the lowest scores, worst first."""
-        return sorted(range(len(self.viewports)), key=lambda i: self.viewports[i].score)[:count]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from mmifn.scoring.panorama import Prediction, View
+from mmifn.scoring.prediction import Prediction, View
 from mmifn.sphere import degrees_to_directions, directions_to_degrees, erp_directions, render_viewports, viewport_directions
 
 MAP_WIDTH_PX = 2048  # widest picture drawn
@@ -96,7 +96,6 @@ def _outline(picture: np.ndarray, view: View, fov_deg: float) -> None:
     for colour, thickness in (((0, 0, 0), 5), ((255, 255, 255), 2)):
         for a, b in pairs:
             cv2.line(picture, a, b, colour, max(1, thickness * width // MAP_WIDTH_PX), cv2.LINE_AA)
-
 
 
 def _label(canvas: Image.Image, prediction: Prediction, worst: list[int]) -> None:

@@ -10,11 +10,8 @@ from typing import Any, TextIO
 
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_file, write_text
+from mmifn.scoring.prediction import REQUIRED, TEXTS
 
-# What every row of ours has; a prediction can be made of it again.
-KEYS = ("image", "score", "quality", "low", "high", "level", "description", "warnings", "fov_deg", "viewports",
-        "image_sha256", "model")
-_TEXTS = ("image", "quality", "description", "image_sha256", "model")
 _START = b'{"image": "'  # of every line of JSON
 
 
@@ -28,8 +25,8 @@ class ResultFile:
     def __init__(self, path: Path, images: dict[str, Path], identity: str, columns: list[str] | None = None) -> None:
         self.path = path
         rows = self._read(columns is not None)
-        found = next(iter(rows.values()), {})
-        self.columns = columns and [*columns, *(name for name in found if name not in columns)]
+        first = next(iter(rows.values()), {})
+        self.columns = columns and [*columns, *(name for name in first if name not in columns)]
         self.done = {label: rows[label] for label, image in images.items() if label in rows and image.is_file()
                      and rows[label]["model"] == identity and rows[label]["image_sha256"] == sha256_file(image)}
         kept = [row for label, row in rows.items() if label not in images or label in self.done]
@@ -49,9 +46,9 @@ class ResultFile:
     def _line(self, row: dict[str, Any]) -> str:
         if self.columns is None:
             return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
-        sink = _Line()
-        csv.writer(sink, lineterminator="\n").writerow([_cell(row.get(column)) for column in self.columns])
-        return sink.text
+        line = io.StringIO(newline="")
+        csv.writer(line, lineterminator="\n").writerow([_cell(row.get(column)) for column in self.columns])
+        return line.getvalue()
 
     def _read(self, table: bool) -> dict[str, dict[str, Any]]:
         """Return the rows that are there by image, refusing a file of another kind."""
@@ -69,15 +66,6 @@ class ResultFile:
         return {row["image"]: row for row in rows if "score" in row}
 
 
-class _Line:
-    """What csv.writer needs of a file."""
-
-    text = ""
-
-    def write(self, text: str) -> None:
-        self.text += text
-
-
 def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
 
@@ -86,7 +74,7 @@ def _json_rows(text: str) -> list[dict[str, Any]]:
     """Return the rows of lines of JSON; raises ValueError where one is neither a result nor an image with its error."""
     rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     for row in rows:
-        if not isinstance(row, dict) or (set(KEYS) - set(row) and set(row) != {"image", "error"}):
+        if not isinstance(row, dict) or (set(REQUIRED) - set(row) and set(row) != {"image", "error"}):
             raise ValueError("a line that is not of predict.py")
     return rows
 
@@ -96,8 +84,8 @@ def _csv_rows(text: str) -> list[dict[str, Any]]:
 
     What reads as JSON is a number or a list, empty is None.
     """
-    header, *lines = csv.reader(io.StringIO(text, newline="")) if text else [list(KEYS)]
-    if set(KEYS) - set(header):
+    header, *lines = csv.reader(io.StringIO(text, newline="")) if text else [list(REQUIRED)]
+    if set(REQUIRED) - set(header):
         raise ValueError("not the columns of predict.py")
     rows = [dict(zip(header, map(_value, header, cells), strict=True)) for cells in lines if len(cells) == len(header)]
     return [row for row in rows if isinstance(row["viewports"], list) and isinstance(row["warnings"], list)]
@@ -105,6 +93,6 @@ def _csv_rows(text: str) -> list[dict[str, Any]]:
 
 def _value(name: str, cell: str) -> Any:
     try:
-        return cell if name in _TEXTS else json.loads(cell) if cell else None
+        return cell if name in TEXTS else json.loads(cell) if cell else None
     except json.JSONDecodeError:
         return cell  # of a column that somebody added

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from mmifn.core.device import resolve_device
 from mmifn.core.workers import usable_cores
-from mmifn.scoring.files import Job, Result, Task, score_jobs
+from mmifn.scoring.files import ImageJob, ImageResult, Task, score_jobs
+from mmifn.scoring.prediction import columns
 from mmifn.scoring.quality_map import looking, score_line
 from mmifn.scoring.results import ResultFile
 from mmifn.scoring.viewer import Panel, write_page
@@ -38,15 +39,13 @@ def default_workers(device: str) -> int:
     return 1 if resolve_device(device).type == "cuda" else max(1, usable_cores() // 2)
 
 
-def columns_of(task: Task) -> list[str]:
+def _columns(task: Task) -> list[str]:
     """Return the columns of the CSV, which are the keys of a row."""
-    compared = []
-    if task.reference:
-        from mmifn.fullref.metrics import METRICS  # brings networks for images along: seconds
+    if not task.reference:
+        return columns()
+    from mmifn.fullref.metrics import METRICS  # brings networks for images along: seconds
 
-        compared = list(METRICS)
-    return ["image", "score", "quality", "low", "high", "level", "worst_lon_deg", "worst_lat_deg", "worst_score", *compared,
-            "description", "warnings", "fov_deg", "viewports", "image_sha256", "model"]
+    return columns(METRICS)
 
 
 def score_all(images: dict[str, Path], task: Task, outputs: Outputs, workers: int) -> int:
@@ -56,11 +55,11 @@ def score_all(images: dict[str, Path], task: Task, outputs: Outputs, workers: in
     if outputs.json and not outputs.to_program:
         files.append(ResultFile(Path(outputs.json), images, identity))
     if outputs.csv:
-        files.append(ResultFile(outputs.csv, images, identity, columns_of(task)))
+        files.append(ResultFile(outputs.csv, images, identity, _columns(task)))
     done: dict[str, Any] = {}
     for file in files:
         done |= file.done
-    jobs = [Job(path, label, task, done.get(label)) for label, path in images.items()]
+    jobs = [ImageJob(path, label, task, done.get(label)) for label, path in images.items()]
     panels: dict[str, Panel] = {}
     failed = 0
     with ExitStack() as stack:
@@ -83,7 +82,7 @@ def score_all(images: dict[str, Path], task: Task, outputs: Outputs, workers: in
     return failed
 
 
-def _show(result: Result, outputs: Outputs, bar: tqdm) -> None:
+def _show(result: ImageResult, outputs: Outputs, bar: tqdm) -> None:
     """Print one result for a person, or as a line of JSON for a program; errors also go to stderr."""
     if result.error:
         bar.write(f"error: {result.error}", file=sys.stderr)
@@ -94,15 +93,15 @@ def _show(result: Result, outputs: Outputs, bar: tqdm) -> None:
     sys.stdout.flush()
 
 
-def in_plain_words(result: Result) -> str:
+def in_plain_words(result: ImageResult) -> str:
     """Return what is said of one image, for a person."""
-    said = result.prediction
-    worst = said.viewports[said.worst(1)[0]]
-    lines = [f"{result.job.label}: {score_line(said)}",
-             *textwrap.wrap(said.description, 110, initial_indent="  ", subsequent_indent="  "),
+    prediction = result.prediction
+    worst = prediction.viewports[prediction.worst(1)[0]]
+    lines = [f"{result.job.label}: {score_line(prediction)}",
+             *textwrap.wrap(prediction.description, 110, initial_indent="  ", subsequent_indent="  "),
              f"  worst view: {worst.score:.0f}, looking {looking(worst)} (longitude {worst.lon_deg:.0f}°, latitude "
              f"{worst.lat_deg:.0f}°)",
-             *(f"  warning: {text}" for text in said.warnings)]
+             *(f"  warning: {text}" for text in prediction.warnings)]
     if result.job.task.reference:
         lines.append("  against the reference: " + ", ".join(_compared(result.row)))
     return "\n".join(lines)

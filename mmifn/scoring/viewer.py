@@ -23,7 +23,7 @@ from PIL import Image
 from mmifn.core.errors import UserError
 from mmifn.core.files import write_text
 from mmifn.encoders.packaged import package_file
-from mmifn.scoring.panorama import Prediction
+from mmifn.scoring.prediction import Prediction
 from mmifn.scoring.quality_map import colour_range, colours, looking, quality_field, reduced, view_pictures
 
 TEMPLATE = Path(__file__).with_name("viewer.html")

@@ -11,7 +11,8 @@ from stand_in import HALF_WIDTH, OFFLINE, make_checkpoint, needs_encoders, panor
 import mmifn
 from mmifn.core.errors import UserError
 from mmifn.scoring import panorama as predictor
-from mmifn.scoring.panorama import in_words, open_predictor
+from mmifn.scoring.panorama import open_predictor
+from mmifn.scoring.prediction import in_words
 from mmifn.sphere import SAMPLERS
 from mmifn.training.checkpoint import save_checkpoint
 from mmifn.training.fit import MosScale

@@ -20,6 +20,7 @@ from mmifn.fullref.metrics import METRICS, ws_psnr
 from mmifn.scoring import files as batch
 from mmifn.scoring import viewer
 from mmifn.scoring.panorama import open_predictor
+from mmifn.scoring.prediction import Prediction, View
 
 pytestmark = needs_encoders
 NAMES = ["a.png", "größe 图.png", "sub/b.jpg"]
@@ -328,9 +329,9 @@ def test_the_page_asks_nothing_of_any_network(run, folder, tmp_path):
 
 def test_names_and_texts_cannot_leave_their_place(tmp_path):
     erp = panorama(256)
-    views = tuple(batch.View(lon, 0.0, 50.0 + lon / 10) for lon in (0.0, 90.0))
+    views = tuple(View(lon, 0.0, 50.0 + lon / 10) for lon in (0.0, 90.0))
     odd = "</script><script>alert(1)</script><!-- {{library}} {{data}} \\u003c &amp; 图"
-    said = batch.Prediction(50.0, "fair", None, None, views, 40.0, odd, (odd,), "m")
+    said = Prediction(50.0, "fair", None, None, views, 40.0, odd, (odd,), "m")
     viewer.write_page([viewer.make_panel(erp, said, odd, 256)], tmp_path / "p.html")
     page = (tmp_path / "p.html").read_text(encoding="utf-8")
     (panel,) = data_of(page)

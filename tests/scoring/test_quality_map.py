@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmifn.scoring.panorama import Prediction, View
+from mmifn.scoring.prediction import Prediction, View
 from mmifn.scoring.quality_map import (
     colour_range,
     colours,

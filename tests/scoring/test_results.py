@@ -7,11 +7,10 @@ import pytest
 
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_file
-from mmifn.scoring.files import Task, as_prediction
+from mmifn.scoring.prediction import Prediction, columns
 from mmifn.scoring.results import ResultFile
-from mmifn.scoring.run import columns_of
 
-COLUMNS = columns_of(Task())
+COLUMNS = columns()
 MODEL = "0123456789abcdef"
 
 
@@ -66,9 +65,9 @@ def test_rows_come_back_as_they_were(tmp_path, images, kind):
     file = opened(path, images)
     file.close()
     assert file.done == {row["image"]: row for row in rows}
-    assert as_prediction(file.done[odd], MODEL).warnings == ("no, not\nthis", "größe")
-    assert as_prediction(file.done[odd], MODEL).interval is None
-    assert as_prediction(file.done[plain], MODEL).viewports[0].lon_deg == -180.0
+    assert Prediction.from_row(file.done[odd]).warnings == ("no, not\nthis", "größe")
+    assert Prediction.from_row(file.done[odd]).interval is None
+    assert Prediction.from_row(file.done[plain]).viewports[0].lon_deg == -180.0
 
 
 def test_other_programs_read_the_files(tmp_path, images):

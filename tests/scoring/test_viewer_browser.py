@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmifn.scoring.panorama import Prediction, View
+from mmifn.scoring.prediction import Prediction, View
 from mmifn.scoring.viewer import make_panel, write_page
 from mmifn.sphere import dodecahedron
 

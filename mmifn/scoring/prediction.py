@@ -1,0 +1,96 @@
+"""What is said of one panorama, and the one form it takes as a row of a file: flat, plain values, rounded to 1e-4.
+
+A row made of a prediction (`Prediction.to_row`) gives that prediction again (`Prediction.from_row`); the lines of JSON and
+the tables of predict.py, and all that reads them, know the fields from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+QUALITY_WORDS = ("bad", "poor", "fair", "good", "excellent")  # equal fifths, as on the continuous scale of ITU-R BT.500
+# The fields of a row, in the order of a table's columns; full-reference scores, where wanted, follow the worst view.
+_FIRST = ("image", "score", "quality", "low", "high", "level")
+_WORST = ("worst_lon_deg", "worst_lat_deg", "worst_score")  # for people's tables: `viewports` holds them all
+_LAST = ("description", "warnings", "fov_deg", "viewports", "image_sha256", "model")
+REQUIRED = (*_FIRST, *_LAST)  # what every row has; a prediction can be made of it again
+TEXTS = ("image", "quality", "description", "image_sha256", "model")  # the others are numbers, lists or empty
+_DECIMALS = 4
+
+
+def columns(compared: Iterable[str] = ()) -> list[str]:
+    """Return the fields of a row in order; compared: names of the full-reference scores that it also has."""
+    return [*_FIRST, *_WORST, *compared, *_LAST]
+
+
+def in_words(score: float) -> str:
+    """Return bad, poor, fair, good or excellent for a score of 0..100."""
+    return QUALITY_WORDS[min(int(score // 20), 4)]
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, _DECIMALS) if isinstance(value, float) else value
+
+
+@dataclass(frozen=True)
+class View:
+    """One tangent view: where its centre looks, in degrees, and its score, 0..100."""
+
+    lon_deg: float
+    lat_deg: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said of one panorama.
+
+    score: 0..100, higher is better; quality: the same in one word; interval: where the mean opinion is expected with
+    probability `level` (None where the model was never calibrated); viewports: every view with its own score;
+    fov_deg: how wide they look; description: the quality in words; warnings: why the score may not mean anything;
+    model: identity of all that made it.
+    """
+
+    score: float
+    quality: str
+    interval: tuple[float, float] | None
+    level: float | None
+    viewports: tuple[View, ...]
+    fov_deg: float
+    description: str
+    warnings: tuple[str, ...]
+    model: str
+
+    def worst(self, count: int = 3) -> list[int]:
+        """Return the indices of the viewports with the lowest scores, worst first."""
+        return sorted(range(len(self.viewports)), key=lambda i: self.viewports[i].score)[:count]
+
+    def rounded(self) -> Prediction:
+        """Return it as its row keeps it, so that what is drawn of it is the same after a stop as before."""
+        return replace(self, score=_rounded(self.score), level=_rounded(self.level), fov_deg=_rounded(self.fov_deg),
+                       interval=self.interval and (_rounded(self.interval[0]), _rounded(self.interval[1])),
+                       viewports=tuple(View(*map(_rounded, astuple(view))) for view in self.viewports))
+
+    def to_row(self, image: str, image_sha256: str, compared: dict[str, float | None]) -> dict[str, Any]:
+        """Return it as one flat row of plain values, rounded to 1e-4.
+
+        image: the name of the panorama; image_sha256: of its file; compared: full-reference scores by name.
+        """
+        low, high = self.interval or (None, None)
+        worst = self.viewports[self.worst(1)[0]]
+        values = {"image": image, "score": self.score, "quality": self.quality, "low": low, "high": high, "level": self.level,
+                  "worst_lon_deg": worst.lon_deg, "worst_lat_deg": worst.lat_deg, "worst_score": worst.score, **compared,
+                  "description": self.description, "warnings": list(self.warnings), "fov_deg": self.fov_deg,
+                  "viewports": [list(map(_rounded, astuple(view))) for view in self.viewports],
+                  "image_sha256": image_sha256, "model": self.model}
+        return {column: _rounded(values[column]) for column in columns(compared)}
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Prediction:
+        """Return the prediction that a row was made from."""
+        interval = None if row["low"] is None else (row["low"], row["high"])
+        views = tuple(View(*view) for view in row["viewports"])
+        return cls(row["score"], row["quality"], interval, row["level"], views, row["fov_deg"], row["description"],
+                   tuple(row["warnings"]), row["model"])
