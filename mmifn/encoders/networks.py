@@ -21,6 +21,7 @@ from mmifn.encoders.adapted import BACKBONES, ERP_ADAPTED, AdaptedEncoder, load_
 from mmifn.encoders.packaged import HALF, IMAGENET, LITE0_STAGES, build_lite0, build_vit_s14
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
 from mmifn.encoders.presets import Preset
+from mmifn.encoders.state import load_strictly, read_state
 from mmifn.encoders.vmamba import crop_wrapped, load_vmamba, pad_wrapped
 from mmifn.encoders.vmamba.download import DownloadFailed
 
@@ -126,19 +127,27 @@ def _adapted_erp(name: str, weights: Path | None, device: torch.device, grid: tu
 
 # --- downloaded networks ---------------------------------------------------------------------------------------------
 
-def _timm_views(name: str, weights: Path | None, device: torch.device) -> Encoder:
+def _timm_network(name: str, weights: Path | None) -> nn.Module:
+    """Return a timm model with all of its weights and without its classifier: from a file, or downloaded."""
     import timm
 
     if not timm.is_model(name.split(".")[0]):
         raise UserError(f"viewport encoder {name!r} is unknown; use vit_s14, lite0, or a model name of timm")
-    try:
-        overlay = {"file": str(weights)} if weights else None
-        network = timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
+    try:  # with its own classifier, so that timm, too, takes every tensor or none
+        network = timm.create_model(name, pretrained=weights is None)
     except Exception as error:
-        raise UserError(
-            f"the weights of {name} could not be {'read from ' + str(weights) if weights else 'downloaded'} "
-            f"({type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}).\n"
-            "Without a network: --preset offline, or --viewport-weights FILE with a local copy.") from error
+        raise UserError(f"the weights of {name} could not be downloaded "
+                        f"({type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}).\n"
+                        "Without a network: --preset offline, or --viewport-weights FILE with a local copy.") from error
+    if weights is not None:
+        load_strictly(network, read_state(weights), weights, name, head=network.pretrained_cfg["classifier"],
+                      remedy=f"Wanted: the file that timm publishes for {name} (model.safetensors), unchanged.")
+    network.reset_classifier(0)
+    return network
+
+
+def _timm_views(name: str, weights: Path | None, device: torch.device) -> Encoder:
+    network = _timm_network(name, weights)
     config = network.pretrained_cfg
     network, digest = _freeze(network, device)
     # forward_features then the class token: one vector per view, before any classification head

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmifn.core.errors import ArtefactError, UnpicklingRefused, UserError
+from mmifn.encoders.state import read_state
 from mmifn.encoders.vmamba import VMambaConfig, build_vmamba, config, load_vmamba
-from mmifn.encoders.vmamba.checkpoint import read_state
 from tools import convert_checkpoint
 
 SMALL = {
