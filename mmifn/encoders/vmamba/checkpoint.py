@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmifn.core.errors import ArtefactError
 from mmifn.core.files import sha256_file
+from mmifn.encoders.published import Published, require_publisher
 from mmifn.encoders.state import misfits, read_state, refuse_misfit, shapes_of
 from mmifn.encoders.vmamba.config import VARIANTS, variant_name
 from mmifn.encoders.vmamba.download import download
@@ -30,6 +31,13 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "mmifn")
 
 
+def published_vmamba(variant: str, path: Path | None = None) -> Published:
+    """Return the weights of a variant on its authors' release page; path: where they are kept (default: the cache)."""
+    known = VARIANTS[variant_name(variant)]
+    return Published(variant, known.url, 4 * known.parameters, str(path or default_cache_dir() / known.filename),
+                     "--global-weights FILE")
+
+
 def load_vmamba(variant: str, weights: str | os.PathLike[str] | None = None,
                 cache_dir: str | os.PathLike[str] | None = None, *, timeout_s: float = 30.0,
                 ) -> tuple[VMamba, str]:
@@ -43,8 +51,10 @@ def load_vmamba(variant: str, weights: str | os.PathLike[str] | None = None,
     """
     name = variant_name(variant)
     if weights is None:
-        path = download(VARIANTS[name].url, Path(cache_dir or default_cache_dir()) / VARIANTS[name].filename,
-                        min_bytes=2 * VARIANTS[name].parameters, timeout_s=timeout_s)
+        path = Path(cache_dir or default_cache_dir()) / VARIANTS[name].filename
+        if not path.is_file():
+            require_publisher(published_vmamba(name, path))
+        path = download(VARIANTS[name].url, path, min_bytes=2 * VARIANTS[name].parameters, timeout_s=timeout_s)
     else:
         path = Path(weights)
     state = official_state(read_state(path))
