@@ -21,13 +21,14 @@ from mmifn.cli.flags import (
     add_source_arguments,
     command_parser,
 )
-from mmifn.cli.sources import make_describer
+from mmifn.cli.sources import lacks_its_source, make_describer
 from mmifn.cli.stages import heading
 from mmifn.core.errors import user_main
 from mmifn.data.manifest import image_paths, read_manifest
 from mmifn.data.workspace import Workspace
-from mmifn.describe.generation import generate, list_items
+from mmifn.describe.generation import generate, list_items, undescribed
 from mmifn.describe.inputs import VIEWPORTS
+from mmifn.describe.table import read_rows
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_source_arguments(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="describe at most N images in this run")
     parser.add_argument("--replace-supplied", action="store_true", help="also replace texts that were written by hand")
+    parser.add_argument("--replace-others", action="store_true", help="also replace texts that another source made")
     add_limit_argument(parser)
     return parser
 
@@ -49,12 +51,16 @@ def main(argv: list[str] | None = None) -> int:
     workspace = Workspace(args.root)
     manifest = read_manifest(workspace.manifest(args.dataset), args.dataset)
     paths = image_paths(manifest, workspace.images_dir(args.dataset))
+    items = list_items(manifest.names, paths, VIEWPORTS if args.per_viewport else 0)
+    replacing = args.replace_supplied or args.replace_others
+    if lacks_its_source(args) and not replacing and not undescribed(read_rows(workspace.descriptions), args.dataset, items):
+        print(f"{workspace.descriptions}: all {len(items)} descriptions of {args.dataset} are there; nothing to ask DepictQA for")
+        return 0
     describer = make_describer(args)
-    viewports = VIEWPORTS if args.per_viewport else 0
     print(f"{heading('generate_text')}: describing {len(manifest)} images of {args.dataset} (source {describer.identity.source}) "
           f"-> {workspace.descriptions}", file=sys.stderr)
-    written = generate(workspace.descriptions, args.dataset, list_items(manifest.names, paths, viewports), describer,
-                       limit=args.limit, replace_supplied=args.replace_supplied)
+    written = generate(workspace.descriptions, args.dataset, items, describer, limit=args.limit,
+                       replace_supplied=args.replace_supplied, replace_others=args.replace_others)
     print(f"{workspace.descriptions}: {written} descriptions written")
     return 0
 

@@ -14,7 +14,13 @@ import sys
 from pathlib import Path
 
 from mmifn.cli.experiments import experiment_parser
-from mmifn.cli.flags import add_datasets_argument, add_exclusion_argument, add_height_argument, add_preset_argument
+from mmifn.cli.flags import (
+    add_datasets_argument,
+    add_exclusion_argument,
+    add_height_argument,
+    add_preset_argument,
+    add_text_encoder_argument,
+)
 from mmifn.cli.pipeline import FURTHER_FLAGS, Plan, run_plan
 from mmifn.core.errors import user_main
 
@@ -27,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = experiment_parser(__doc__)
     add_datasets_argument(parser, "--datasets", "--dataset", what="two databases, or one, without the tables across databases")
     add_preset_argument(parser)
+    add_text_encoder_argument(parser)
     for stage, example in FURTHER_FLAGS.items():
         parser.add_argument(f"--{stage}-args", default="", metavar="FLAGS",
                             help=f"further flags for the {stage} stage, in quotes, such as '{example}'")

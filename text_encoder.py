@@ -9,7 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mmifn.cli.flags import add_device_argument, add_preset_argument, add_root_argument, command_parser
+from mmifn.cli.flags import (
+    add_device_argument,
+    add_preset_argument,
+    add_root_argument,
+    add_text_encoder_argument,
+    command_parser,
+)
 from mmifn.cli.stages import heading
 from mmifn.core.artefact import save
 from mmifn.core.device import resolve_device
@@ -28,8 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_root_argument(parser)
     add_preset_argument(parser)
     add_device_argument(parser)
-    parser.add_argument("--text-encoder", metavar="NAME", help="'minilm', a model on the hub, or a folder with one "
-                        "(default: the preset's)")
+    add_text_encoder_argument(parser)
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts at once (default: %(default)s)")
     return parser
 

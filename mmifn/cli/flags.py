@@ -58,6 +58,12 @@ def add_preset_argument(parser: argparse.ArgumentParser, default: str = "paper")
                              "packages, no network); default: %(default)s")
 
 
+def add_text_encoder_argument(parser: argparse.ArgumentParser) -> None:
+    """Give a script its --text-encoder flag."""
+    parser.add_argument("--text-encoder", metavar="NAME", help="'minilm', a model on the hub, or a folder with one "
+                        "(default: the preset's)")
+
+
 def add_limit_argument(parser: argparse.ArgumentParser) -> None:
     """Give a script that reads images its --max-megapixels flag."""
     parser.add_argument("--max-megapixels", type=float, default=MAX_MEGAPIXELS, metavar="MP",

@@ -47,6 +47,7 @@ class Plan:
     training: list[str]
     runs: list[str]
     extra: dict[str, list[str]]
+    words: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> Plan:
@@ -65,7 +66,8 @@ class Plan:
         return cls(Workspace(args.root), tuple(args.datasets), simulation, scene_list(args.exclude_scenes), args.levels,
                    ["--preset", args.preset, "--device", args.device],
                    ["--device", args.device, *training_flags(args)], runs,
-                   {stage: shlex.split(getattr(args, f"{stage}_args")) for stage in FURTHER_FLAGS})
+                   {stage: shlex.split(getattr(args, f"{stage}_args")) for stage in FURTHER_FLAGS},
+                   ["--text-encoder", args.text_encoder] if args.text_encoder else [])
 
     def simulations(self) -> list[Stage]:
         """Return the simulations of both databases; the second leaves out the first's places too."""
@@ -98,7 +100,8 @@ class Plan:
         across = [Stage("cross_eval", [*train, *self.runs, *all_of_them])] if others else []
         return [
             *each("generate_text", *self.extra["text"]),
-            Stage("text_encoder", [*root, *self.encoders]),
+            Stage("text_encoder", [*root, *self.encoders, *(word for name in self.datasets for word in ("--dataset", name)),
+                                   *self.words]),
             *each("viewport_encoder", *self.extra["viewport"]),
             *each("global_feature_extractor", *self.extra["global"]),
             Stage("gff_module", [*train, "--dataset", first]),

@@ -28,13 +28,23 @@ def _check_numbers(args: argparse.Namespace) -> None:
         raise UserError("\n".join(wrong))
 
 
+def chosen_source(args: argparse.Namespace) -> str:
+    """Return the source that the flags ask for, by name or by preset."""
+    return args.source or PRESETS[args.preset].description
+
+
+def lacks_its_source(args: argparse.Namespace) -> bool:
+    """Tell whether the source is a checkout of DepictQA and none was named: then nothing can be described or compared."""
+    return chosen_source(args) == "depictqa" and args.depictqa_dir is None and args.depictqa_python is None
+
+
 def make_describer(args: argparse.Namespace) -> Describer:
     """Return the describer that the flags ask for.
 
     Raises UserError for impossible numbers, and for a prompt where the source asks nothing.
     """
     _check_numbers(args)
-    source = args.source or PRESETS[args.preset].description
+    source = chosen_source(args)
     if source == "measured":
         from mmifn.describe.measured.describer import MeasuredDescriber
 

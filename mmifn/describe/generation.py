@@ -61,13 +61,14 @@ class Describer(Protocol):
 @dataclass(frozen=True)
 class Plan:
     """todo: items to describe now; hashes: image name -> SHA-256; done, supplied: counts of items left as they are;
-    replaced: how many rows of which source the run will replace."""
+    replaced, others: how many rows of which source the run will replace, and leave though another source made them."""
 
     todo: list[Item]
     hashes: dict[str, str]
     done: int
     supplied: int
     replaced: dict[str, int]
+    others: dict[str, int]
 
 
 def identity_of(source: str, model: str, revision: str, prompt: str) -> Identity:
@@ -83,20 +84,34 @@ def list_items(names: list[str], paths: list[Path], viewports: int = 0) -> list[
     return items
 
 
+def _rows_of(rows: list[Row], dataset: str, items: list[Item]) -> list[Row | None]:
+    """Return the row of every item, or None."""
+    on_file = {row.key: row for row in rows if row.dataset in ("", dataset)}
+    return [on_file.get((dataset, item.name, item.viewport)) or on_file.get(("", item.name, item.viewport)) for item in items]
+
+
+def undescribed(rows: list[Row], dataset: str, items: list[Item]) -> list[Item]:
+    """Return the items that have no text from any source."""
+    return [item for item, row in zip(items, _rows_of(rows, dataset, items), strict=True)
+            if row is None or not row.description.strip()]
+
+
 def make_plan(rows: list[Row], dataset: str, items: list[Item], identity: Identity, *, limit: int | None = None,
-              replace_supplied: bool = False) -> Plan:
+              replace_supplied: bool = False, replace_others: bool = False) -> Plan:
     """Compare items with the rows on file.
 
     An item is done where its row has the same source, model, revision, prompt and image; a text supplied by hand
-    stays unless `replace_supplied`. limit: at most this many images are described now.
+    stays unless `replace_supplied`, one that another source made unless `replace_others`. limit: at most this many images
+    are described now.
     """
-    on_file = {row.key: row for row in rows if row.dataset in ("", dataset)}
     hashes: dict[str, str] = {}
-    todo, done, supplied, replaced = [], 0, 0, Counter()
-    for item in items:
-        row = on_file.get((dataset, item.name, item.viewport)) or on_file.get(("", item.name, item.viewport))
+    todo, done, supplied, replaced, others = [], 0, 0, Counter(), Counter()
+    for item, row in zip(items, _rows_of(rows, dataset, items), strict=True):
         if row and row.supplied and not replace_supplied:
             supplied += 1
+            continue
+        if row and row.description.strip() and row.source not in ("", identity.source) and not replace_others:
+            others[row.source] += 1
             continue
         if limit is not None and item.name not in hashes and len({each.name for each in todo}) >= limit:
             continue
@@ -109,7 +124,7 @@ def make_plan(rows: list[Row], dataset: str, items: list[Item], identity: Identi
         if row and row.description.strip():
             replaced[row.source or "supplied"] += 1
         todo.append(item)
-    return Plan(todo, hashes, done, supplied, dict(replaced))
+    return Plan(todo, hashes, done, supplied, dict(replaced), dict(others))
 
 
 def report_plan(plan: Plan) -> None:
@@ -117,18 +132,21 @@ def report_plan(plan: Plan) -> None:
     parts = [f"{len(plan.todo)} to describe", f"{plan.done} up to date"]
     if plan.supplied:
         parts.append(f"{plan.supplied} supplied by hand, kept (--replace-supplied would replace them)")
+    parts += [f"{count} of source {source}, kept (--replace-others would replace them)"
+              for source, count in sorted(plan.others.items())]
     parts += [f"replacing {count} of source {source}" for source, count in sorted(plan.replaced.items())]
     print("; ".join(parts), file=sys.stderr)
 
 
 def generate(path: Path, dataset: str, items: list[Item], describer: Describer, *, limit: int | None = None,
-             replace_supplied: bool = False) -> int:
+             replace_supplied: bool = False, replace_others: bool = False) -> int:
     """Describe what is missing or out of date, writing each answer to `path` at once; return how many were written.
 
     Raises UserError at the end that lists every item for which the source gave no usable text.
     """
     identity = describer.identity
-    plan = make_plan(read_rows(path), dataset, items, identity, limit=limit, replace_supplied=replace_supplied)
+    plan = make_plan(read_rows(path), dataset, items, identity, limit=limit, replace_supplied=replace_supplied,
+                     replace_others=replace_others)
     report_plan(plan)
     written, failures = 0, []
     if not plan.todo:

@@ -51,6 +51,16 @@ def test_flags_reach_the_stages_they_are_for():
     assert by_script["train"][by_script["train"].index("--test-dataset") + 1] == "B"
 
 
+def test_words_of_other_databases_are_not_asked_for_and_their_encoder_passes_through():
+    def encoding(*flags):
+        return next(stage.argv for stage in plan_of(*flags).stages() if stage.script == "text_encoder")
+
+    argv = encoding("--datasets", "OIQA", "--text-encoder", "minilm")
+    assert argv[-4:] == ["--dataset", "OIQA", "--text-encoder", "minilm"] and argv.count("--dataset") == 1
+    argv = encoding("--datasets", "A", "B")
+    assert argv[-4:] == ["--dataset", "A", "--dataset", "B"] and "--text-encoder" not in argv
+
+
 def test_one_database_is_trained_and_ablated_but_not_crossed():
     by_script = {stage.script: stage.argv for stage in plan_of("--dataset", "MINE").stages()}
     assert "cross_eval" not in by_script and by_script["train"][-2:] == ["--test-dataset", "none"]

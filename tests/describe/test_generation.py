@@ -2,6 +2,7 @@
 
 import pytest
 
+import generate_text
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_file
 from mmifn.describe.answers import fault_of, whole_sentences
@@ -12,8 +13,8 @@ from mmifn.describe.table import Row, read_rows, upsert
 class Scripted:
     """Answers every item with its name and a count; stops hard after `fuse` answers."""
 
-    def __init__(self, prompt="p", model="m", revision="r", fuse=None, fail=()):
-        self.identity = identity_of("vlm", model, revision, prompt)
+    def __init__(self, prompt="p", model="m", revision="r", fuse=None, fail=(), source="vlm"):
+        self.identity = identity_of(source, model, revision, prompt)
         self.asked, self.fuse, self.fail = [], fuse, fail
 
     def describe(self, items):
@@ -90,6 +91,33 @@ def test_texts_by_hand_stay_until_asked(tmp_path, images):
     replacing = Scripted()
     run(tmp_path, images, replacing, replace_supplied=True)
     assert replacing.asked == ["1.png"]
+
+
+def test_texts_of_another_source_stay_until_asked(tmp_path, images, capsys):
+    run(tmp_path, images[:3], Scripted(source="depictqa"))
+    measured = Scripted(source="measured")
+    assert run(tmp_path, images, measured) == 1 and measured.asked == ["3.png"]
+    assert "3 of source depictqa, kept (--replace-others would replace them)" in capsys.readouterr().err
+    replacing = Scripted(source="measured")
+    assert run(tmp_path, images, replacing, replace_others=True) == 3
+    assert {row.source for row in read_rows(tmp_path / "text" / "des.csv")} == {"measured"}
+
+
+def test_where_everything_is_described_no_checkout_is_asked_for(tmp_path, images, capsys):
+    folder = tmp_path / "datasets" / "DS" / "images"
+    folder.mkdir(parents=True)
+    for path in images:
+        (folder / path.name).write_bytes(path.read_bytes())
+    rows = "".join(f"{path.name},3,GN\n" for path in images)
+    (folder.parent / "des.csv").write_text("image_name,MOS,distortion_type\n" + rows)
+    run(tmp_path, images[:3], Scripted(source="depictqa"))
+    argv = ["--root", str(tmp_path), "--dataset", "DS"]
+    assert generate_text.main(argv) == 2 and "--depictqa-dir" in capsys.readouterr().err  # one is missing
+    run(tmp_path, images, Scripted(source="depictqa"))
+    before = (tmp_path / "text" / "des.csv").read_bytes()
+    assert generate_text.main(argv) == 0 and "all 4 descriptions of DS are there" in capsys.readouterr().out
+    assert generate_text.main([*argv, "--replace-others"]) == 2  # to replace texts, DepictQA is needed
+    assert (tmp_path / "text" / "des.csv").read_bytes() == before
 
 
 def test_limit_counts_images_of_this_run(tmp_path, images):
