@@ -166,27 +166,30 @@ def _soften_poles(erp: Tensor) -> Tensor:
     """Average each row over 1/cos(latitude) pixels, the ERP's horizontal oversampling there.
 
     erp: (3, H, W). Near the poles a tangent view is horizontally far coarser than the ERP, whatever its size.
-    Box filters of fractional width by differences of a circular running sum.
+    Box filters of fractional width by differences of a running sum that goes on across the seam.
     """
     _, height, width = erp.shape
     span = (1 / latitude_weights(height)).clamp(max=width / 2)
-    rows = torch.nonzero(span > 1.5).flatten()
-    if not len(rows):
-        return erp
-    data = erp[:, rows].double()
-    sums = functional.pad(torch.cat([data, data, data], dim=2).cumsum(dim=2), (1, 0))  # (3, R, 3W + 1)
-    centre = torch.arange(width, dtype=torch.float64) + width + 0.5
-
-    def at(position: Tensor) -> Tensor:
-        below = position.floor().long().expand(3, -1, -1)
-        part = position - position.floor()
-        return sums.gather(2, below) * (1 - part) + sums.gather(2, below + 1) * part
-
-    half = span[rows, None] / 2
-    smooth = (at(centre + half) - at(centre - half)) / (2 * half)
     result = erp.clone()
-    result[:, rows] = smooth.to(erp.dtype)
+    for row in torch.nonzero(span > 1.5).flatten().tolist():
+        result[:, row] = torch.from_numpy(_box_filtered(erp[:, row].numpy().astype(np.float64), float(span[row])))
     return result
+
+
+def _box_filtered(line: np.ndarray, span: float) -> np.ndarray:
+    """Average a circular line (3, W) over `span` pixels around each of its own."""
+    width, reach = line.shape[1], int(span / 2) + 2
+    wide = np.concatenate([line[:, -reach:], line, line[:, :reach]], axis=1)
+    sums = np.concatenate([np.zeros((len(line), 1)), wide.cumsum(axis=1)], axis=1)
+
+    def at(first: float) -> np.ndarray:
+        """Return the running sum at `first` and the W - 1 places after it, linear between pixels."""
+        below = math.floor(first)
+        part = first - below
+        return sums[:, below:below + width] * (1 - part) + sums[:, below + 1:below + 1 + width] * part
+
+    centre = reach + 0.5
+    return (at(centre + span / 2) - at(centre - span / 2)) / span
 
 
 def _as_planes(erp: np.ndarray | Tensor) -> Tensor:
