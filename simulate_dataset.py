@@ -43,6 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--only-scenes", default="", metavar="NAMES", help="exactly these scenes: names or a file")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--overwrite", action="store_true", help="make anew a simulation of other settings")
+    parser.add_argument("--pixels-per-degree", type=float, dest="ppd", metavar="N", help="of the headset whose viewers' opinions "
+                        "are simulated (default: 11.4, as of CVIQ's and OIQA's; synthetic: as many as the panoramas have)")
     add_limit_argument(parser)
     return parser
 
@@ -54,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     scenes = 16 if args.scenes is None and not only else args.scenes
     plan = Simulation(args.like, args.dataset or args.like, args.panoramas, scenes, args.seed, args.height,
                       _levels(args.levels) if args.levels else (), scene_list(args.exclude_scenes), only, args.workers,
-                      args.overwrite, args.max_megapixels)
+                      args.overwrite, args.max_megapixels, args.ppd)
     space = Workspace(args.root)
     table = (simulate_broad if args.like == BROAD else simulate)(plan, space)
     print(describe(table, plan.dataset))

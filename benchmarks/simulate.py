@@ -1,15 +1,15 @@
-"""Measure the simulator: speed and memory, the choice of the label metric, the levels of the OIQA-like design.
+"""Measure the simulator: speed and memory, and the choice of the label metric (levels and curves: benchmarks/labels.py).
 
     python benchmarks/simulate.py speed   --panoramas DIR            one scene of each design, seconds per type
     python benchmarks/simulate.py sweep   --panoramas DIR --out CSV  all candidate metrics over a sweep of distortions
     python benchmarks/simulate.py metrics --sweep CSV                which metric deviates over scenes as humans do
-    python benchmarks/simulate.py levels  --sweep CSV                parameters at which levels get OIQA's human means
 """
 
 from __future__ import annotations
 
 import resource
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,10 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mmifn.cli.flags import command_parser
 from mmifn.core import torchvision_shim as compat  # noqa: F401  (before piq)
+from mmifn.data.images import write_png
 from mmifn.fullref import metrics as fullref
-from mmifn.fullref.metrics import LABEL_METRIC
+from mmifn.simulate.comparison import SceneComparison
 from mmifn.simulate.designs import DESIGNS, Distortion
-from mmifn.simulate.human_anchor import HUMAN_MOS, HUMAN_PRISTINE
+from mmifn.simulate.human_anchor import HUMAN_MOS
 from mmifn.simulate.labels import simulated_mos
 from mmifn.simulate.panoramas import choose_scenes, find_scenes
 
@@ -41,22 +42,28 @@ HUMAN_PAIRS = {("JPEG", "GN"): 0.86, ("JP2K", "GB"): 0.42, ("JPEG", "JP2K"): -0.
 def speed(panoramas: str) -> None:
     """Print processor seconds per image of one scene, for making (encoding, decoding) and labelling, and writing."""
     torch.set_num_threads(1)
+    scratch = Path(tempfile.mkdtemp()) / "image.png"
     scene = choose_scenes(find_scenes(panoramas), 1, 0)[0]
     pixels = scene.load()
     started = time.process_time()
-    views = fullref.compare_views(pixels)
+    compare = SceneComparison(pixels)
+    compare.fsim(pixels)
     print(f"{scene.name} {pixels.shape[1]}x{pixels.shape[0]}: views of the reference {time.process_time() - started:.2f} s")
     for name, kinds in DESIGNS.items():
         for kind in kinds:
-            making = labelling = 0.0
+            making = labelling = writing = 0.0
             for value in kind.values:
                 started = time.process_time()
                 distorted = kind.apply(pixels, value, np.random.default_rng(0)).pixels
                 made = time.process_time()
-                fullref.measure(pixels, distorted, (LABEL_METRIC,), views)
-                making, labelling = making + made - started, labelling + time.process_time() - made
+                compare.fsim(distorted)
+                labelled = time.process_time()
+                write_png(distorted, scratch)
+                making, labelling, writing = (making + made - started, labelling + labelled - made,
+                                              writing + time.process_time() - labelled)
             count = len(kind.values)
-            print(f"  {name} {kind.type:<5} made in {making / count:.2f} s, labelled in {labelling / count:.2f} s per image")
+            print(f"  {name} {kind.type:<5} made in {making / count:.2f} s, labelled in {labelling / count:.2f} s, "
+                  f"written as PNG in {writing / count:.2f} s per image")
     print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20:.2f} GiB")
 
 
@@ -104,46 +111,14 @@ def metrics(table: pd.DataFrame) -> None:
         error = np.sqrt(np.mean([(over.loc[a, b] - r) ** 2 for (a, b), r in HUMAN_PAIRS.items()]))
         falls = []
         for kind in ("JPEG", "AVC", "HEVC"):
-            mos = simulated_mos("CVIQ", kind, _matrix(table, kind, name), list(range(1, 12)))
+            mos = simulated_mos(_matrix(table, kind, name), *np.array(HUMAN_MOS["CVIQ", kind]).T)
             falls.append(f"{(np.diff(mos, axis=1) < 0).mean():.3f}")
         print(f"{name:<11} {pairs}  off by {error:.2f}, with GMSD {score.corr(gmsd):.2f}, MOS falls {' '.join(falls)}")
 
 
-def levels(table: pd.DataFrame) -> None:
-    """Print the parameter at which each OIQA-like level's mean label metric is worth OIQA's human mean in CVIQ.
-
-    CVIQ's settings and human means give metric -> MOS per type; OIQA's means are shifted by the difference of the two
-    databases' pristine means. JPEG goes by CVIQ's JPEG, JP2K and GB by its AVC and HEVC, GN by all three.
-    """
-    shift = HUMAN_PRISTINE["CVIQ"][0] - HUMAN_PRISTINE["OIQA"][0]
-    by = {"JPEG": ("JPEG",), "JP2K": ("AVC", "HEVC"), "GN": ("JPEG", "AVC", "HEVC"), "GB": ("AVC", "HEVC")}
-    for kind, teachers in by.items():
-        human = np.array([mean + shift for mean, _ in HUMAN_MOS["OIQA", kind]])
-        loss = np.mean([_extended([mean for mean, _ in HUMAN_MOS["CVIQ", teacher]],
-                                  _log_loss(table, teacher), human) for teacher in teachers], axis=0)
-        values = np.sort(table.loc[table["type"] == kind, "parameter"].unique()).astype(float)
-        values = values[::-1] if kind == "JPEG" else values
-        found = np.exp(_extended(_log_loss(table, kind), np.log(values + 1), loss)) - 1
-        print(f"{kind:<5} human means {np.round(human - shift, 1)}  {LABEL_METRIC} {np.round(1 - np.exp(loss), 3)}  "
-              f"parameters {np.round(found, 2)}")
-
-
-def _log_loss(table: pd.DataFrame, kind: str) -> np.ndarray:
-    return np.log(1 - _matrix(table, kind, LABEL_METRIC).mean(axis=0))
-
-
-def _extended(x: list[float] | np.ndarray, y: list[float] | np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Interpolate y(x) linearly, going on beyond the ends with the slope of the last three points."""
-    order = np.argsort(x)
-    x, y = np.asarray(x, dtype=float)[order], np.asarray(y, dtype=float)[order]
-    inside = np.interp(at, x, y)
-    low, high = (np.polyfit(x[part], y[part], 1)[0] for part in (slice(0, 3), slice(-3, None)))
-    return inside + np.minimum(at - x[0], 0) * low + np.maximum(at - x[-1], 0) * high
-
-
 def main() -> int:
     parser = command_parser(__doc__)
-    parser.add_argument("what", choices=("speed", "sweep", "metrics", "levels"))
+    parser.add_argument("what", choices=("speed", "sweep", "metrics"))
     parser.add_argument("--panoramas", default="synthetic")
     parser.add_argument("--scenes", type=int, default=10)
     parser.add_argument("--sweep", type=Path, default=Path("sweep.csv"))
@@ -154,7 +129,7 @@ def main() -> int:
     elif args.what == "sweep":
         sweep(args.panoramas, args.scenes, args.out)
     else:
-        {"metrics": metrics, "levels": levels}[args.what](pd.read_csv(args.sweep))
+        metrics(pd.read_csv(args.sweep))
     return 0
 
 

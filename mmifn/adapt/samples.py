@@ -27,7 +27,7 @@ from mmifn.simulate.draws import KINDS, Draw, draw
 from mmifn.simulate.panoramas import Scene
 from mmifn.sphere import dodecahedron, render_viewports
 
-SCHEMA = "adaptation samples/1"
+SCHEMA = "adaptation samples/2"
 TARGETS = (*KINDS, "mos", "gmsd", "ssim")  # columns of the targets
 SIZE_PX, FOV_DEG = 160, 29.1  # as fine as 224 px over 40 degrees
 _TURNS = 4
@@ -111,7 +111,7 @@ def _versions(pixels: np.ndarray, making: Making, rng: np.random.Generator) -> I
         return _views(pixels, turn, half)
 
     for _ in range(making.versions):
-        what, turn, half = draw(rng), int(rng.choice(turns)), int(rng.integers(2))
+        what, turn, half = draw(rng, pixels.shape[1]), int(rng.choice(turns)), int(rng.integers(2))
         views = _views(what.apply(pixels, rng), turn, half)
         yield (views * 255).round().byte(), _targets(what, pristine(turn, half), views)
 

@@ -1,7 +1,8 @@
 """Make a database of the design of OIQA or CVIQ from pristine panoramas, with simulated labels.
 
 Layout below datasets/<DS>/: references/<scene>.png, images/<scene>_<type>_<level>.*, label_scores/<scene>.json (the
-label metric of each image), simulation.json (every setting), des.csv (last, so its presence means complete).
+width of the scene and the label metric of each image), simulation.json (every setting), des.csv (last, so its presence
+means complete).
 """
 
 from __future__ import annotations
@@ -26,17 +27,24 @@ from mmifn.core.workers import run_tasks, usable_cores
 from mmifn.data.images import MAX_MEGAPIXELS, MIN_HEIGHT_PX, read_image, write_png
 from mmifn.data.manifest import SIMULATED, write_manifest
 from mmifn.data.workspace import Workspace
-from mmifn.fullref.metrics import LABEL_METRIC, compare_views, measure
+from mmifn.simulate.comparison import LABEL_METRIC, SceneComparison
+from mmifn.simulate.curves import RULE, ceiling
 from mmifn.simulate.designs import DESIGNS, Distortion, image_name
-from mmifn.simulate.labels import simulated_mos
-from mmifn.simulate.panoramas import Scene, check_scenes, choose_scenes, find_scenes
+from mmifn.simulate.labels import design_mos
+from mmifn.simulate.panoramas import SYNTHETIC, Scene, check_scenes, choose_scenes, find_scenes
+from mmifn.sphere import HEADSET_PPD
 
+MIN_PPD, MAX_PPD = 0.2, 60.0  # 60 is about what a good eye resolves
 _WORTH_A_POOL = 3e7  # pixels of work below which starting processes costs more than it saves
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """What to simulate: `like` one of DESIGNS; levels: numbers from 1, () for all; height: None keeps the panoramas'."""
+    """What to simulate: `like` one of DESIGNS; levels: numbers from 1, () for all; height: None keeps the panoramas'.
+
+    ppd: pixels per degree of the headset in which opinions are simulated. None: that of people's, and for rendered scenes,
+    which have no size of their own, as many as they have (they are seen as 4096 px are in people's headset).
+    """
 
     like: str
     dataset: str
@@ -50,6 +58,11 @@ class Simulation:
     workers: int = 0
     overwrite: bool = False
     max_megapixels: float = MAX_MEGAPIXELS
+    ppd: float | None = None
+
+    def shown_at(self, width_px: int) -> float:
+        """Return the pixels per degree at which panoramas of this width are shown."""
+        return self.ppd or (width_px / 360 if self.panoramas == SYNTHETIC else HEADSET_PPD)
 
 
 @dataclass(frozen=True)
@@ -57,10 +70,8 @@ class _Job:
     """All images of one scene."""
 
     scene: Scene
-    like: str
     levels: tuple[int, ...]
-    height: int | None
-    seed: int
+    plan: Simulation
     folder: Path
 
 
@@ -76,9 +87,8 @@ def simulate(plan: Simulation, space: Workspace) -> pd.DataFrame:
     check_scenes(chosen, plan.height, plan.max_megapixels)
     folder = space.dataset_dir(plan.dataset)
     claim_folder(folder, plan, _record(plan, chosen, levels))
-    jobs = [_Job(scene, plan.like, levels, plan.height, plan.seed, folder) for scene in chosen]
-    scores = dict(_run(jobs, plan.workers))
-    table = _label(plan.like, chosen, levels, scores)
+    jobs = [_Job(scene, levels, plan, folder) for scene in chosen]
+    table = _label(plan, chosen, levels, dict(_run(jobs)))
     write_manifest(table, space.manifest(plan.dataset))
     return table
 
@@ -90,6 +100,8 @@ def check_numbers(plan: Simulation) -> None:
         wrong.append(f"--seed {plan.seed}: wanted 0 or more")
     if plan.height is not None and (plan.height < MIN_HEIGHT_PX or plan.height % 2):
         wrong.append(f"--height {plan.height}: wanted an even number of rows, {MIN_HEIGHT_PX} or more")
+    if plan.ppd is not None and not MIN_PPD <= plan.ppd <= MAX_PPD:
+        wrong.append(f"--pixels-per-degree {plan.ppd:g}: wanted {MIN_PPD:g} to {MAX_PPD:g}")
     if plan.workers < 0:
         wrong.append(f"--workers {plan.workers}: wanted 1 or more, or 0 for one per core")
     if wrong:
@@ -109,7 +121,8 @@ def _check_levels(plan: Simulation) -> tuple[int, ...]:
 def _record(plan: Simulation, chosen: list[Scene], levels: tuple[int, ...]) -> dict:
     """Collect every setting that changes pixels or labels, and what made them."""
     return {"like": plan.like, "seed": plan.seed, "height": plan.height, "levels": list(levels),
-            "label_metric": LABEL_METRIC, "scenes": {scene.name: [scene.location, scene.digest()] for scene in chosen},
+            "ppd": plan.ppd, "label_metric": LABEL_METRIC, "label_rule": RULE,
+            "scenes": {scene.name: [scene.location, scene.digest()] for scene in chosen},
             "parameters": {kind.type: {kind.parameter: list(kind.values)} for kind in DESIGNS[plan.like]},
             "made_with": {"mmifn": __version__} | {name: version(name) for name in ("av", "pillow", "numpy", "piq")}}
 
@@ -155,20 +168,24 @@ def _short(value: object) -> str:
 
 # --- making images ---------------------------------------------------------------------------------------------------
 
-def _run(jobs: list[_Job], workers: int) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield (scene, {image name: label score}) as scenes are finished, in parallel processes."""
-    kinds, levels = DESIGNS[jobs[0].like], jobs[0].levels
-    pixels = len(jobs) * len(kinds) * len(levels) * 2 * (jobs[0].height or 1024) ** 2
-    workers = min(workers or (usable_cores() if pixels > _WORTH_A_POOL else 1), len(jobs))
+def _run(jobs: list[_Job]) -> Iterator[tuple[str, dict]]:
+    """Yield (scene, what _make_scene returns) as scenes are finished, in parallel processes."""
+    plan, levels = jobs[0].plan, jobs[0].levels
+    kinds = DESIGNS[plan.like]
+    pixels = len(jobs) * len(kinds) * len(levels) * 2 * (plan.height or 1024) ** 2
+    workers = min(plan.workers or (usable_cores() if pixels > _WORTH_A_POOL else 1), len(jobs))
     with tqdm(total=len(jobs) * len(kinds) * len(levels), unit="image", desc="simulate") as bar:
         for i, made in run_tasks(_make_scene, jobs, workers, preload=__name__):
             yield jobs[i].scene.name, made
             bar.update(len(kinds) * len(levels))
 
 
-def _make_scene(job: _Job) -> dict[str, float]:
-    """Write the reference, the images and the label scores of one scene, leaving alone what is there."""
-    wanted = [(kind, level) for kind in DESIGNS[job.like] for level in job.levels]
+def _make_scene(job: _Job) -> dict:
+    """Write the reference, the images and the label scores of one scene, leaving alone what is there.
+
+    Returns what label_scores/<scene>.json holds: {"width": in pixels, "fsim": {image name: label metric}}.
+    """
+    wanted = [(kind, level) for kind in DESIGNS[job.plan.like] for level in job.levels]
     names = [image_name(job.scene.name, kind, level) for kind, level in wanted]
     score_path = job.folder / "label_scores" / f"{job.scene.name}.json"
     reference_path = job.folder / "references" / f"{job.scene.name}.png"
@@ -176,16 +193,21 @@ def _make_scene(job: _Job) -> dict[str, float]:
         kept = _read_json(score_path)
         if kept is not None:
             return kept
-    pixels = job.scene.load(job.height)
+    pixels = job.scene.load(job.plan.height)
     if not reference_path.is_file():
         write_png(pixels, reference_path)
-    views = compare_views(pixels)
-    scores = {}
-    for (kind, level), name in zip(wanted, names, strict=True):
-        distorted = _make_image(job, kind, level, pixels, job.folder / "images" / name)
-        scores[name] = measure(pixels, distorted, (LABEL_METRIC,), views)[LABEL_METRIC]
+    compare = comparison(job.scene, pixels, job.plan)
+    fsim = {name: compare.fsim(_make_image(job, kind, level, pixels, job.folder / "images" / name))
+            for (kind, level), name in zip(wanted, names, strict=True)}
+    scores = {"width": pixels.shape[1], "fsim": fsim}
     write_text(score_path, json.dumps(scores, indent=1) + "\n")
     return scores
+
+
+def comparison(scene: Scene, pixels: np.ndarray, plan: Simulation) -> SceneComparison:
+    """Return what compares versions of a scene, `pixels` at the database's size, with the scene at its best."""
+    best = pixels if scene.path is None or plan.height is None else scene.load()
+    return SceneComparison(best, plan.shown_at(pixels.shape[1]))
 
 
 def _make_image(job: _Job, kind: Distortion, level: int, pixels: np.ndarray, path: Path) -> np.ndarray:
@@ -195,7 +217,7 @@ def _make_image(job: _Job, kind: Distortion, level: int, pixels: np.ndarray, pat
         return kept
     # A generator of its own for every image: the order of work and the choice of levels change nothing.
     key = zlib.crc32(f"{job.scene.name} {kind.type} {level}".encode())
-    distorted = kind.apply(pixels, kind.values[level - 1], np.random.default_rng([job.seed, key]))
+    distorted = kind.apply(pixels, kind.values[level - 1], np.random.default_rng([job.plan.seed, key]))
     if distorted.data is None:
         write_png(distorted.pixels, path)
     else:
@@ -217,16 +239,24 @@ def read_whole(path: Path) -> np.ndarray | None:
 
 # --- labels ----------------------------------------------------------------------------------------------------------
 
-def _label(like: str, chosen: list[Scene], levels: tuple[int, ...], scores: dict[str, dict[str, float]]) -> pd.DataFrame:
+def _label(plan: Simulation, chosen: list[Scene], levels: tuple[int, ...], made: dict[str, dict]) -> pd.DataFrame:
     """Return des.csv: one row per image, ordered by scene, type and level."""
+    widths = [made[scene.name]["width"] for scene in chosen]
+    shown = [plan.shown_at(width) for width in widths]
     rows = []
-    for order, kind in enumerate(DESIGNS[like]):
-        values = np.array([[scores[scene.name][image_name(scene.name, kind, level)] for level in levels]
-                           for scene in chosen])
-        mos = simulated_mos(like, kind.type, values, list(levels))
+    for order, kind in enumerate(DESIGNS[plan.like]):
+        fsim = np.array([[made[scene.name]["fsim"][image_name(scene.name, kind, level)] for level in levels]
+                         for scene in chosen])
+        mos = design_mos(plan.like, kind, fsim, levels, widths, shown)
         for i, scene in enumerate(chosen):
             for j, level in enumerate(levels):
                 rows.append((i, order, {"image_name": image_name(scene.name, kind, level), "MOS": f"{mos[i, j]:.4f}",
                                         "distortion_type": kind.type, "level": level, "reference": scene.name,
-                                        "location": scene.location, "mos_source": SIMULATED}))
+                                        "location": scene.location, "mos_source": SIMULATED,
+                                        **seen_columns(widths[i], shown[i])}))
     return pd.DataFrame([row for _, _, row in sorted(rows, key=lambda row: (row[0], row[1], row[2]["level"]))])
+
+
+def seen_columns(width_px: int, ppd: float) -> dict[str, str | int]:
+    """Return the columns of des.csv that say at what size a label holds, and the best that size can get."""
+    return {"width": width_px, "ppd": f"{ppd:.4g}", "label_rule": RULE, "ceiling": f"{ceiling(width_px, ppd):.2f}"}

@@ -1,35 +1,36 @@
 """Random distortions of any strength, alone and in pairs: the designs' own, and three that no design has.
 
-Strengths are drawn so that human scores would be spread evenly: the mean scores of the designs' levels, interpolated
-over the level's parameter, give the score that people would give on average.
+Strengths are drawn so that human scores would be spread evenly at the size of the panorama: from its ceiling down to
+the severest setting that was measured.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
+from mmifn.simulate.curves import ceiling, measured_parameters, setting_mos
 from mmifn.simulate.designs import DESIGNS
 from mmifn.simulate.distortions import expose, quantise, resample
-from mmifn.simulate.human_anchor import HUMAN_MOS, HUMAN_PRISTINE
 
 # Capture and processing come before compression, as in life.
 ORDER = ("EXP", "GB", "DS", "GN", "BAND", "JPEG", "JP2K", "AVC", "HEVC")
 KINDS = tuple(sorted(ORDER))
-# Which database's people judged a kind, the parameter at which nothing is seen any more, and whether levels go by ratio.
-_ANCHORS = {"JPEG": ("CVIQ", 90.0, False), "JP2K": ("OIQA", 6.0, True), "GN": ("OIQA", 2.0, True), "GB": ("OIQA", 0.5, True),
-            "AVC": ("CVIQ", 20.0, False), "HEVC": ("CVIQ", 20.0, False)}
-# Nobody was asked about these: parameter of the mildest and the severest (exposure: stops, over or under).
-_UNJUDGED = {"EXP": (0.4, 2.5), "DS": (1.2, 6.0), "BAND": (40.0, 5.0)}
-_PRISTINE_SHARE, _PAIR_SHARE, _UNJUDGED_SHARE = 0.05, 0.2, 0.15
+_JUDGED = ("JPEG", "JP2K", "GN", "GB", "AVC", "HEVC")
+_WHOLE = ("JPEG", "AVC", "HEVC")  # kinds whose encoders take whole numbers
+# No design has these: parameter of the mildest and the severest (exposure: stops, over or under).
+_FURTHER = {"EXP": (0.4, 2.5), "DS": (1.2, 6.0), "BAND": (40.0, 5.0)}
+_PRISTINE_SHARE, _PAIR_SHARE, _FURTHER_SHARE = 0.05, 0.2, 0.15
 
 
 @dataclass(frozen=True)
 class Draw:
     """Distortions to apply in order, (kind, parameter) each; none is the pristine picture.
 
-    mos: what people would give on average, on 0..100; None where nobody was asked (pairs, and kinds of no design).
+    mos: what people would give on average, on 0..100, at the width it was drawn for; None where nobody was asked (pairs,
+    exposure, banding). Resampling leaves a panorama of fewer pixels, and is scored as one.
     """
 
     parts: tuple[tuple[str, float], ...]
@@ -39,10 +40,15 @@ class Draw:
     def kinds(self) -> tuple[str, ...]:
         return tuple(kind for kind, _ in self.parts)
 
+    @property
+    def in_a_design(self) -> bool:
+        """Tell whether a design has it: one kind that people judged, or nothing."""
+        return len(self.parts) < 2 and set(self.kinds) <= set(_JUDGED)
+
     def apply(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the distorted (H, 2H, 3) uint8 panorama."""
         for kind, value in self.parts:
-            pixels = _FUNCTIONS[kind](pixels, value, rng)
+            pixels = distort(kind, value, pixels, rng)
         return pixels
 
 
@@ -60,40 +66,45 @@ _FUNCTIONS = _of_designs() | {
     "BAND": lambda pixels, levels, _rng: quantise(pixels, round(levels))}
 
 
-def human_curve(kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return parameters (log where levels go by ratio) and mean human scores, from unseen distortion to the severest."""
-    like, unseen, by_ratio = _ANCHORS[kind]
-    values = next(each.values for each in DESIGNS[like] if each.type == kind)
-    parameters = np.array([unseen, *values])
-    scores = np.array([HUMAN_PRISTINE[like][0], *(mean for mean, _ in HUMAN_MOS[like, kind])])
-    return (np.log(parameters) if by_ratio else parameters), scores
+def distort(kind: str, parameter: float, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return (H, 2H, 3) uint8 pixels with one kind of KINDS done to them."""
+    return _FUNCTIONS[kind](pixels, parameter, rng)
 
 
-def parameter_at(kind: str, mos: float) -> float:
-    """Return the parameter at which people would give `mos` on average (clipped to the curve)."""
-    parameters, scores = human_curve(kind)
-    value = float(np.interp(mos, scores[::-1], parameters[::-1]))
-    return float(np.exp(value)) if _ANCHORS[kind][2] else value
+@lru_cache(maxsize=64)
+def _curve_at(kind: str, width_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return parameters from mild to severe, and falling mean human scores, of a judged kind at a width."""
+    parameters = measured_parameters(kind)
+    scores = np.array([setting_mos(kind, value, width_px) for value in parameters])
+    return parameters, np.minimum.accumulate(scores)
 
 
-def draw(rng: np.random.Generator) -> Draw:
-    """Draw a distortion, a pair, or none."""
+def parameter_at(kind: str, mos: float, width_px: int) -> float:
+    """Return the parameter at which people would give `mos` on average at this width (clipped to what was measured)."""
+    parameters, scores = _curve_at(kind, width_px)
+    return float(np.interp(mos, scores[::-1], parameters[::-1]))
+
+
+def draw(rng: np.random.Generator, width_px: int) -> Draw:
+    """Draw a distortion, a pair, or none, for a panorama of this width."""
     fate = rng.random()
     if fate < _PRISTINE_SHARE:
-        return Draw((), float(np.mean([mean for mean, _ in HUMAN_PRISTINE.values()])))
+        return Draw((), ceiling(width_px))
     if fate < _PRISTINE_SHARE + _PAIR_SHARE:
         pair = sorted(rng.choice(ORDER, 2, replace=False), key=ORDER.index)
-        return Draw(tuple(_one(str(kind), rng)[:2] for kind in pair), None)
-    judged = fate >= _PRISTINE_SHARE + _PAIR_SHARE + _UNJUDGED_SHARE
-    kind, value, mos = _one(str(rng.choice(list(_ANCHORS if judged else _UNJUDGED))), rng)
+        return Draw(tuple(_one(str(kind), rng, width_px)[:2] for kind in pair), None)
+    judged = fate >= _PRISTINE_SHARE + _PAIR_SHARE + _FURTHER_SHARE
+    kind, value, mos = _one(str(rng.choice(list(_JUDGED if judged else _FURTHER))), rng, width_px)
     return Draw(((kind, value),), mos)
 
 
-def _one(kind: str, rng: np.random.Generator) -> tuple[str, float, float | None]:
-    if kind in _UNJUDGED:
-        value = float(np.exp(rng.uniform(*np.sort(np.log(_UNJUDGED[kind])))))
+def _one(kind: str, rng: np.random.Generator, width_px: int) -> tuple[str, float, float | None]:
+    if kind in _FURTHER:
+        value = float(np.exp(rng.uniform(*np.sort(np.log(_FURTHER[kind])))))
+        if kind == "DS":
+            return kind, value, ceiling(width_px / value)
         return kind, value * float(rng.choice((-1, 1))) if kind == "EXP" else value, None
-    scores = human_curve(kind)[1]
-    mos = float(rng.uniform(scores.min(), scores.max()))
-    value = parameter_at(kind, mos)
-    return kind, (float(round(value)) if kind in ("JPEG", "AVC", "HEVC") else value), mos
+    scores = _curve_at(kind, width_px)[1]
+    value = parameter_at(kind, float(rng.uniform(scores.min(), scores.max())), width_px)
+    value = float(round(value)) if kind in _WHOLE else value
+    return kind, value, setting_mos(kind, value, width_px)

@@ -15,22 +15,9 @@ from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
 from mmifn.fusion.inputs import load_database
 from mmifn.simulate import broad
-from mmifn.simulate.broad import LEVEL_METRIC, LIKE, PRISTINE_MOS, VERSIONS, label, simulate_broad
+from mmifn.simulate.broad import LIKE, VERSIONS, simulate_broad
 from mmifn.simulate.database import Simulation
-from mmifn.simulate.human_anchor import HUMAN_MOS
 from tools import merge_databases
-
-
-def test_a_level_of_a_design_keeps_its_human_mean_and_a_pair_lies_between():
-    for (like, kind), metrics in LEVEL_METRIC.items():
-        for metric, (mean, _) in zip(metrics, HUMAN_MOS[like, kind], strict=True):
-            assert label((kind,), metric) == pytest.approx(mean)
-    assert label((), 1.0) == PRISTINE_MOS == pytest.approx((73.51 + 69.49) / 2)
-    low, high = sorted(label((kind,), 0.9) for kind in ("JPEG", "GB"))
-    assert label(("GB", "JPEG"), 0.9) == pytest.approx((low + high) / 2)
-    for kinds in (("DS",), ("GB", "JPEG"), ("EXP", "HEVC")):
-        falling = [label(kinds, metric) for metric in np.linspace(1, 0.7, 30)]
-        assert falling == sorted(falling, reverse=True) and 15 < falling[-1] < falling[0] <= PRISTINE_MOS
 
 
 def test_a_broad_database_is_whole_and_made_once(tmp_path):
@@ -140,7 +127,6 @@ def test_only_what_a_merge_made_is_written_again(two, capsys):
     assert len(read_manifest(two.manifest("BOTH"), "BOTH")) == 2 * len(read_manifest(two.manifest("OIQA"), "OIQA"))
 
 
-def test_labels_below_the_curves_stay_on_them():
-    assert label(("JPEG",), 0.1) == pytest.approx(17.53)
+def test_panoramas_must_be_there():
     with pytest.raises(UserError, match="is not a folder"):
         simulate_broad(Simulation(LIKE, "BROAD", "nowhere", 2), Workspace("."))

@@ -18,6 +18,7 @@ from mmifn.core.errors import UserError
 from mmifn.data.images import read_image
 from mmifn.data.manifest import read_manifest
 from mmifn.simulate import database as module
+from mmifn.simulate.curves import RULE, ceiling
 from mmifn.simulate.designs import DESIGNS
 from mmifn.simulate.human_anchor import HUMAN_MOS
 from mmifn.simulate.panoramas import Scene, choose_scenes, find_scenes
@@ -42,8 +43,10 @@ def panoramas(tmp_path: Path) -> Path:
 
 
 def run(root: Path, panoramas: Path | str, *more: str, like: str = "OIQA", scenes: int = 3) -> int:
+    """Simulate on small panoramas, seen by a headset that shows just their pixels."""
+    shown = () if "--pixels-per-degree" in more else ("--pixels-per-degree", str(128 / 360))
     return simulate_dataset.main(["--like", like, "--panoramas", str(panoramas), "--root", str(root), "--scenes", str(scenes),
-                                  "--workers", "1", *more])
+                                  "--workers", "1", *shown, *more])
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -67,6 +70,32 @@ def test_a_design_is_complete_and_its_means_are_human(tmp_path, panoramas, like,
         pristine = read_image(tmp_path / "datasets" / like / "references" / f"{scene}.png")
         assert (pristine == read_image(panoramas / f"{scene}.png")).all()
     assert "simulated" in capsys.readouterr().out
+
+
+def test_the_size_of_the_panoramas_and_the_headset_move_labels(tmp_path, panoramas):
+    """A headset of twice the pixels, half the size and a larger source: seen alike, scored alike; and des.csv says so."""
+    at = ["--levels", "2,4"]
+    tables = {}
+    for name, more in {"whole": [], "dense": ["--pixels-per-degree", str(256 / 360)], "half": ["--height", "32"]}.items():
+        assert run(tmp_path / name, panoramas, *at, *more) == 0
+        tables[name] = pd.read_csv(tmp_path / name / "datasets" / "OIQA" / "des.csv")
+        record = json.loads((tmp_path / name / "datasets" / "OIQA" / "simulation.json").read_text())
+        assert record["label_rule"] == RULE == tables[name]["label_rule"].unique().item()
+    means = {name: table.groupby(["distortion_type", "level"])["MOS"].mean() for name, table in tables.items()}
+    assert (means["dense"] < means["whole"] - 1).all()
+    assert means["half"].to_numpy() == pytest.approx(means["dense"].to_numpy(), abs=1e-3)
+    assert {name: table["width"].unique().item() for name, table in tables.items()} == {"whole": 128, "dense": 128, "half": 64}
+    assert tables["whole"]["ceiling"].unique().item() == 71.5 and tables["half"]["ceiling"].unique().item() == pytest.approx(
+        ceiling(2048), abs=0.01)
+    assert tables["dense"]["ppd"].unique().item() == pytest.approx(256 / 360, abs=1e-3)
+
+
+def test_rendered_scenes_are_seen_at_their_own_pixels(tmp_path):
+    assert simulate_dataset.main(["--like", "CVIQ", "--panoramas", "synthetic", "--scenes", "1", "--height", "64", "--levels",
+                                  "1", "--root", str(tmp_path), "--workers", "1"]) == 0
+    table = pd.read_csv(tmp_path / "datasets" / "CVIQ" / "des.csv").set_index("distortion_type")
+    assert table["MOS"].to_dict() == {"JPEG": 64.93, "AVC": 65.88, "HEVC": 66.23}
+    assert table["ppd"].unique().item() == pytest.approx(128 / 360, abs=1e-3)
 
 
 def test_jpegs_are_kept_as_files_and_the_rest_as_png(tmp_path, panoramas):
@@ -160,7 +189,8 @@ def test_bad_input_is_one_clear_message(tmp_path, panoramas, capsys):
     assert not (tmp_path / "datasets").exists()
 
 
-@pytest.mark.parametrize("flag", ("--height -4", "--height 0", "--height 33", "--seed -1", "--workers -2"))
+@pytest.mark.parametrize("flag", ("--height -4", "--height 0", "--height 33", "--seed -1", "--workers -2",
+                                  "--pixels-per-degree 0.1"))
 def test_impossible_numbers_are_a_message_before_anything_is_written(tmp_path, panoramas, flag, capsys):
     assert run(tmp_path, panoramas, *flag.split()) == 2
     assert f"error: {flag}: wanted" in capsys.readouterr().err

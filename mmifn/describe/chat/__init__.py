@@ -1,1 +1,0 @@
-"""Descriptions from a server that speaks the OpenAI interface (/v1/chat/completions)."""
