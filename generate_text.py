@@ -3,8 +3,8 @@
 Reads   datasets/<DS>/des.csv, datasets/<DS>/images/
 Writes  text/des.csv   (one row per image, upserted after every image; other datasets' rows stay as they are)
 
-Three sources: depictqa (your own checkout of DepictQA), vlm (any vision-language model of transformers), measured
-(statistics of the panorama in words; needs no weights and no GPU).
+Four sources: depictqa (your own checkout of DepictQA), vlm (any vision-language model of transformers), openai (one behind a
+server), measured (statistics of the panorama in words; needs no weights and no GPU).
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--fov-deg", type=float, nargs="+", metavar="DEG",
                         help="angle a view spans on its tangent plane; several, widest first, look at several scales "
                              "(default: the preset's)")
-    parser.add_argument("--size-px", type=int, help="side of a view (default: the preset's)")
+    parser.add_argument("--size-px", type=int, nargs="+", metavar="PX",
+                        help="side of a view, one for every field of view (default: the preset's)")
     parser.add_argument("--sampler", choices=sorted(SAMPLERS), help="where the views look (default: the preset's)")
     parser.add_argument("--no-png", action="store_true", help="do not write the views as pictures")
     add_limit_argument(parser)
@@ -52,10 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     space = Workspace(args.root)
-    preset = choose(args.preset, viewport=args.viewport_encoder, fovs_deg=tuple(args.fov_deg) if args.fov_deg else None,
-                    size_px=args.size_px, sampler=args.sampler)
-    wide = " and ".join(f"{fov_deg:g}°" for fov_deg in preset.fovs_deg)
-    print(f"{heading('viewport_encoder')}: {args.dataset}, {preset.sampler} views of {wide} at {preset.size_px} px, "
+    preset = choose(args.preset, viewport=args.viewport_encoder, fovs_deg=args.fov_deg and tuple(args.fov_deg),
+                    sizes_px=args.size_px and tuple(args.size_px), sampler=args.sampler)
+    wide = " and ".join(f"{fov_deg:g}° at {px} px" for fov_deg, px in zip(preset.fovs_deg, preset.sizes_px, strict=True))
+    print(f"{heading('viewport_encoder')}: {args.dataset}, {preset.sampler} views of {wide}, "
           f"embedded by {preset.viewport}")
     manifest = read_manifest(space.manifest(args.dataset), args.dataset)
     image_paths(manifest, space.images_dir(args.dataset))  # all there? before any weights are loaded

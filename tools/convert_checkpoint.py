@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from mmifn.cli.flags import command_parser
 from mmifn.core.errors import UserError, user_main
 from mmifn.core.files import atomic_path
-from mmifn.encoders.vmamba.checkpoint import find_state
+from mmifn.encoders.state import entry_of, find_state
 from mmifn.encoders.vmamba.unpickling import read_with_placeholders
 
 
@@ -44,10 +44,12 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"{args.target}: the file to write must end in .safetensors")
     if args.target.exists() and not args.overwrite:
         raise UserError(f"{args.target} exists; add --overwrite to replace it")
-    state = find_state(read_with_placeholders(args.source), args.source)
+    content = read_with_placeholders(args.source)
+    state, (taken, others) = find_state(content, args.source), entry_of(content)
     with atomic_path(args.target) as temporary:
         save_file({key: value.detach().clone().contiguous() for key, value in state.items()}, temporary)
-    print(f"{args.target}: {len(state)} tensors")
+    print(f"{args.target}: {len(state)} tensors, taken from {taken or 'the file itself'}"
+          + (f"; left out: {', '.join(others)}" if others else ""))
     return 0
 
 

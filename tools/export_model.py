@@ -39,8 +39,10 @@ def main(argv: list[str] | None = None) -> int:
     save_model(Model(checkpoint, calibration), args.out)
     held = (f"; calibrated without a scene, it holds {100 * left_out_coverage(residuals):.1f} % of that scene's scores on "
             "average") if calibration.scenes > 1 else ""
+    widths = " / ".join(f"{width:.2f}" for width in calibration.half_widths or [calibration.half_width])
+    between = f" (below, between, above {' / '.join(f'{edge:.1f}' for edge in calibration.edges)})" if calibration.edges else ""
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB; trained on {checkpoint.database} ({checkpoint.mos_source} "
-          f"labels), interval ± {calibration.half_width:.2f} at {100 * LEVEL:.0f} % from {calibration.images} images of "
+          f"labels), interval ± {widths}{between} at {100 * LEVEL:.0f} % from {calibration.images} images of "
           f"{calibration.scenes} scenes{held}")
     if calibration.scenes < LEVEL / (1 - LEVEL) - 1e-9:
         print(f"warning: {calibration.scenes} scenes are too few for {100 * LEVEL:.0f} %: the interval is the whole scale",

@@ -9,16 +9,17 @@ from pathlib import Path
 from mmifn.core.device import DEVICES
 from mmifn.core.workers import usable_cores
 from mmifn.data.images import MAX_MEGAPIXELS
+from mmifn.describe.conversation import KEEPS, VlmSettings
 from mmifn.describe.depictqa.checkout import DEFAULT_EXPERIMENT
 from mmifn.describe.generation import DEFAULT_PROMPT
-from mmifn.describe.vlm import DEFAULT_MODEL, VlmSettings
+from mmifn.describe.vlm import DEFAULT_MODEL
 from mmifn.encoders.presets import PRESETS
 from mmifn.fusion.model import ModelConfig
 from mmifn.training.configs import CONFIGS, Config
 from mmifn.training.fit import LOSSES, SCHEDULES, TrainConfig
 
 DATABASES = ["OIQA", "CVIQ"]  # what scripts on several databases take unless told otherwise
-SOURCES = ("depictqa", "vlm", "measured")
+SOURCES = ("depictqa", "vlm", "openai", "measured")
 SPLIT_UNITS = ("reference", "image")
 
 
@@ -83,7 +84,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a script its --source flag and the flags of each source of descriptions."""
     parser.add_argument("--source", choices=SOURCES, help="where the words come from (default: the preset's: "
                         + ", ".join(f"{name} {preset.description}" for name, preset in PRESETS.items()) + ")")
-    parser.add_argument("--prompt", help=f"what depictqa or vlm is asked (default: {DEFAULT_PROMPT!r})")
+    parser.add_argument("--prompt", help=f"what depictqa, vlm or openai is asked (default: {DEFAULT_PROMPT!r})")
     parser.add_argument("--per-viewport", action="store_true", help="also describe each viewport, in rows of its own")
     measured = parser.add_argument_group("source measured")
     measured.add_argument("--workers", type=int, default=usable_cores(), metavar="N",
@@ -95,16 +96,34 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
                           help="folder below experiments/ (default: %(default)s)")
     depictqa.add_argument("--depictqa-weights", type=Path, metavar="FILE",
                           help="trained parameters (default: those its config.yaml names)")
-    vlm, defaults = parser.add_argument_group("source vlm"), VlmSettings()
-    vlm.add_argument("--model", default=DEFAULT_MODEL, metavar="ID",
-                     help="identifier on the hub, or a local folder (default: %(default)s)")
-    for flag, name, text in (("--batch-size", "batch_size", "images asked about at once"),
+    _add_model_arguments(parser)
+    _add_server_arguments(parser)
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    vlm, defaults = parser.add_argument_group("sources vlm and openai"), VlmSettings()
+    vlm.add_argument("--model", metavar="ID", help=f"vlm: identifier on the hub, or a local folder (default: {DEFAULT_MODEL}); "
+                     "openai: its name on the server (default: the only one there)")
+    vlm.add_argument("--system-prompt", default="", metavar="TEXT", help="said before the question (default: nothing)")
+    vlm.add_argument("--keep", choices=KEEPS, default=defaults.keep, help="what of an answer: 'reasoning' is what stands in "
+                     "<think>, where models tuned to rate images describe them (default: %(default)s)")
+    for flag, name, text in (("--batch-size", "batch_size", "images asked about at once (vlm)"),
                              ("--max-new-tokens", "max_new_tokens", "longest answer"),
                              ("--erp-height", "erp_height_px", "rows of the panorama that the model sees"),
                              ("--views", "views", "viewports shown beside the panorama, 0 to 6"),
                              ("--view-size", "view_px", "side of each viewport in pixels")):
         vlm.add_argument(flag, dest=name, type=int, default=getattr(defaults, name), metavar="N",
                          help=f"{text} (default: %(default)s)")
+
+
+def _add_server_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("source openai")
+    group.add_argument("--base-url", metavar="URL", help="the server, whose questions go to URL/chat/completions "
+                       "(default: port 8000 of this machine)")
+    group.add_argument("--allow-host", metavar="HOST", help="send the images to this machine, not only to this one itself")
+    group.add_argument("--api-key-env", metavar="VARIABLE", help="environment variable that holds the server's key")
+    group.add_argument("--concurrency", type=int, default=4, metavar="N", help="questions at a time (default: %(default)s)")
+    group.add_argument("--timeout", type=float, default=300.0, metavar="S", help="seconds for an answer (default: %(default)g)")
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:

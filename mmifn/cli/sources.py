@@ -6,14 +6,16 @@ import argparse
 
 from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError
+from mmifn.describe.conversation import VlmSettings
 from mmifn.describe.depictqa.checkout import open_checkout
 from mmifn.describe.generation import DEFAULT_PROMPT, Describer
-from mmifn.describe.vlm import VlmDescriber, VlmSettings
+from mmifn.describe.vlm import DEFAULT_MODEL, VlmDescriber
 from mmifn.encoders.presets import PRESETS
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
-    lowest = {"workers": 1, "batch_size": 1, "max_new_tokens": 1, "erp_height_px": 32, "view_px": 28, "views": 0}
+    lowest = {"workers": 1, "batch_size": 1, "max_new_tokens": 1, "erp_height_px": 32, "view_px": 28, "views": 0,
+              "concurrency": 1, "timeout": 1}
     wrong = [f"--{name.replace('_px', '').replace('_', '-')} {getattr(args, name)}: at least {least} is needed"
              for name, least in lowest.items() if getattr(args, name) < least]
     if args.views > 6:
@@ -57,4 +59,15 @@ def make_describer(args: argparse.Namespace) -> Describer:
                                  args.depictqa_weights)
         return DepictQADescriber(checkout, prompt, args.max_megapixels)
     settings = VlmSettings(**{name: getattr(args, name) for name in vars(VlmSettings())})
-    return VlmDescriber(args.model, prompt, resolve_device(args.device), settings, args.max_megapixels)
+    if source == "openai":
+        return _chat_describer(args, prompt, settings)
+    return VlmDescriber(args.model or DEFAULT_MODEL, prompt, resolve_device(args.device), settings, args.max_megapixels)
+
+
+def _chat_describer(args: argparse.Namespace, prompt: str, settings: VlmSettings) -> Describer:
+    from mmifn.describe.chat.describer import ChatDescriber
+    from mmifn.describe.chat.server import DEFAULT_URL, Server, checked_url, key_from
+
+    key = key_from(args.api_key_env)
+    server = Server(checked_url(args.base_url or DEFAULT_URL, args.allow_host, bool(key)), key, args.timeout)
+    return ChatDescriber(server, args.model, prompt, settings, args.concurrency, args.max_megapixels)

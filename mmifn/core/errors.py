@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
+import re
+import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 
 class UserError(ValueError):
@@ -21,6 +24,11 @@ class UnpicklingRefused(ArtefactError):
 
 
 MAX_LISTED = 20
+# Scripts that work in a workspace: a command that a message names works in that of the run that failed.
+ROOTED = ("prepare_dataset", "simulate_dataset", "generate_text", "text_encoder", "viewport_encoder", "global_feature_extractor",
+          "gff_module", "lff_module", "train", "evaluate", "cross_eval", "ablation_study", "run_pipeline",
+          "tools/full_reference", "tools/make_report", "tools/merge_databases")
+_COMMAND = re.compile(rf"(python (?:{'|'.join(ROOTED)})\.py)(?! --root)")
 
 
 def listed(items: Iterable[object], limit: int = MAX_LISTED) -> str:
@@ -31,6 +39,18 @@ def listed(items: Iterable[object], limit: int = MAX_LISTED) -> str:
     return "\n".join(rows)
 
 
+def first_line(error: BaseException) -> str:
+    """Return an error of another library in one short line."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+
+
+def with_root(message: str, argv: Sequence[str]) -> str:
+    """Repeat the --root of a command line in every command that a message names, so that it can be pasted as it stands."""
+    given = [value for flag, value in itertools.pairwise(argv) if flag == "--root"]
+    given += [flag.removeprefix("--root=") for flag in argv if flag.startswith("--root=")]
+    return _COMMAND.sub(lambda match: f"{match[1]} --root {shlex.quote(given[-1])}", message) if given else message
+
+
 def user_main(main: Callable[..., int]) -> Callable[..., int]:
     """Wrap a script's `main`: UserError and a full disk become a message and exit code 2, Ctrl-C 130."""
 
@@ -39,7 +59,8 @@ def user_main(main: Callable[..., int]) -> Callable[..., int]:
         try:
             return main(*args)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            argv = next((each for each in args if isinstance(each, list)), sys.argv[1:])
+            print(f"error: {with_root(str(error), argv)}", file=sys.stderr)
             return 2
         except OSError as error:
             if error.filename is None and error.errno is None:

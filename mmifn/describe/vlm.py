@@ -20,11 +20,9 @@ from PIL import Image
 from mmifn.core import torchvision_shim as compat  # noqa: F401  (before transformers' vision models)
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_file, sha256_json
-from mmifn.data.images import MAX_MEGAPIXELS, read_image
-from mmifn.describe.answers import fault_of, whole_sentences
+from mmifn.data.images import MAX_MEGAPIXELS
+from mmifn.describe.conversation import CONTEXT, VlmSettings, judged, pictures_of, question, shortened, what_is_shown
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
-from mmifn.describe.inputs import native_views, reduce_erp
-from mmifn.sphere import cube, dodecahedron
 
 # 8.8 billion parameters: 18 GB in bfloat16, which leaves a 24 GB GPU room for one conversation of default size.
 DEFAULT_MODEL = "Qwen/Qwen3-VL-8B-Instruct"
@@ -32,23 +30,6 @@ _OLD_QWEN = re.compile(r"(^|/)Qwen-VL(-Chat)?(-Int4)?/?$", re.IGNORECASE)
 _OLD_QWEN_MESSAGE = ("{model} is the first Qwen-VL (2023): it runs only by executing code from its repository "
                      "(trust_remote_code), with a tokenizer interface of its own and transformers 4.31 to 4.37, so it "
                      f"cannot run here.\nUse its successor: --model {DEFAULT_MODEL} (the default)")
-_CONTEXT = ("The first image is a whole 360° panorama in equirectangular projection; the others are views of it at full "
-            "resolution. ")
-
-
-@dataclass(frozen=True)
-class VlmSettings:
-    """What the model sees and how long it may answer.
-
-    erp_height_px: the ERP is reduced to this height (its width is twice it); views: viewports shown beside it, 0 to 6;
-    view_px: their side, at native resolution; max_new_tokens: longest answer; batch_size: conversations at once.
-    """
-
-    erp_height_px: int = 512
-    views: int = 6
-    view_px: int = 448
-    max_new_tokens: int = 256
-    batch_size: int = 1
 
 
 def refuse_old_qwen(model: str) -> None:
@@ -105,8 +86,8 @@ class VlmDescriber:
     def __post_init__(self) -> None:
         refuse_old_qwen(self.model)
         self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        kept = {key: value for key, value in vars(self.settings).items() if key != "batch_size"}
-        revision = f"{revision_of(self.model)}+{sha256_json([kept, str(self.dtype), _CONTEXT])[:8]}"
+        settings = sha256_json([*self.settings.identity(), str(self.dtype), CONTEXT])
+        revision = f"{revision_of(self.model)}+{settings[:8]}"
         shown = Path(self.model).resolve().name if Path(self.model).is_dir() else self.model
         self.identity: Identity = identity_of("vlm", shown, revision, self.prompt)
         self._loaded: tuple[Any, Any] | None = None
@@ -115,7 +96,7 @@ class VlmDescriber:
         """Yield one Answer per item, batch by batch."""
         processor, network = self._load()
         size = max(1, self.settings.batch_size)
-        self._say_what_is_seen()
+        print(what_is_shown(self.identity.model, self.settings), file=sys.stderr)
         for start in range(0, len(items), size):
             asked, conversations = [], []
             for item in items[start:start + size]:
@@ -127,8 +108,7 @@ class VlmDescriber:
             if asked:
                 yield from self._ask(asked, conversations, processor, network)
         if self.truncated:
-            print(f"{self.truncated} answers ran into --max-new-tokens {self.settings.max_new_tokens} and were kept up "
-                  "to their last whole sentence", file=sys.stderr)
+            print(shortened(self.truncated, self.settings), file=sys.stderr)
 
     def _load(self) -> tuple[Any, Any]:
         """Load processor and network once."""
@@ -147,22 +127,13 @@ class VlmDescriber:
             self._loaded = processor, network.to(self.device).eval()
         return self._loaded
 
-    def _say_what_is_seen(self) -> None:
-        height = self.settings.erp_height_px
-        print(f"{self.identity.model} sees the panorama at up to {2 * height}x{height} px and {self.settings.views} "
-              f"viewports of {self.settings.view_px} px at native resolution", file=sys.stderr)
-
     def _conversation(self, item: Item) -> list[dict]:
         """Return the chat of one item: its images, then the prompt."""
-        erp = read_image(item.path, max_megapixels=self.max_megapixels)
-        if item.viewport:
-            pictures = native_views(erp, dodecahedron()[[int(item.viewport)]], self.settings.view_px)
-        else:
-            pictures = [reduce_erp(erp, self.settings.erp_height_px)]
-            pictures += native_views(erp, cube()[:self.settings.views], self.settings.view_px)
+        pictures = pictures_of(item, self.settings, self.max_megapixels)
         content = [{"type": "image", "image": Image.fromarray(pixels)} for pixels in pictures]
-        question = (_CONTEXT if len(pictures) > 1 else "") + self.prompt
-        return [{"role": "user", "content": [*content, {"type": "text", "text": question}]}]
+        content.append({"type": "text", "text": question(self.prompt, len(pictures))})
+        system = {"role": "system", "content": [{"type": "text", "text": self.settings.system_prompt}]}
+        return [*([system] if self.settings.system_prompt else []), {"role": "user", "content": content}]
 
     def _ask(self, items: list[Item], conversations: list[list[dict]], processor: Any, network: Any) -> Iterator[Answer]:
         """Answer a batch; one that does not fit into GPU memory is asked again one by one."""
@@ -178,11 +149,9 @@ class VlmDescriber:
                                            "smaller --model")
             return
         for item, (text, cut) in zip(items, answers, strict=True):
-            kept = whole_sentences(text) if cut else text
-            fault = fault_of(text) or (f"no whole sentence within --max-new-tokens {self.settings.max_new_tokens}"
-                                       if cut and not kept else "") or fault_of(kept)
-            self.truncated += cut and not fault
-            yield Answer(item, failure=fault) if fault else Answer(item, kept.strip())
+            answer, short = judged(item, text, cut, self.settings)
+            self.truncated += short
+            yield answer
 
     @torch.inference_mode()
     def _generate(self, conversations: list[list[dict]], processor: Any, network: Any) -> list[tuple[str, bool]]:

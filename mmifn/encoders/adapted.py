@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mmifn.core.errors import UserError
 from mmifn.encoders.packaged import HALF, IMAGENET, blank_lite0, blank_vit_s14, build_lite0, build_vit_s14
 from mmifn.encoders.pooling import mean_std
+from mmifn.encoders.state import load_strictly
 from mmifn.encoders.vmamba import VMamba, VMambaConfig
 
 FOLDER = Path(__file__).parent / "weights"
@@ -147,5 +148,5 @@ def load_adapted(name: str, path: Path | None = None) -> tuple[AdaptedEncoder, d
         raise UserError(f"{path} holds {about.get('encoder', 'something else')} ({about.get('schema', 'no schema')}), wanted "
                         f"{name} ({SCHEMA}); make it anew: python tools/adapt_encoders.py --encoder {name}")
     network = AdaptedEncoder(name, about["targets"], blank=True)
-    network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
+    load_strictly(network, state, path, name, remedy=f"Make it anew: python tools/adapt_encoders.py --encoder {name}")
     return network, about

@@ -42,32 +42,39 @@ def check_stems(manifest: Manifest) -> None:
 
 def viewport_provenance(preset: Preset, encoder: Encoder, inputs: dict[str, str]) -> Provenance:
     """Return how viewport features are made; inputs: image name -> SHA-256."""
-    fovs: float | list[float] = list(preset.fovs_deg) if len(preset.fovs_deg) > 1 else preset.fov_deg
-    settings = {**encoder.settings, "sampler": preset.sampler, "fov_deg": fovs, "size_px": preset.size_px,
-                "projection": "gnomonic, bicubic, low-passed"}
+    settings = {**encoder.settings, "sampler": preset.sampler, "fov_deg": _one_or_all(preset.fovs_deg),
+                "size_px": _one_or_all(preset.sizes_px), "projection": "gnomonic, bicubic, low-passed"}
     if preset.with_size:
         settings["size"] = f"log2 of px per degree, at most {HEADSET_PPD:.2f}"
     return Provenance(encoder.name, encoder.weights_sha256, settings, inputs)
 
 
-def render_preset(erp: np.ndarray, preset: Preset) -> Tensor:
-    """Render a preset's views of an ERP (H, W, 3) uint8: (F, V, 3, S, S) float32 in 0..1, F fields of view, V directions."""
+def _one_or_all(values: tuple[float, ...]) -> float | list[float]:
+    return list(values) if len(values) > 1 else values[0]
+
+
+def render_preset(erp: np.ndarray, preset: Preset) -> list[Tensor]:
+    """Render a preset's views of an ERP (H, W, 3) uint8: for each field of view (V, 3, S, S) float32 in 0..1."""
     centres = SAMPLERS[preset.sampler]()
-    return torch.stack([render_viewports(erp, centres, fov_deg, preset.size_px) for fov_deg in preset.fovs_deg])
+    return [render_viewports(erp, centres, *scale) for scale in zip(preset.fovs_deg, preset.sizes_px, strict=True)]
 
 
 def size_of(erp_width_px: int, preset: Preset) -> Tensor:
-    """Return what a preset tells of a panorama's size, (K,): log2 of the pixels per degree that are seen of it, or nothing."""
-    return torch.tensor([math.log2(seen_ppd(erp_width_px))] if preset.with_size else [])
+    """Return what a preset tells of a panorama's size, (K,): log2 of the pixels per degree that are seen of it, or nothing.
+
+    Of a headset other than the one in which people judged, its share of the pixels counts.
+    """
+    share = seen_ppd(erp_width_px, preset.headset_ppd) / preset.headset_ppd
+    return torch.tensor([math.log2(share * HEADSET_PPD)] if preset.with_size else [])
 
 
-def embed_views(views: Tensor, size: Tensor, encoder: Encoder, name: str) -> Tensor:
-    """Embed views (F, V, 3, S, S) as they are kept, one row a direction: (V, F D + K) float16 on the CPU.
+def embed_views(views: list[Tensor], size: Tensor, encoder: Encoder, name: str) -> Tensor:
+    """Embed F views (V, 3, S, S) of each direction as they are kept, one row a direction: (V, F D + K) float16 on the CPU.
 
     size: (K,), which every row ends with; `name` is for a refusal.
     """
     seen = [encoder(each).float().cpu() for each in views]
-    return _finite(torch.cat([*seen, size.expand(views.shape[1], -1)], dim=1).half(), name)
+    return _finite(torch.cat([*seen, size.expand(len(seen[0]), -1)], dim=1).half(), name)
 
 
 def global_provenance(preset: Preset, encoder: Encoder, inputs: dict[str, str]) -> Provenance:
@@ -106,11 +113,10 @@ class _Pictures:
     def there(self) -> bool:
         return all(png_made_from(path) == self.made_from for path in self.targets)
 
-    def write(self, views: Tensor) -> None:
-        """Write all views (F, V, 3, S, S), and remove those of an earlier sampler with more of them."""
-        pixels = (views.flatten(0, 1).permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
-        for view, target in zip(pixels, self.targets, strict=True):
-            write_png(view, target, self.made_from)
+    def write(self, views: list[Tensor]) -> None:
+        """Write the views of all scales, and remove those of an earlier sampler with more of them."""
+        for view, target in zip((view for scale in views for view in scale), self.targets, strict=True):
+            write_png((view.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy(), target, self.made_from)
         for path in set(self.targets[0].parent.glob("viewport_*.png")) - set(self.targets):
             path.unlink()
 
@@ -124,16 +130,16 @@ def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encod
     centres = SAMPLERS[preset.sampler]()
     made_by = viewport_provenance(preset, encoder, hash_inputs(manifest.names, paths))
     cache = space.features(manifest.dataset, "viewport_features")
-    geometry = [preset.sampler, made_by.preprocess["fov_deg"], preset.size_px, made_by.preprocess["projection"]]
+    geometry = [preset.sampler, made_by.preprocess["fov_deg"], made_by.preprocess["size_px"], made_by.preprocess["projection"]]
     count = len(centres) * len(preset.fovs_deg)
     pictures = [_Pictures(viewport_pngs(space.viewports_dir(manifest.dataset), name, count),
                           sha256_json([*geometry, digest])) for name, digest in made_by.inputs.items()]
 
-    def render(i: int) -> tuple[int, Tensor, Tensor]:
+    def render(i: int) -> tuple[int, list[Tensor], Tensor]:
         erp = read_image(paths[i], max_megapixels=max_megapixels)
         return i, render_preset(erp, preset), size_of(erp.shape[1], preset)
 
-    def encode(item: tuple[int, Tensor, Tensor]) -> Row:
+    def encode(item: tuple[int, list[Tensor], Tensor]) -> Row:
         i, views, size = item
         if write_pngs:
             pictures[i].write(views)

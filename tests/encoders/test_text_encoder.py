@@ -120,5 +120,5 @@ def test_missing_descriptions_name_the_command(tmp_path, capsys):
     workspace(tmp_path, {"A": ["1.png"]})
     (tmp_path / "text" / "des.csv").unlink()
     assert text_encoder.main(["--root", str(tmp_path), "--preset", "offline"]) == 2
-    assert "python generate_text.py --dataset A" in capsys.readouterr().err
+    assert f"python generate_text.py --root {tmp_path} --dataset A" in capsys.readouterr().err
     assert text_encoder.main(["--root", str(tmp_path / "nothing"), "--preset", "offline"]) == 2

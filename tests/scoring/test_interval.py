@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mmifn.core.errors import UserError
-from mmifn.scoring.interval import Calibration, calibrate, left_out_coverage, read_residuals, scene_quantile
+from mmifn.scoring.interval import Calibration, calibrate, left_out, left_out_coverage, read_residuals, scene_quantile
 
 
 def test_one_image_a_scene_is_the_usual_conformal_quantile():
@@ -64,6 +64,42 @@ def test_calibrate_takes_absolute_errors_and_counts():
     # Nine scenes at 1/10 each; scene 8 halves between errors 8 and 0. 90 % needs all of them: 8.
     assert calibrate(table, "human") == Calibration(0.9, 8.0, 9, 10, "human")
     assert calibrate(table, "human", level=0.8).half_width == 7.0
+
+
+def banded(scenes):
+    """Two images a scene: at score 20 scene i errs by i / 10, at score 60 by i."""
+    numbers = np.arange(1.0, scenes + 1)
+    return pd.DataFrame({"scene": [f"s{i}" for i in range(scenes)] * 2, "score": [20.0] * scenes + [60.0] * scenes,
+                         "mos": [*(20 - numbers / 10), *(60 + numbers)]})
+
+
+def test_every_band_of_scores_has_a_width_of_its_own():
+    # 40 scenes at 1/41 each: 90 % is reached by the 37th. Over all scores they halve between two images: of the 80 sorted
+    # errors, 73 / 82 = .890 and 74 / 82 = .902, so the 74th: 40 small ones and 34 of the large ones, which begin at 1. Of
+    # these 80, 1, 2, 3 and 4 stand twice: 34 large ones end at 34.
+    found = calibrate(banded(40), "human")
+    assert found.edges == (40.0,) and found.half_widths == pytest.approx((3.7, 37.0)) and found.half_width == 34.0
+    assert found.interval(25.0, 0, 100) == pytest.approx((21.3, 28.7)) and found.interval(60.0, 0, 100) == (23.0, 97.0)
+    assert found.interval(40.0, 0, 100) == (3.0, 77.0)  # an edge belongs to the band above
+
+
+def test_bands_need_twice_the_scenes_of_the_level():
+    assert len(calibrate(banded(18), "human").half_widths) == 2
+    assert calibrate(banded(17), "human").half_widths == calibrate(banded(17), "human").edges == ()
+
+
+def test_bands_hold_what_one_width_for_all_does_not():
+    """Errors ten times as large at high scores: each band holds 90 % on new scenes, one width for all nearly nothing between."""
+    rng = np.random.default_rng(5)
+    score = rng.uniform(10, 70, (60, 20))
+    error = rng.normal(size=score.shape) * np.where(score < 40, 0.5, 5.0)
+    table = pd.DataFrame({"scene": np.repeat([f"s{i}" for i in range(60)], 20), "score": score.ravel(),
+                          "mos": (score + error).ravel()})
+    held, low = left_out(table), table.score < 38
+    assert 0.86 < held[low].mean() < 0.94 and 0.86 < held[~low & (table.score > 42)].mean() < 0.94
+    one = np.abs(table.mos - table.score) <= calibrate(table, "human").half_width
+    assert one[low].mean() == 1.0 and one[table.score > 42].mean() < 0.83
+    assert left_out_coverage(table) == pytest.approx(held.mean())  # scenes of one size
 
 
 def test_left_out_coverage_by_hand():

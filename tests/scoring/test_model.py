@@ -39,7 +39,10 @@ def require_same(a, b):
     assert a.state.keys() == b.state.keys() and all(torch.equal(a.state[key], b.state[key]) for key in a.state)
 
 
-@pytest.mark.parametrize("calibration", [CALIBRATION, None, dataclasses.replace(CALIBRATION, half_width=math.inf)])
+@pytest.mark.parametrize("calibration", [
+    CALIBRATION, None, dataclasses.replace(CALIBRATION, half_width=math.inf),
+    dataclasses.replace(CALIBRATION, edges=(30.0, 50.0), half_widths=(2.0, math.inf, 9.0))])  # fmt: skip
+
 def test_round_trip(path, calibration):
     model = Model(small_checkpoint(), calibration)
     save_model(model, path)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from mmifn.core.artefact import load_torch
-from mmifn.core.errors import ArtefactError, UnpicklingRefused, listed
+from mmifn.core.errors import ArtefactError
 from mmifn.core.files import sha256_file
+from mmifn.encoders.published import Published, require_publisher
+from mmifn.encoders.state import misfits, read_state, refuse_misfit, shapes_of
 from mmifn.encoders.vmamba.config import VARIANTS, variant_name
 from mmifn.encoders.vmamba.download import download
 from mmifn.encoders.vmamba.model import VMamba, build_vmamba
@@ -26,12 +24,18 @@ RENAMES = {
     "patch_embed.norm.": "patch_embed.2.",
 }
 HEAD_RENAMES = {"norm.": "classifier.norm.", "head.": "classifier.head."}
-MAX_NAMED = 8
 
 
 def default_cache_dir() -> Path:
     """Return where downloaded weights are kept: $MMIFN_CACHE, or ~/.cache/mmifn."""
     return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "mmifn")
+
+
+def published_vmamba(variant: str, path: Path | None = None) -> Published:
+    """Return the weights of a variant on its authors' release page; path: where they are kept (default: the cache)."""
+    known = VARIANTS[variant_name(variant)]
+    return Published(variant, known.url, 4 * known.parameters, str(path or default_cache_dir() / known.filename),
+                     "--global-weights FILE")
 
 
 def load_vmamba(variant: str, weights: str | os.PathLike[str] | None = None,
@@ -47,8 +51,10 @@ def load_vmamba(variant: str, weights: str | os.PathLike[str] | None = None,
     """
     name = variant_name(variant)
     if weights is None:
-        path = download(VARIANTS[name].url, Path(cache_dir or default_cache_dir()) / VARIANTS[name].filename,
-                        min_bytes=2 * VARIANTS[name].parameters, timeout_s=timeout_s)
+        path = Path(cache_dir or default_cache_dir()) / VARIANTS[name].filename
+        if not path.is_file():
+            require_publisher(published_vmamba(name, path))
+        path = download(VARIANTS[name].url, path, min_bytes=2 * VARIANTS[name].parameters, timeout_s=timeout_s)
     else:
         path = Path(weights)
     state = official_state(read_state(path))
@@ -58,55 +64,6 @@ def load_vmamba(variant: str, weights: str | os.PathLike[str] | None = None,
     check_fit(state, model, name, path)
     model.load_state_dict({key: value.to(torch.float32) for key, value in state.items()}, assign=True)
     return model.eval(), sha256_file(path)
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Return the state dict in a file: safetensors, or a torch file of tensors, maybe under "model".
-
-    Raises UnpicklingRefused, with the command that converts the file, where reading it would mean running code;
-    ArtefactError where it is missing, damaged, or holds no state dict.
-    """
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    try:
-        value = load_torch(path)
-    except UnpicklingRefused as error:
-        target = path.with_suffix(".safetensors")
-        raise UnpicklingRefused(
-            f"{path} holds more than tensors (maybe a pickled configuration); reading that could run code.\n"
-            f"Convert it once, if you trust where it came from:\n"
-            f"  python tools/convert_checkpoint.py {path} {target} --allow-unpickling\n"
-            f"and give {target} as the weights.") from error
-    return find_state(value, path)
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ArtefactError(f"{path} does not exist")
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ArtefactError(f"{path} is damaged or is not a safetensors file ({error})") from error
-
-
-def find_state(value: Any, path: Path) -> dict[str, Tensor]:
-    """Return the state dict in what a file held: the value itself, or its "model" or "state_dict".
-
-    Raises ArtefactError where there is none.
-    """
-    for key in ("model", "state_dict"):
-        if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
-            value = value[key]
-            break
-    if isinstance(value, Mapping):
-        state = {str(key): item for key, item in value.items() if isinstance(item, Tensor)}
-        if state:
-            return state
-    found = type(value).__name__
-    if isinstance(value, Mapping):
-        found += f" of {sorted(map(str, value))[:MAX_NAMED]}"
-    raise ArtefactError(f"{path} holds no network weights: found {found}; wanted tensors by name, or such a "
-                        'dict under "model"')
 
 
 def official_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -124,14 +81,10 @@ def official_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
-def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(value.shape) for key, value in state.items()}
-
-
 def fitting_variants(state: Mapping[str, Tensor]) -> list[str]:
     """Return the variants that a state dict (as of `official_state`) fits, whatever its number of classes."""
     def body(value: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-        return {key: shape for key, shape in _shapes(value).items() if not key.startswith("classifier.head.")}
+        return {key: shape for key, shape in shapes_of(value).items() if not key.startswith("classifier.head.")}
 
     fits = []
     for name in VARIANTS:
@@ -143,15 +96,10 @@ def fitting_variants(state: Mapping[str, Tensor]) -> list[str]:
 
 def check_fit(state: Mapping[str, Tensor], model: VMamba, name: str, path: Path) -> None:
     """Raise ArtefactError, naming the variant that fits if there is one, where `state` is not for `model`."""
-    found, wanted = _shapes(state), _shapes(model.state_dict())
+    found, wanted = shapes_of(state), shapes_of(model.state_dict())
     if found == wanted:
         return
     fits = fitting_variants(state)
     if fits and fits != [name]:
         raise ArtefactError(f"{path} is not a checkpoint of {name}, but of {fits[0]}: ask for that variant")
-    rows = [f"{key}: missing" for key in wanted if key not in found]
-    rows += [f"{key}: not part of the network" for key in found if key not in wanted]
-    rows += [f"{key}: file {found[key]}, network {wanted[key]}" for key in wanted
-             if key in found and found[key] != wanted[key]]
-    raise ArtefactError(f"{path} does not fit {name}, nor any other variant ({len(found)} tensors found, "
-                        f"{len(wanted)} wanted):\n{listed(rows, MAX_NAMED)}")
+    refuse_misfit(path, f"{name}, nor any other variant", *misfits(found, wanted))

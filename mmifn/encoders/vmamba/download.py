@@ -13,12 +13,9 @@ from tqdm import tqdm
 
 from mmifn.core.errors import UserError
 from mmifn.core.files import atomic_path
+from mmifn.encoders.published import DownloadFailed
 
 PIECE_BYTES = 1 << 20
-
-
-class DownloadFailed(UserError):
-    """A file that could not be fetched whole."""
 
 
 def download(url: str, path: Path, *, min_bytes: int = 1, timeout_s: float = 30.0) -> Path:
