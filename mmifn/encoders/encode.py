@@ -18,7 +18,7 @@ from mmifn.core.resumable import Row, encode_rows, finish, hash_inputs
 from mmifn.data.images import png_made_from, read_image, write_png
 from mmifn.data.manifest import Manifest, image_paths
 from mmifn.data.workspace import Workspace
-from mmifn.encoders.networks import Encoder
+from mmifn.encoders.encoder import Encoder
 from mmifn.encoders.presets import Preset
 from mmifn.sphere import HEADSET_PPD, SAMPLERS, render_viewports, resize_erp, seen_ppd
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from mmifn.core.artefact import Provenance, TextFeatures, sha256_tensors
 from mmifn.core.errors import UserError, first_line
 from mmifn.core.files import sha256_text
-from mmifn.encoders.packaged import package_file
+from mmifn.core.packages import package_file
 from mmifn.encoders.published import cached_hub_file, published_text, require_publisher
 from mmifn.encoders.state import refuse_misfit
 

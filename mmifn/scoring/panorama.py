@@ -31,7 +31,8 @@ from mmifn.encoders.encode import (
     size_of,
     viewport_provenance,
 )
-from mmifn.encoders.networks import Encoder, load_erp_encoder, load_view_encoder
+from mmifn.encoders.encoder import Encoder
+from mmifn.encoders.networks import load_erp_encoder, load_view_encoder
 from mmifn.encoders.presets import PRESETS, Preset
 from mmifn.encoders.text import TextEncoder, encode_descriptions, load_text_encoder
 from mmifn.fusion.inputs import Inputs

@@ -22,7 +22,7 @@ from PIL import Image
 
 from mmifn.core.errors import UserError
 from mmifn.core.files import write_text
-from mmifn.encoders.packaged import package_file
+from mmifn.core.packages import package_file
 from mmifn.scoring.prediction import Prediction
 from mmifn.scoring.quality_map import colour_range, colours, looking, quality_field, reduced, view_pictures
 

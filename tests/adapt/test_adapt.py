@@ -17,8 +17,8 @@ from mmifn.core.errors import UserError
 from mmifn.data.workspace import Workspace
 from mmifn.encoders import adapted
 from mmifn.encoders.adapted import load_adapted
+from mmifn.encoders.encoder import IMAGENET
 from mmifn.encoders.networks import load_erp_encoder, load_view_encoder
-from mmifn.encoders.packaged import IMAGENET
 from mmifn.encoders.presets import choose
 from mmifn.simulate.panoramas import Scene, find_scenes
 

