@@ -15,8 +15,9 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from mmifn.core.artefact import GlobalFeatures, Provenance, TextFeatures, ViewportFeatures, save  # noqa: E402
+from mmifn.core.artefact import Provenance, save  # noqa: E402
 from mmifn.core.files import sha256_text  # noqa: E402
+from mmifn.data.features import GlobalFeatures, TextFeatures, ViewportFeatures  # noqa: E402
 from mmifn.data.workspace import Workspace  # noqa: E402
 from mmifn.fusion.inputs import load_database  # noqa: E402
 

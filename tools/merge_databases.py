@@ -13,8 +13,8 @@ from dataclasses import replace
 from mmifn.cli.flags import add_root_argument, command_parser
 from mmifn.core.artefact import save
 from mmifn.core.errors import UserError, user_main
+from mmifn.data.features import merged_features
 from mmifn.data.merge import merge_images, merged_name
-from mmifn.data.merge_features import merged_features
 from mmifn.data.workspace import Workspace
 from mmifn.describe.table import read_rows, upsert
 

@@ -104,7 +104,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Artefact:
-    """Base of every cache: a subclass adds its tensors, a SCHEMA, and the stage that makes it (MADE_BY)."""
+    """Base of every cache: a subclass adds its tensors, a SCHEMA, and the stage that makes it (STAGE)."""
 
     SCHEMA: ClassVar[str] = ""
     STAGE: ClassVar[str] = ""
@@ -138,63 +138,6 @@ class Artefact:
 def not_rows(**kwargs: Any) -> Any:
     """Declare a tensor field whose first axis is not the images."""
     return field(metadata={"rows": False}, **kwargs)
-
-
-@dataclass(frozen=True)
-class TextFeatures(Artefact):
-    """Encoded quality descriptions; row i belongs to names[i].
-
-    tokens: (N, T, D) float16 or float32, zero beyond the mask; mask: (N, T) bool, true on real tokens;
-    pooled: (N, D) float32. made_by.inputs maps each image name to the SHA-256 of its description.
-    """
-
-    SCHEMA: ClassVar[str] = "text_features/1"
-    STAGE: ClassVar[str] = "text_encoder.py"
-    tokens: Tensor
-    mask: Tensor
-    pooled: Tensor
-
-
-@dataclass(frozen=True)
-class ViewportFeatures(Artefact):
-    """Embedded tangent views; row i belongs to names[i].
-
-    features: (N, V, D) float16; centres_deg: (V, 2) float32, longitude in [-180, 180) and latitude in [-90, 90].
-    """
-
-    SCHEMA: ClassVar[str] = "viewport_features/1"
-    STAGE: ClassVar[str] = "viewport_encoder.py"
-    features: Tensor
-    centres_deg: Tensor = not_rows()
-
-
-@dataclass(frozen=True)
-class GlobalFeatures(Artefact):
-    """Multi-scale features of the whole panorama, pooled to one small grid; row i belongs to names[i].
-
-    levels: f2, f3, f4, each (N, T, C_l) float16, T = rows x columns of the grid in row-major order, top row first.
-    """
-
-    SCHEMA: ClassVar[str] = "global_features/1"
-    STAGE: ClassVar[str] = "global_feature_extractor.py"
-    levels: list[Tensor]
-
-
-@dataclass(frozen=True)
-class FusedFeatures(Artefact):
-    """Features of one fusion branch by its trained weights; row i belongs to names[i].
-
-    fused: (N, T, D) float32, T = global tokens (GFF) or viewports (LFF); state: the branch's parameters;
-    branch: "gff" or "lff"; config and split: plain dicts of what it was trained with and on.
-    """
-
-    SCHEMA: ClassVar[str] = "fused_features/2"
-    STAGE: ClassVar[str] = "gff_module.py and lff_module.py"
-    fused: Tensor
-    branch: str
-    state: dict[str, Tensor]
-    config: dict[str, Any]
-    split: dict[str, Any]
 
 
 def save(artefact: Artefact, path: Path) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmifn.core.artefact import GlobalFeatures, Provenance, ViewportFeatures, save
+from mmifn.core.artefact import Provenance, save
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_json
 from mmifn.core.resumable import Row, encode_rows, finish, hash_inputs
+from mmifn.data.features import GLOBAL, VIEWPORT, GlobalFeatures, ViewportFeatures
 from mmifn.data.images import png_made_from, read_image, write_png
 from mmifn.data.manifest import Manifest, image_paths
 from mmifn.data.workspace import Workspace
@@ -129,7 +130,7 @@ def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encod
         check_stems(manifest)
     centres = SAMPLERS[preset.sampler]()
     made_by = viewport_provenance(preset, encoder, hash_inputs(manifest.names, paths))
-    cache = space.features(manifest.dataset, "viewport_features")
+    cache = space.features(manifest.dataset, VIEWPORT)
     geometry = [preset.sampler, made_by.preprocess["fov_deg"], made_by.preprocess["size_px"], made_by.preprocess["projection"]]
     count = len(centres) * len(preset.fovs_deg)
     pictures = [_Pictures(viewport_pngs(space.viewports_dir(manifest.dataset), name, count),
@@ -163,7 +164,7 @@ def encode_globals(space: Workspace, manifest: Manifest, preset: Preset, encoder
     """Resize every ERP (antialiased, seamless), encode it at three scales, and write global_features.pt."""
     paths = image_paths(manifest, space.images_dir(manifest.dataset))
     made_by = global_provenance(preset, encoder, hash_inputs(manifest.names, paths))
-    cache = space.features(manifest.dataset, "global_features")
+    cache = space.features(manifest.dataset, GLOBAL)
 
     def read(i: int) -> tuple[int, Tensor]:
         return i, resize_preset(read_image(paths[i], max_megapixels=max_megapixels), preset)

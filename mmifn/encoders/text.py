@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from mmifn.core.artefact import Provenance, TextFeatures, sha256_tensors
+from mmifn.core.artefact import Provenance, sha256_tensors
 from mmifn.core.errors import UserError, first_line
 from mmifn.core.files import sha256_text
 from mmifn.core.packages import package_file
+from mmifn.data.features import TextFeatures
 from mmifn.encoders.published import cached_hub_file, published_text, require_publisher
 from mmifn.encoders.state import refuse_misfit
 
@@ -118,6 +119,11 @@ def _refuse_partial(network: Any, report: dict[str, Any], name: str) -> None:
                   "Wanted: weights and config.json of one model, as published.")
 
 
+def text_provenance(encoder: TextEncoder, inputs: dict[str, str]) -> Provenance:
+    """Return how text features are made; inputs: image name -> SHA-256 of its description."""
+    return Provenance(encoder.name, encoder.weights_sha256, encoder.settings, inputs)
+
+
 def encode_descriptions(dataset: str, descriptions: dict[str, str], encoder: TextEncoder, *,
                         batch_size: int = 32, show: bool = True) -> tuple[TextFeatures, list[str]]:
     """Encode every description of a dataset; return the features and the names whose text was cut at MAX_TOKENS.
@@ -133,13 +139,12 @@ def encode_descriptions(dataset: str, descriptions: dict[str, str], encoder: Tex
     pooled = torch.zeros(len(names), encoder.width)
     with tqdm(total=len(names), unit="text", desc=dataset, file=sys.stderr, disable=not show) as progress:
         for length in sorted(set(map(len, ids))):
-            rows = [i for i, each in enumerate(ids) if len(each) == length]
+            rows = [i for i, tokens_of in enumerate(ids) if len(tokens_of) == length]
             for start in range(0, len(rows), batch_size):
                 part = rows[start:start + batch_size]
                 values, vectors, real = encoder.run([ids[i] for i in part])
                 tokens[part, :length], pooled[part], mask[part, :length] = values.half(), vectors, real
                 progress.update(len(part))
-    made_by = Provenance(encoder.name, encoder.weights_sha256, encoder.settings,
-                         {name: sha256_text(descriptions[name]) for name in names})
-    return TextFeatures(dataset, names, made_by, tokens, mask, pooled), [
-        name for name, each in zip(names, cut, strict=True) if each]
+    inputs = {name: sha256_text(descriptions[name]) for name in names}
+    return TextFeatures(dataset, names, text_provenance(encoder, inputs), tokens, mask, pooled), [
+        name for name, was_cut in zip(names, cut, strict=True) if was_cut]

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmifn.core.artefact import GlobalFeatures, TextFeatures, ViewportFeatures, load, require_names
+from mmifn.core.artefact import require_names
 from mmifn.core.errors import ArtefactError
 from mmifn.core.files import sha256_json
+from mmifn.data.features import GLOBAL, TEXT, VIEWPORT, GlobalFeatures, ViewportFeatures, load_caches
 from mmifn.data.manifest import Manifest, read_manifest
 from mmifn.data.workspace import Workspace
 
@@ -114,17 +115,12 @@ class Database:
 def load_database(space: Workspace, dataset: str) -> Database:
     """Read des.csv and the three caches of a database, refusing what is missing or does not fit together."""
     manifest = read_manifest(space.manifest(dataset), dataset)
-    kinds = {"text_features": TextFeatures, "viewport_features": ViewportFeatures, "global_features": GlobalFeatures}
-    caches, rows = {}, {}
-    for name, kind in kinds.items():
-        path = space.features(dataset, name)
-        caches[name] = load(path, kind, dataset=dataset)
-        rows[name] = require_names(caches[name], manifest.names, path)
-    _same_pixels(caches["viewport_features"], caches["global_features"], manifest)
-    text, views, whole = caches.values()
-    inputs = Inputs.of(text.tokens[rows["text_features"]], text.mask[rows["text_features"]],
-                       text.pooled[rows["text_features"]], views.features[rows["viewport_features"]],
-                       [level[rows["global_features"]] for level in whole.levels])
+    caches = load_caches(space, dataset)
+    rows = {name: require_names(cache, manifest.names, space.features(dataset, name)) for name, cache in caches.items()}
+    text, views, whole = caches[TEXT], caches[VIEWPORT], caches[GLOBAL]
+    _same_pixels(views, whole, manifest)
+    inputs = Inputs.of(text.tokens[rows[TEXT]], text.mask[rows[TEXT]], text.pooled[rows[TEXT]], views.features[rows[VIEWPORT]],
+                       [level[rows[GLOBAL]] for level in whole.levels])
     method = {name: cache.made_by.method_digest() for name, cache in caches.items()}
     identity = [manifest.names, manifest.mos.tolist(), manifest.types, manifest.references, manifest.locations,
                 manifest.mos_source, [cache.digest() for cache in caches.values()]]

@@ -115,6 +115,19 @@ class GlobalBranch(nn.Module):
         return self.gff(levels, self.text_dropout(inputs.text), inputs.mask)
 
 
+def _local_fusion(config: ModelConfig, dims: Dimensions) -> nn.Module:
+    """Return how a variant joins views and text: LIT, or what stands in its place in variants 3, 5 and 7."""
+    match config.variant:
+        case "w/o text":
+            return VisionOnlyLFF(dims.view, dims.text, config.lit_hidden, config.dropout, config.lit_residual)
+        case "w/o LFF":
+            return ConcatLFF(dims.view, dims.text)
+        case "w/o LIT":
+            return AttentionLFF(dims.view, dims.text, config.heads, config.dropout)
+        case _:
+            return LIT(dims.view, dims.text, config.lit_hidden, config.dropout, config.lit_residual)
+
+
 class LocalBranch(nn.Module):
     """Inputs -> F_L (B, V, D): LFF with LIT, or its replacement in variants 3, 5 and 7."""
 
@@ -123,12 +136,7 @@ class LocalBranch(nn.Module):
         self.standardise = Standardise(dims.view)
         self.standardise_text = Standardise(dims.text)
         self.text_dropout = TextDropout(config.text_dropout)
-        self.lff = {
-            "w/o text": lambda: VisionOnlyLFF(dims.view, dims.text, config.lit_hidden, config.dropout, config.lit_residual),
-            "w/o LFF": lambda: ConcatLFF(dims.view, dims.text),
-            "w/o LIT": lambda: AttentionLFF(dims.view, dims.text, config.heads, config.dropout),
-        }.get(config.variant, lambda: LIT(dims.view, dims.text, config.lit_hidden, config.dropout,
-                                             config.lit_residual))()
+        self.lff = _local_fusion(config, dims)
         self.out_dim = self.lff.out_dim
 
     def fit_inputs(self, inputs: Inputs) -> None:

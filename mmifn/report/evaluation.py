@@ -10,6 +10,7 @@ from scipy import stats
 
 from mmifn.core.errors import UserError
 from mmifn.core.version import code_version
+from mmifn.data.features import CACHES
 from mmifn.data.manifest import SIMULATED, Manifest
 from mmifn.data.splits import Split
 from mmifn.encoders.presets import PRESETS
@@ -112,7 +113,7 @@ FIGURE_COLUMNS = ["PLCC", "SRCC", "KRCC", "RMSE", "PLCC raw", "RMSE from PLCC"]
 
 def preset_of(encoders: dict[str, str]) -> str:
     """Return the preset that these encoders are, in words."""
-    chosen = tuple(encoders[name] for name in ("text_features", "viewport_features", "global_features"))
+    chosen = tuple(encoders[name] for name in CACHES)
     names = [name for name, preset in PRESETS.items() if (preset.text, preset.viewport, preset.global_) == chosen]
     return f"preset {names[0]}" if names else "no preset"
 

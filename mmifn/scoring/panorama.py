@@ -19,6 +19,7 @@ from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_json
 from mmifn.core.workers import one_thread
+from mmifn.data.features import GLOBAL, TEXT, VIEWPORT
 from mmifn.data.images import MAX_MEGAPIXELS, check_header, read_image
 from mmifn.data.is_panorama import doubts
 from mmifn.describe.measured.describer import MeasuredDescriber, describe
@@ -34,7 +35,7 @@ from mmifn.encoders.encode import (
 from mmifn.encoders.encoder import Encoder
 from mmifn.encoders.networks import load_erp_encoder, load_view_encoder
 from mmifn.encoders.presets import PRESETS, Preset
-from mmifn.encoders.text import TextEncoder, encode_descriptions, load_text_encoder
+from mmifn.encoders.text import TextEncoder, encode_descriptions, load_text_encoder, text_provenance
 from mmifn.fusion.inputs import Inputs
 from mmifn.fusion.model import MMIFN
 from mmifn.scoring.model import Model, load_model, shipped_path
@@ -63,9 +64,8 @@ class Encoders:
 
     def method(self, preset: Preset) -> dict[str, str]:
         """Return how these features are made, as the caches of a database tell it."""
-        text = encode_descriptions("", {"": ""}, self.text, show=False)[0].made_by
-        made = {"text_features": text, "viewport_features": viewport_provenance(preset, self.views, {}),
-                "global_features": global_provenance(preset, self.erp, {})}
+        made = {TEXT: text_provenance(self.text, {}), VIEWPORT: viewport_provenance(preset, self.views, {}),
+                GLOBAL: global_provenance(preset, self.erp, {})}
         return {name: provenance.method_digest() for name, provenance in made.items()}
 
     def encode(self, erp: np.ndarray, preset: Preset, name: str = "the image") -> tuple[Inputs, str]:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mmifn.core.artefact import FusedFeatures, Provenance, load, save, sha256_tensors
+from mmifn.core.artefact import Provenance, load, save, sha256_tensors
 from mmifn.core.errors import ArtefactError, listed
+from mmifn.data.features import FusedFeatures
 from mmifn.data.splits import Split
 from mmifn.data.workspace import Workspace
 from mmifn.fusion.inputs import Database

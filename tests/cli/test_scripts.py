@@ -24,7 +24,8 @@ import simulate_dataset
 import text_encoder
 import train
 import viewport_encoder
-from mmifn.core.artefact import FusedFeatures, GlobalFeatures, ViewportFeatures, load, load_torch
+from mmifn.core.artefact import load, load_torch
+from mmifn.data.features import FusedFeatures, GlobalFeatures, ViewportFeatures
 from mmifn.data.workspace import Workspace
 from mmifn.experiment import runs as protocol
 from mmifn.experiment.controls import CONTROLS

@@ -15,9 +15,10 @@ import torch
 from conftest import provenance
 
 from mmifn.core import artefact, files
-from mmifn.core.artefact import FusedFeatures, GlobalFeatures, TextFeatures, ViewportFeatures, load, load_torch, require_names
+from mmifn.core.artefact import load, load_torch, require_names
 from mmifn.core.errors import ArtefactError, UnpicklingRefused, user_main
 from mmifn.core.files import atomic_path
+from mmifn.data.features import FusedFeatures, GlobalFeatures, TextFeatures, ViewportFeatures
 
 NAMES = ["b.png", "a.png", "sub/c.png"]
 

@@ -11,11 +11,12 @@ from conftest import write_csv
 from PIL import Image
 from torch.nn import functional
 
-from mmifn.core.artefact import GlobalFeatures, ViewportFeatures, load, load_torch
+from mmifn.core.artefact import load, load_torch
 from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_file
 from mmifn.core.packages import package_file
+from mmifn.data.features import GlobalFeatures, ViewportFeatures
 from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
 from mmifn.encoders.encode import encode_globals, encode_viewports

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import text_encoder
-from mmifn.core.artefact import TextFeatures, load
+from mmifn.core.artefact import load
 from mmifn.core.errors import UserError
+from mmifn.data.features import TextFeatures
 from mmifn.encoders.text import MAX_TOKENS, encode_descriptions, load_text_encoder
 
 TEXTS = {"a.png": "Strong 8x8 blocking; colours flattened. Overall: poor.", "b.png": "Sharp and clean.",

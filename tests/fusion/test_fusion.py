@@ -437,7 +437,8 @@ def test_images_without_features_are_listed(space):
 
 
 def test_views_and_panoramas_of_different_pixels_are_refused(space):
-    from mmifn.core.artefact import GlobalFeatures, load, save
+    from mmifn.core.artefact import load, save
+    from mmifn.data.features import GlobalFeatures
 
     path = space.features("OIQA", "global_features")
     cache = load(path, GlobalFeatures)

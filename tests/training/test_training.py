@@ -8,8 +8,9 @@ import pytest
 import torch
 from conftest import make_workspace
 
-from mmifn.core.artefact import FusedFeatures, TextFeatures, load, load_torch, save, save_torch
+from mmifn.core.artefact import load, load_torch, save, save_torch
 from mmifn.core.errors import ArtefactError, UserError
+from mmifn.data.features import FusedFeatures, TextFeatures
 from mmifn.data.splits import Split, make_split
 from mmifn.experiment.runs import Job, run_job
 from mmifn.fusion.inputs import load_database

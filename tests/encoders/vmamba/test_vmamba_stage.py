@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 import global_feature_extractor
-from mmifn.core.artefact import GlobalFeatures, load
+from mmifn.core.artefact import load
+from mmifn.data.features import GlobalFeatures
 from mmifn.data.images import read_image
 from mmifn.data.workspace import Workspace
 from mmifn.encoders.pooling import pool_erp_grid
