@@ -1,7 +1,8 @@
 """Score a database by full-reference metrics of 360° images: the baseline rows of the tables.
 
 Reads   datasets/<DS>/des.csv, datasets/<DS>/images/, datasets/<DS>/references/
-Writes  results/fullref_<DS>.csv (image_name and one column per metric), results/fullref_<DS>.txt (the table printed)
+Writes  results/fullref_<DS>.csv (image_name and one column per metric), results/fullref_<DS>.txt (the table printed);
+        features/<DS>/full_reference.pt keeps what was measured, for the next run and for the tables
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import argparse
 import sys
 
+import pandas as pd
+
 from mmifn.cli.flags import add_dataset_argument, add_limit_argument, add_root_argument, command_parser
 from mmifn.core.errors import user_main
 from mmifn.core.files import atomic_path, write_text
+from mmifn.core.workers import usable_cores
 from mmifn.data.manifest import image_paths, read_manifest
 from mmifn.data.workspace import Workspace
-from mmifn.fullref.database import agreement_table, score_database
+from mmifn.fullref.database import agreement_table, measure_database
 from mmifn.fullref.metrics import METRICS
 
 
@@ -35,14 +39,15 @@ def main(argv: list[str] | None = None) -> int:
     space = Workspace(args.root)
     manifest = read_manifest(space.manifest(args.dataset), args.dataset)
     image_paths(manifest, space.images_dir(args.dataset))
-    scores = score_database(space, manifest, tuple(args.metrics), args.workers, args.max_megapixels)
+    scores = measure_database(space, manifest, tuple(args.metrics), args.workers or usable_cores(), args.max_megapixels)
     target = space.results / f"fullref_{args.dataset}.csv"
     with atomic_path(target) as temporary:
-        scores.to_csv(temporary, index=False, lineterminator="\n")
-    table = agreement_table(manifest, scores)
-    write_text(target.with_suffix(".txt"), table + "\n")
-    print(table)
-    print(f"{target}: {len(scores)} images")
+        table = pd.DataFrame(scores.values.numpy(), scores.names, scores.columns).rename_axis("image_name")
+        table.to_csv(temporary, lineterminator="\n")
+    lines = agreement_table(manifest, scores)
+    write_text(target.with_suffix(".txt"), lines + "\n")
+    print(lines)
+    print(f"{target}: {len(scores.names)} images")
     return 0
 
 

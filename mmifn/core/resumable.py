@@ -1,7 +1,7 @@
-"""Encode a database image by image so that a killed run loses nothing and a repeated one repeats nothing.
+"""Make a cache row by row so that a killed run loses nothing and a repeated one repeats nothing.
 
 Finished rows lie as small files beside the cache until all are there; rows of an earlier cache that was made the
-same way from the same pixels are taken over.
+same way from the same inputs are taken over.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from mmifn.core.artefact import Artefact, Provenance, load, load_torch, save_torch
+from mmifn.core.artefact import Artefact, Provenance, load, load_torch, save, save_torch
 from mmifn.core.errors import ArtefactError, UserError, listed
 from mmifn.core.files import sha256_file
 
@@ -24,76 +24,50 @@ _AHEAD = 2  # images decoded in the background while one is encoded
 
 
 class RowStore:
-    """Rows under construction, keyed by the SHA-256 of what they are made from."""
+    """The rows of a cache under construction: what an earlier cache or a killed run left, and what is added.
 
-    def __init__(self, cache: Path, made_by: Provenance) -> None:
-        self.folder = cache.parent / f".{cache.stem}.{made_by.method_digest()}"
+    rows: image name -> row; a row is found again by the SHA-256 of what it was made from (made_by.inputs).
+    """
 
-    def get(self, key: str) -> Row | None:
-        """Return a finished row, or None; a damaged one counts as not there."""
-        path = self.folder / f"{key[:32]}.pt"
+    def __init__(self, cache: Path, kind: type[Artefact], made_by: Provenance,
+                 parts: Callable[[Any], list[Row]]) -> None:
+        """Find the rows that are there; parts: an earlier cache -> its rows, in its order."""
+        self.cache, self._inputs = cache, made_by.inputs
+        self._folder = cache.parent / f".{cache.stem}.{made_by.method_digest()}"
+        earlier = _earlier_rows(cache, kind, made_by, parts)
+        self.rows: dict[str, Row] = {}
+        for name, key in self._inputs.items():
+            row = earlier.get(key) or self._kept(key)
+            if row is not None:
+                self.rows[name] = row
+
+    def put(self, name: str, row: Row) -> None:
+        """Keep the row of an image, on disk at once."""
+        save_torch(row, self._path(self._inputs[name]))
+        self.rows[name] = row
+
+    def finish(self, artefact: Artefact) -> None:
+        """Write the cache itself and remove every unfinished construction of it, this one's and those of other settings."""
+        save(artefact, self.cache)
+        for folder in self.cache.parent.glob(f".{self.cache.stem}.*"):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key[:32]}.pt"
+
+    def _kept(self, key: str) -> Row | None:
+        """Return a row that a killed run left, or None; a damaged one counts as not there."""
+        path = self._path(key)
         try:
             return load_torch(path) if path.is_file() else None
         except ArtefactError:
             return None
 
-    def put(self, key: str, row: Row) -> None:
-        save_torch(row, self.folder / f"{key[:32]}.pt")
-
-    def clear(self) -> None:
-        """Remove every unfinished construction of this cache, this one's and those of other settings."""
-        for folder in self.folder.parent.glob(f"{self.folder.name.rsplit('.', 1)[0]}.*"):
-            if folder.is_dir():
-                shutil.rmtree(folder)
-
-
-def hash_inputs(names: list[str], paths: list[Path]) -> dict[str, str]:
-    """Return name -> SHA-256 of every file, with progress."""
-    pairs = zip(names, tqdm(paths, desc="hashing images", unit="image", leave=False, delay=2), strict=True)
-    return {name: sha256_file(path) for name, path in pairs}
-
-
-def encode_rows(cache: Path, kind: type[Artefact], made_by: Provenance, read: Callable[[int], Any],
-                encode: Callable[[Any], Row], parts: Callable[[Artefact], list[Row]], label: str) -> list[Row]:
-    """Return one row per entry of made_by.inputs, computing only those that are not there yet.
-
-    read: index -> decoded input (runs ahead in a thread, may raise UserError); encode: input -> row;
-    parts: an earlier cache -> its rows. All unreadable inputs come in one UserError, after the others are done.
-    """
-    store = RowStore(cache, made_by)
-    keys = list(made_by.inputs.values())
-    earlier = _earlier_rows(cache, kind, made_by, parts)
-    rows: dict[int, Row] = {}
-    todo = []
-    for i, key in enumerate(keys):
-        row = earlier.get(key) or store.get(key)
-        if row is None:
-            todo.append(i)
-        else:
-            rows[i] = row
-    failures = []
-    progress = tqdm(total=len(keys), initial=len(rows), desc=label, unit="image", smoothing=0.05)
-    with progress:
-        for i, value in _read_ahead(read, todo):
-            if isinstance(value, UserError):
-                failures.append(str(value))
-                continue
-            rows[i] = encode(value)
-            store.put(keys[i], rows[i])
-            progress.update()
-    if failures:
-        raise UserError(f"{len(failures)} of {len(keys)} images could not be read:\n{listed(failures)}\n"
-                        "Nothing was written to the cache; the rows of the good ones are kept for the next run.")
-    return [rows[i] for i in range(len(keys))]
-
-
-def finish(cache: Path, made_by: Provenance) -> None:
-    """Remove the rows under construction once the cache itself is written."""
-    RowStore(cache, made_by).clear()
-
 
 def _earlier_rows(cache: Path, kind: type[Artefact], made_by: Provenance,
-                  parts: Callable[[Artefact], list[Row]]) -> dict[str, Row]:
+                  parts: Callable[[Any], list[Row]]) -> dict[str, Row]:
+    """Return the rows of an earlier cache of the same method, by the SHA-256 of what each was made from."""
     if not cache.is_file():
         return {}
     try:
@@ -103,6 +77,34 @@ def _earlier_rows(cache: Path, kind: type[Artefact], made_by: Provenance,
     if old.made_by.method_digest() != made_by.method_digest():
         return {}
     return dict(zip((old.made_by.inputs[name] for name in old.names), parts(old), strict=True))
+
+
+def hash_inputs(names: list[str], paths: list[Path]) -> dict[str, str]:
+    """Return name -> SHA-256 of every file, with progress."""
+    pairs = zip(names, tqdm(paths, desc="hashing images", unit="image", leave=False, delay=2), strict=True)
+    return {name: sha256_file(path) for name, path in pairs}
+
+
+def encode_rows(store: RowStore, names: list[str], read: Callable[[int], Any], encode: Callable[[Any], Row],
+                label: str) -> list[Row]:
+    """Return the row of every name, encoding those that the store lacks.
+
+    read: index -> decoded input (runs ahead in a thread, may raise UserError); encode: input -> row. All unreadable
+    inputs come in one UserError, after the others are done.
+    """
+    todo = [i for i, name in enumerate(names) if name not in store.rows]
+    failures = []
+    with tqdm(total=len(names), initial=len(names) - len(todo), desc=label, unit="image", smoothing=0.05) as progress:
+        for i, value in _read_ahead(read, todo):
+            if isinstance(value, UserError):
+                failures.append(str(value))
+                continue
+            store.put(names[i], encode(value))
+            progress.update()
+    if failures:
+        raise UserError(f"{len(failures)} of {len(names)} images could not be read:\n{listed(failures)}\n"
+                        "Nothing was written to the cache; the rows of the good ones are kept for the next run.")
+    return [store.rows[name] for name in names]
 
 
 def _read_ahead(read: Callable[[int], Any], todo: list[int]) -> Iterator[tuple[int, Any]]:

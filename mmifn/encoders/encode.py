@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmifn.core.artefact import Provenance, save
+from mmifn.core.artefact import Provenance
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_json
-from mmifn.core.resumable import Row, encode_rows, finish, hash_inputs
+from mmifn.core.resumable import Row, RowStore, encode_rows, hash_inputs
 from mmifn.data.features import GLOBAL, VIEWPORT, GlobalFeatures, ViewportFeatures
 from mmifn.data.images import png_made_from, read_image, write_png
 from mmifn.data.manifest import Manifest, image_paths
@@ -38,8 +38,6 @@ def check_stems(manifest: Manifest) -> None:
             raise UserError(f"{manifest.dataset}: {other} and {name} would share the viewport folder "
                             f"{Path(name).with_suffix('')}; rename one, or leave the pictures out with --no-png")
 
-
-# --- one image: what stages 3 and 4 and predict.py share ---------------------------------------------------------------
 
 def viewport_provenance(preset: Preset, encoder: Encoder, inputs: dict[str, str]) -> Provenance:
     """Return how viewport features are made; inputs: image name -> SHA-256."""
@@ -102,8 +100,6 @@ def _finite(row: Tensor, name: str) -> Tensor:
     return row
 
 
-# --- whole databases -------------------------------------------------------------------------------------------------
-
 @dataclass(frozen=True)
 class _Pictures:
     """The views of one image as PNGs; made_from identifies pixels and geometry and stands in every PNG's header."""
@@ -130,7 +126,8 @@ def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encod
         check_stems(manifest)
     centres = SAMPLERS[preset.sampler]()
     made_by = viewport_provenance(preset, encoder, hash_inputs(manifest.names, paths))
-    cache = space.features(manifest.dataset, VIEWPORT)
+    store = RowStore(space.features(manifest.dataset, VIEWPORT), ViewportFeatures, made_by,
+                     lambda old: [{"views": row} for row in old.features])
     geometry = [preset.sampler, made_by.preprocess["fov_deg"], made_by.preprocess["size_px"], made_by.preprocess["projection"]]
     count = len(centres) * len(preset.fovs_deg)
     pictures = [_Pictures(viewport_pngs(space.viewports_dir(manifest.dataset), name, count),
@@ -146,16 +143,14 @@ def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encod
             pictures[i].write(views)
         return {"views": embed_views(views, size, encoder, manifest.names[i])}
 
-    rows = encode_rows(cache, ViewportFeatures, made_by, render, encode,
-                       lambda old: [{"views": row} for row in old.features], f"viewports {manifest.dataset}")
+    rows = encode_rows(store, manifest.names, render, encode, f"viewports {manifest.dataset}")
     if write_pngs:
         for i, picture in enumerate(pictures):
             if not picture.there():  # the features were, from a run without pictures or with others
                 picture.write(render(i)[1])
     result = ViewportFeatures(manifest.dataset, manifest.names, made_by,
                               torch.stack([row["views"] for row in rows]), centres)
-    save(result, cache)
-    finish(cache, made_by)
+    store.finish(result)
     return result
 
 
@@ -164,7 +159,6 @@ def encode_globals(space: Workspace, manifest: Manifest, preset: Preset, encoder
     """Resize every ERP (antialiased, seamless), encode it at three scales, and write global_features.pt."""
     paths = image_paths(manifest, space.images_dir(manifest.dataset))
     made_by = global_provenance(preset, encoder, hash_inputs(manifest.names, paths))
-    cache = space.features(manifest.dataset, GLOBAL)
 
     def read(i: int) -> tuple[int, Tensor]:
         return i, resize_preset(read_image(paths[i], max_megapixels=max_megapixels), preset)
@@ -176,9 +170,9 @@ def encode_globals(space: Workspace, manifest: Manifest, preset: Preset, encoder
     def parts(old: Any) -> list[Row]:
         return [{f"f{k + 2}": level[i] for k, level in enumerate(old.levels)} for i in range(len(old.names))]
 
-    rows = encode_rows(cache, GlobalFeatures, made_by, read, encode, parts, f"panoramas {manifest.dataset}")
+    store = RowStore(space.features(manifest.dataset, GLOBAL), GlobalFeatures, made_by, parts)
+    rows = encode_rows(store, manifest.names, read, encode, f"panoramas {manifest.dataset}")
     levels = [torch.stack([row[key] for row in rows]) for key in ("f2", "f3", "f4")]
     result = GlobalFeatures(manifest.dataset, manifest.names, made_by, levels)
-    save(result, cache)
-    finish(cache, made_by)
+    store.finish(result)
     return result

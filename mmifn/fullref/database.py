@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
-from tqdm import tqdm
 
+from mmifn.core.artefact import Provenance
 from mmifn.core.errors import UserError, listed
-from mmifn.core.workers import run_tasks, usable_cores
+from mmifn.core.files import sha256_file, sha256_text
+from mmifn.core.resumable import hash_inputs
 from mmifn.data.images import EXTENSIONS, MAX_MEGAPIXELS, read_image, read_size
-from mmifn.data.manifest import SIMULATED, Manifest
+from mmifn.data.manifest import SIMULATED, Manifest, image_paths
+from mmifn.data.measurements import Measurements, collect, parts
 from mmifn.data.workspace import Workspace
 from mmifn.fullref.metrics import LABEL_METRIC, METRICS, compare_views, measure
 from mmifn.metrics import agreement
@@ -61,20 +63,27 @@ def _sizes(paths: list[Path], max_megapixels: float) -> dict[Path, tuple[int, in
     return sizes
 
 
-def score_database(space: Workspace, manifest: Manifest, names: tuple[str, ...] = tuple(METRICS), workers: int = 0,
-                   max_megapixels: float = MAX_MEGAPIXELS) -> pd.DataFrame:
-    """Return one row per image in the order of the manifest: image_name and one column per metric."""
-    references = reference_paths(space, manifest, max_megapixels)
-    folder = space.images_dir(manifest.dataset)
-    images = list(zip(manifest.names, manifest.references, strict=True))
-    jobs = [(path, folder, [name for name, of in images if of == scene], names) for scene, path in references.items()]
-    workers = min(workers or usable_cores(), len(jobs))
-    rows: dict[str, dict[str, float]] = {}
-    with tqdm(total=len(manifest), unit="image", desc="full reference") as bar:
-        for _, scores in run_tasks(score_scene, jobs, workers, preload=__name__):
-            rows |= scores
-            bar.update(len(scores))
-    return pd.DataFrame([{"image_name": name, **rows[name]} for name in manifest.names])
+def measure_database(space: Workspace, manifest: Manifest, names: tuple[str, ...] = tuple(METRICS), workers: int = 1,
+                     max_megapixels: float = MAX_MEGAPIXELS) -> Measurements:
+    """Return the named metrics of every image, measuring only what features/<DS>/full_reference.pt does not hold.
+
+    Raises UserError where references or images are missing, unreadable or of unequal size.
+    """
+    references, folder = reference_paths(space, manifest, max_megapixels), space.images_dir(manifest.dataset)
+    own = hash_inputs(manifest.names, image_paths(manifest, folder))
+    pristine = {scene: sha256_file(path) for scene, path in references.items()}
+    scenes = dict(zip(manifest.names, manifest.references, strict=True))
+    made_by = Provenance("full reference", "", {"schema": Measurements.SCHEMA},
+                         {name: sha256_text(own[name] + pristine[scenes[name]]) for name in manifest.names})
+
+    def jobs(todo: dict[str, tuple[str, ...]]) -> list[Any]:
+        alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for name, metrics in todo.items():
+            alike.setdefault((scenes[name], metrics), []).append(name)
+        return [(references[scene], folder, part, metrics) for (scene, metrics), mine in alike.items() for part in parts(mine)]
+
+    return collect(space.features(manifest.dataset, "full_reference"), manifest.dataset, made_by, list(names), jobs,
+                   score_scene, workers)
 
 
 def score_scene(job: tuple[Path, Path, list[str], tuple[str, ...]]) -> dict[str, dict[str, float]]:
@@ -86,7 +95,7 @@ def score_scene(job: tuple[Path, Path, list[str], tuple[str, ...]]) -> dict[str,
     return {name: {key: min(value, _LARGEST_DB) for key, value in row.items()} for name, row in scores.items()}
 
 
-def agreement_table(manifest: Manifest, scores: pd.DataFrame) -> str:
+def agreement_table(manifest: Manifest, scores: Measurements) -> str:
     """Return PLCC, SRCC and RMSE of every metric, over all images and per distortion type, as lines of text."""
     types = np.array(manifest.types)
     groups = {"all": np.full(len(manifest), True)} | {kind: types == kind for kind in dict.fromkeys(manifest.types)}
@@ -96,14 +105,13 @@ def agreement_table(manifest: Manifest, scores: pd.DataFrame) -> str:
              "RMSE after a 4-parameter logistic fit",
              f"{'':<16}" + "".join(f"{name:>21}" for name in groups),
              f"{'metric':<16}" + "   PLCC   SRCC   RMSE" * len(groups)]
-    for name in scores.columns.drop("image_name"):
-        metric, sign = METRICS[name], 1 if METRICS[name].higher_is_better else -1
-        values = sign * scores[name].to_numpy()
-        found = [agreement(values[rows], manifest.mos[rows]) for rows in groups.values()]
+    for name, column in zip(scores.columns, scores.values.numpy().T, strict=True):
+        metric, values = METRICS[name], column if METRICS[name].higher_is_better else -column
+        figures = [agreement(values[rows], manifest.mos[rows]) for rows in groups.values()]
         note = " *" if simulated and name == LABEL_METRIC else ""
-        lines.append(f"{metric.title + note:<16}" + "".join(f"{f.plcc:>7.3f}{f.srcc:>7.3f}{f.rmse:>7.2f}" for f in found))
+        lines.append(f"{metric.title + note:<16}" + "".join(f"{f.plcc:>7.3f}{f.srcc:>7.3f}{f.rmse:>7.2f}" for f in figures))
     if simulated:
         lines.append("simulated labels: no row says how a metric agrees with people")
-    if simulated and LABEL_METRIC in scores:
+    if simulated and LABEL_METRIC in scores.columns:
         lines.append("* made the labels, so its row says nothing about it")
     return "\n".join(lines)

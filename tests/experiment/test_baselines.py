@@ -11,16 +11,19 @@ from scipy import stats
 
 from mmifn.core.artefact import load
 from mmifn.core.errors import UserError
+from mmifn.data import measurements as cached
 from mmifn.data.images import read_image
 from mmifn.data.manifest import read_manifest
+from mmifn.data.measurements import Measurements
 from mmifn.data.splits import make_split
 from mmifn.data.workspace import Workspace
 from mmifn.describe.measured.statistics import NAMES
 from mmifn.describe.measured.statistics import measure as measure_image
 from mmifn.experiment import baselines, measurements
 from mmifn.experiment.baselines import RIDGES, baseline_outcomes, gather_baselines, group_means, ridge, svr
-from mmifn.experiment.measurements import Measurements, measure_full_reference, measure_statistics
+from mmifn.experiment.measurements import measure_full_reference, measure_statistics
 from mmifn.experiment.runs import Experiments, Job, Outcome
+from mmifn.fullref import database as fullref
 from mmifn.fullref.metrics import measure
 from mmifn.fusion.model import ModelConfig
 from mmifn.metrics import agreement, selection_quality
@@ -121,8 +124,8 @@ def test_measurements_are_those_of_the_functions_and_labels_metric_is_left_out(p
 @pytest.mark.parametrize(("kind", "method"), [("full_reference", measure_full_reference), ("statistics", measure_statistics)])
 def test_nothing_is_measured_twice_and_a_killed_run_goes_on(pictures, monkeypatch, kind, method):
     space, manifest = pictures
-    name = "score_scene" if kind == "full_reference" else "_measure_files"
-    real, done = getattr(measurements, name), []
+    module, name = (fullref, "score_scene") if kind == "full_reference" else (measurements, "_measure_files")
+    real, done = getattr(module, name), []
 
     def counted(job):
         names = job[2] if kind == "full_reference" else job[1]
@@ -131,8 +134,8 @@ def test_nothing_is_measured_twice_and_a_killed_run_goes_on(pictures, monkeypatc
         done.extend(names)
         return real(job)
 
-    monkeypatch.setattr(measurements, "_IMAGES_A_JOB", 1)
-    monkeypatch.setattr(measurements, name, counted)
+    monkeypatch.setattr(cached, "_IMAGES_A_JOB", 1)
+    monkeypatch.setattr(module, name, counted)
     counted.fuse = 4
     with pytest.raises(KeyboardInterrupt):
         method(space, manifest, 1)

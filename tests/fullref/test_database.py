@@ -9,6 +9,10 @@ import pytest
 
 import simulate_dataset
 from mmifn.data.images import read_image
+from mmifn.data.manifest import read_manifest
+from mmifn.data.workspace import Workspace
+from mmifn.experiment.measurements import measure_full_reference
+from mmifn.fullref import database
 from mmifn.fullref.metrics import METRICS, measure
 from mmifn.metrics import agreement
 from tools import full_reference as script
@@ -52,6 +56,7 @@ def test_workers_change_nothing_and_metrics_can_be_chosen(root):
     target = root / "results" / f"fullref_{DATASET}.csv"
     assert run(root, "--workers", "1", "--metrics", "ws_psnr", "vp_gmsd") == 0
     alone = target.read_bytes()
+    (root / "features" / DATASET / "full_reference.pt").unlink()  # else nothing is left to measure
     assert run(root, "--workers", "2", "--metrics", "ws_psnr", "vp_gmsd") == 0
     assert target.read_bytes() == alone
     assert list(pd.read_csv(target).columns) == ["image_name", "ws_psnr", "vp_gmsd"]
@@ -88,3 +93,27 @@ def test_damaged_and_oversized_images_come_in_one_message_and_the_old_table_stay
     assert run(root, "--workers", "1", "--metrics", "ws_psnr", "--max-megapixels", "0.01") == 2
     assert "raise it with --max-megapixels" in capsys.readouterr().err
     assert target.read_bytes() == before
+
+
+def test_the_tables_and_the_tool_measure_once(root, monkeypatch):
+    """Whatever one of them measured is not measured again for the other, and neither forgets what the other asked for."""
+    measured = []
+    real = database.score_scene
+
+    def counted(job):
+        measured.extend((name, metric) for name in job[2] for metric in job[3])
+        return real(job)
+
+    monkeypatch.setattr(database, "score_scene", counted)
+    (root / "features" / DATASET / "full_reference.pt").unlink(missing_ok=True)
+    assert run(root, "--workers", "1", "--metrics", "ws_psnr", "s_psnr") == 0
+    space = Workspace(root)
+    manifest = read_manifest(space.manifest(DATASET), DATASET)
+    for_tables = measure_full_reference(space, manifest, 1)
+    assert for_tables.columns == ["ws_psnr", "ws_ssim", "vp_ms_ssim", "vp_gmsd"]
+    assert run(root, "--workers", "1", "--metrics", "s_psnr", "vp_gmsd", "ws_psnr") == 0
+    wanted = {(name, metric) for name in manifest.names for metric in ["s_psnr", *for_tables.columns]}
+    assert len(measured) == len(wanted) and set(measured) == wanted
+    table = pd.read_csv(root / "results" / f"fullref_{DATASET}.csv")
+    assert list(table.columns) == ["image_name", "s_psnr", "vp_gmsd", "ws_psnr"]
+    assert table["vp_gmsd"].tolist() == pytest.approx(for_tables.values[:, 3].tolist(), rel=1e-12)
