@@ -14,7 +14,7 @@ from mmifn.cli.flags import add_limit_argument, add_root_argument, command_parse
 from mmifn.core.errors import user_main
 from mmifn.data.importers import REGISTRY, database_named
 from mmifn.data.importers.prepare import Import, prepare
-from mmifn.data.importers.scores import SCALES
+from mmifn.data.mos_scale import SCALES
 from mmifn.data.summary import describe
 from mmifn.data.workspace import Workspace
 
@@ -28,9 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--labels", type=Path, nargs="+", default=[], metavar="FILE",
                         help="label files, where the folder holds none or several")
     parser.add_argument("--mos-scale", choices=SCALES, help="which scale to take where the labels have both (default: 0-100)")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--link", action="store_true", help="link to the images (default)")
-    how.add_argument("--copy", action="store_true", help="copy the images")
+    parser.add_argument("--copy", action="store_true", help="copy the images (default: link to them)")
     parser.add_argument("--allow-missing", action="store_true", help="import an incomplete download")
     parser.add_argument("--overwrite", action="store_true", help="replace a des.csv that differs")
     add_limit_argument(parser)

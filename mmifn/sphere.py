@@ -76,8 +76,6 @@ def latitude_weights(height: int) -> Tensor:
     return torch.sin((torch.arange(height, dtype=torch.float64) + 0.5) / height * math.pi)
 
 
-# --- where to look -------------------------------------------------------------------------------------------------
-
 def dodecahedron() -> Tensor:
     """Return the 20 vertices of a regular dodecahedron with two faces at the poles, (20, 2) degrees (lon, lat)."""
     upper = math.degrees(math.atan((3 + math.sqrt(5)) / 4))  # 52.62
@@ -110,11 +108,15 @@ SAMPLERS: dict[str, Callable[[], Tensor]] = {
     "dodecahedron-20": dodecahedron, "fibonacci-20": fibonacci, "equator-8": equator, "cube-6": cube}
 
 
-# --- resampling -----------------------------------------------------------------------------------------------------
-
 def native_size_px(erp_width_px: int, fov_deg: float) -> int:
     """Return the view size whose centre has the angular resolution of the ERP's equator."""
     return max(1, round(erp_width_px / (2 * math.pi) * 2 * math.tan(math.radians(fov_deg) / 2)))
+
+
+def native_fov_deg(erp_width_px: int, size_px: int) -> float:
+    """Return the field of view at which the centre of a view of this size has the resolution of the ERP's equator."""
+    half = size_px / 2 / (erp_width_px / (2 * np.pi))
+    return float(2 * np.degrees(np.arctan(half)))
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:

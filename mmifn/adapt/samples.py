@@ -21,6 +21,7 @@ from tqdm import tqdm
 from mmifn.core.artefact import load_torch, save_torch
 from mmifn.core.errors import ArtefactError, UserError
 from mmifn.core.files import sha256_json
+from mmifn.core.pixels import to_bytes
 from mmifn.core.workers import run_tasks
 from mmifn.fullref.metrics import gmsd_of_views, ssim_of_views
 from mmifn.simulate.draws import KINDS, Draw, draw
@@ -113,7 +114,7 @@ def _versions(pixels: np.ndarray, making: Making, rng: np.random.Generator) -> I
     for _ in range(making.versions):
         what, turn, half = draw(rng, pixels.shape[1]), int(rng.choice(turns)), int(rng.integers(2))
         views = _views(what.apply(pixels, rng), turn, half)
-        yield (views * 255).round().byte(), _targets(what, pristine(turn, half), views)
+        yield to_bytes(views), _targets(what, pristine(turn, half), views)
 
 
 def _views(pixels: np.ndarray, turn: int, half: int) -> Tensor:

@@ -12,7 +12,9 @@ import pandas as pd
 
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import atomic_path
+from mmifn.data.mos_scale import scale_of
 
+Problem = tuple[int, str]  # line of the file, and what is wrong there
 REQUIRED = ("image_name", "MOS", "distortion_type")
 SIMULATED, HUMAN = "simulated", "human"
 
@@ -45,8 +47,8 @@ class Manifest:
 
     @property
     def mos_scale(self) -> str:
-        """Return "1-10" or "0-100", told from the largest score (OIQA circulates in both; they are never mixed)."""
-        return "1-10" if float(self.mos.max()) <= 10.0 else "0-100"
+        """Return "1-10" or "0-100", told from the largest score."""
+        return scale_of(self.mos)
 
     def scenes(self, split_by: str = "reference") -> list[str]:
         """Return the unit of splitting of each image: its scene (its place where known), or itself.
@@ -84,48 +86,45 @@ def _derive_references(dataset: str, names: list[str]) -> list[str] | None:
     return [f"{(int(match[1]) - 1) // per_scene + 1:02d}" for match in matches]
 
 
-def _read_table(path: Path, remedy: str) -> tuple[pd.DataFrame, list[str]]:
-    """Return a csv file as strings, indexed by line number (the header is line 1), and the rows of a wrong length."""
-    header, rows, found = None, {}, []
+def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Return every row of a csv file that is not empty, with the number of its line."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, skipinitialspace=True, strict=True)
-            for row in reader:
-                if not any(row):
-                    continue
-                if header is None:
-                    header = [column.strip() for column in row]
-                elif len(row) == len(header):
-                    rows[reader.line_num] = row
-                else:
-                    found.append(f"line {reader.line_num}: {len(row)} fields where the header has {len(header)}")
+            return [(reader.line_num, row) for row in reader if any(row)]
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a readable csv table in UTF-8 ({error})") from error
-    if header is None:
+
+
+def _read_table(path: Path, remedy: str) -> tuple[pd.DataFrame, list[Problem]]:
+    """Return a csv file as strings, indexed by line number (the header is line 1), and the rows of a wrong length."""
+    lines = _read_lines(path)
+    if not lines:
         raise UserError(f"{path} is empty{remedy}")
+    header = [column.strip() for column in lines[0][1]]
+    rows = {number: row for number, row in lines[1:] if len(row) == len(header)}
+    wrong = [(number, f"{len(row)} fields where the header has {len(header)}") for number, row in lines[1:]
+             if len(row) != len(header)]
     doubled = sorted({column for column in header if header.count(column) > 1})
     if doubled:
         raise UserError(f"{path} has the column(s) {', '.join(doubled)} more than once")
-    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype=str), found
+    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype=str), wrong
 
 
-def _problems(table: pd.DataFrame) -> list[str]:
+def _problems(table: pd.DataFrame) -> list[Problem]:
     """Collect what is wrong with every row of a table."""
-    found = []
+    problems = []
     duplicated = table["image_name"].duplicated(keep="first")
     mos = pd.to_numeric(table["MOS"], errors="coerce")
     for number, name in table["image_name"].items():
-        line = f"line {number}"
-        wrong = check_name(name)
+        wrong = check_name(name) or ("appears again" if duplicated[number] else None)
         if wrong:
-            found.append(f"{line}: image_name {name!r} {wrong}")
-        elif duplicated[number]:
-            found.append(f"{line}: image_name {name!r} appears again")
+            problems.append((number, f"image_name {name!r} {wrong}"))
         if not np.isfinite(mos[number]):
-            found.append(f"{line}: MOS {table['MOS'][number]!r} is not a finite number")
+            problems.append((number, f"MOS {table['MOS'][number]!r} is not a finite number"))
         if not table["distortion_type"][number].strip():
-            found.append(f"{line}: distortion_type is empty")
-    return found
+            problems.append((number, "distortion_type is empty"))
+    return problems
 
 
 def read_manifest(path: Path, dataset: str) -> Manifest:
@@ -138,34 +137,33 @@ def read_manifest(path: Path, dataset: str) -> Manifest:
               f"or python simulate_dataset.py --like OIQA --dataset {dataset} --panoramas DIR")
     if not path.is_file():
         raise UserError(f"{path} does not exist; the stage needs columns {', '.join(REQUIRED)}{remedy}")
-    table, found = _read_table(path, remedy)
+    table, problems = _read_table(path, remedy)
     missing = [column for column in REQUIRED if column not in table.columns]
     if missing:
         raise UserError(f"{path} lacks the column(s) {', '.join(missing)}; found {', '.join(table.columns)}")
-    if table.empty and not found:
+    if table.empty and not problems:
         raise UserError(f"{path} has a header but no rows{remedy}")
-    found += _problems(table) + _optional_problems(table)
-    if found:
-        found.sort(key=lambda row: int(re.match(r"line (\d+)", row)[1]))
-        raise UserError(f"{path} has {len(found)} bad row(s):\n{listed(found)}\nMend them and run the same command again.")
+    problems += _problems(table) + _optional_problems(table)
+    if problems:
+        shown = listed([f"line {number}: {wrong}" for number, wrong in sorted(problems, key=lambda problem: problem[0])])
+        raise UserError(f"{path} has {len(problems)} bad row(s):\n{shown}\nMend them and run the same command again.")
     return _from_table(table, path, dataset)
 
 
-def _optional_problems(table: pd.DataFrame) -> list[str]:
+def _optional_problems(table: pd.DataFrame) -> list[Problem]:
     """Collect what is wrong with the columns that a table need not have."""
-    found = []
+    problems = []
     for column in ("reference", "location", "level", "mos_source"):
         if column in table.columns:
-            found += [f"line {number}: {column} is empty" for number, value in table[column].items() if not value.strip()]
+            problems += [(number, f"{column} is empty") for number, value in table[column].items() if not value.strip()]
     if "level" in table.columns:
-        found += [f"line {number}: level {value!r} is not a whole number" for number, value in table["level"].items()
-                  if value.strip() and not value.strip().isdecimal()]
+        problems += [(number, f"level {value!r} is not a whole number") for number, value in table["level"].items()
+                     if value.strip() and not value.strip().isdecimal()]
     if {"reference", "location"} <= set(table.columns):
         first = table.drop_duplicates("reference").set_index("reference")["location"]
-        found += [f"line {number}: reference {row.reference!r} lies in location {row.location!r}, "
-                  f"above in {first[row.reference]!r}"
-                  for number, row in table.iterrows() if row.location != first[row.reference]]
-    return found
+        problems += [(number, f"reference {row.reference!r} lies in location {row.location!r}, above in {first[row.reference]!r}")
+                     for number, row in table.iterrows() if row.location != first[row.reference]]
+    return problems
 
 
 def _from_table(table: pd.DataFrame, path: Path, dataset: str) -> Manifest:

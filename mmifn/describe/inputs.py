@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 
@@ -10,17 +9,13 @@ import numpy as np
 import torch
 
 from mmifn.core.errors import UserError
+from mmifn.core.pixels import to_pixels
 from mmifn.data.images import read_image, write_png
 from mmifn.describe.generation import Answer, Item
-from mmifn.sphere import dodecahedron, prepare_erp, resize_erp, sample_views, viewport_directions
+from mmifn.sphere import dodecahedron, native_fov_deg, prepare_erp, resize_erp, sample_views, viewport_directions
 
 MAX_FOV_DEG = 90.0
 VIEWPORTS = len(dodecahedron())  # --per-viewport describes these
-
-
-def to_pixels(planes: torch.Tensor) -> np.ndarray:
-    """Turn (3, H, W) float 0..1 into (H, W, 3) uint8."""
-    return np.ascontiguousarray((planes * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy())
 
 
 def reduce_erp(erp: np.ndarray, height_px: int) -> np.ndarray:
@@ -28,14 +23,14 @@ def reduce_erp(erp: np.ndarray, height_px: int) -> np.ndarray:
     return erp if len(erp) <= height_px else to_pixels(resize_erp(erp, height_px, 2 * height_px))
 
 
-def native_fov_deg(erp_width_px: int, size_px: int) -> float:
+def view_fov_deg(erp_width_px: int, size_px: int) -> float:
     """Return the field of view at which a view of this size has the ERP's own resolution, at most MAX_FOV_DEG."""
-    return min(MAX_FOV_DEG, math.degrees(2 * math.atan(size_px * math.pi / erp_width_px)))
+    return min(MAX_FOV_DEG, native_fov_deg(erp_width_px, size_px))
 
 
 def native_views(erp: np.ndarray, centres_deg: torch.Tensor, size_px: int) -> list[np.ndarray]:
     """Return tangent views (size_px, size_px, 3) uint8 at native resolution, one per centre (V, 2) degrees."""
-    fov_deg = native_fov_deg(erp.shape[1], size_px)
+    fov_deg = view_fov_deg(erp.shape[1], size_px)
     prepared = prepare_erp(erp, fov_deg, size_px)
     views = []
     for lon, lat in centres_deg.tolist():
@@ -79,6 +74,6 @@ def what_is_seen(width_px: int, side_px: int, viewports: bool) -> str:
     text = (f"a panorama {width_px} px wide is seen as {2 * height}x{height} ({2 * height / 360:.1f} of "
             f"{width_px / 360:.1f} px per degree)")
     if viewports:
-        fov = native_fov_deg(width_px, side_px)
+        fov = view_fov_deg(width_px, side_px)
         return text + f", and as {VIEWPORTS} viewports of {side_px}x{side_px} px, {fov:.0f}° each, at native resolution"
     return text + "; --per-viewport would also show viewports at native resolution" if height < width_px // 2 else text

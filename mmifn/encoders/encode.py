@@ -14,6 +14,7 @@ from torch import Tensor
 from mmifn.core.artefact import Provenance
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_json
+from mmifn.core.pixels import to_pixels
 from mmifn.core.resumable import Row, RowStore, encode_rows, hash_inputs
 from mmifn.data.features import GLOBAL, VIEWPORT, GlobalFeatures, ViewportFeatures
 from mmifn.data.images import png_made_from, read_image, write_png
@@ -112,8 +113,9 @@ class _Pictures:
 
     def write(self, views: list[Tensor]) -> None:
         """Write the views of all scales, and remove those of an earlier sampler with more of them."""
-        for view, target in zip((view for scale in views for view in scale), self.targets, strict=True):
-            write_png((view.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy(), target, self.made_from)
+        pictures = (picture for scale in views for picture in to_pixels(scale))
+        for picture, target in zip(pictures, self.targets, strict=True):
+            write_png(picture, target, self.made_from)
         for path in set(self.targets[0].parent.glob("viewport_*.png")) - set(self.targets):
             path.unlink()
 

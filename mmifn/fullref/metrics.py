@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from mmifn.core import torchvision_shim as compat  # noqa: F401  (before piq, whose torchvision would not import)
+from mmifn.core.pixels import LUMA
 from mmifn.sphere import cube, fibonacci, latitude_weights, render_viewports
 
 import piq  # isort: skip
@@ -29,7 +30,7 @@ _VIEW_FOV_DEG = 90.0
 
 def luma(pixels: np.ndarray) -> np.ndarray:
     """Return (H, W) float32 luma 0..255 of (H, W, 3) uint8 (ITU-R BT.601)."""
-    return pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    return pixels.astype(np.float32) @ np.array(LUMA, dtype=np.float32)
 
 
 def _psnr(mean_squared_error: float) -> float:
@@ -117,15 +118,13 @@ def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return structure * (2 * mean_a * mean_b + c1) / (mean_a ** 2 + mean_b ** 2 + c1)
 
 
-# --- planar metrics on viewports ------------------------------------------------------------------------------------
-
 def compare_views(pixels: np.ndarray) -> Tensor:
     """Render the views on which planar metrics compare: the six 90° faces of a cube, a quarter of the width each."""
     return render_viewports(pixels, cube(), _VIEW_FOV_DEG, pixels.shape[1] // 4)
 
 
 def _grey(views: Tensor) -> Tensor:
-    return (views * views.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    return (views * views.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
 
 
 def _view_ms_ssim(reference: Tensor, distorted: Tensor) -> float:

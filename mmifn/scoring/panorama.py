@@ -22,6 +22,7 @@ from mmifn.core.workers import one_thread
 from mmifn.data.features import GLOBAL, TEXT, VIEWPORT
 from mmifn.data.images import MAX_MEGAPIXELS, check_header, read_image
 from mmifn.data.is_panorama import doubts
+from mmifn.data.mos_scale import SCALES
 from mmifn.describe.measured.describer import MeasuredDescriber, describe
 from mmifn.encoders.encode import (
     embed_erp,
@@ -45,7 +46,6 @@ from mmifn.training.checkpoint import as_content, require_method
 from mmifn.training.fit import predict
 
 SCHEMA = "prediction/1"  # bump when the same picture and model would give other numbers
-SCALES = {"0-100": (0.0, 100.0), "1-10": (1.0, 10.0)}
 _WORD_THREADS = 2  # the words of a large panorama take longer than its networks
 
 

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from mmifn.core.pixels import to_pixels
+from mmifn.describe.directions import direction_words
 from mmifn.scoring.prediction import Prediction, View
 from mmifn.sphere import degrees_to_directions, directions_to_degrees, erp_directions, render_viewports, viewport_directions
 
@@ -134,12 +136,11 @@ def score_line(prediction: Prediction) -> str:
 
 def looking(view: View) -> str:
     """Return where a view looks, in words: ahead is the middle of the panorama."""
-    side = ("ahead", "to the right", "behind", "to the left")[round((view.lon_deg % 360) / 90) % 4]
-    return side + (", up" if view.lat_deg > 30 else ", down" if view.lat_deg < -30 else "")
+    return direction_words(view.lon_deg, view.lat_deg)
 
 
 def view_pictures(erp: np.ndarray, prediction: Prediction, indices: Sequence[int], size_px: int) -> np.ndarray:
     """Return some of the views as pictures, (N, size_px, size_px, 3) uint8."""
     centres = torch.tensor([(prediction.viewports[i].lon_deg, prediction.viewports[i].lat_deg) for i in indices])
     views = render_viewports(erp, centres, prediction.fov_deg, size_px)
-    return (views.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+    return to_pixels(views)

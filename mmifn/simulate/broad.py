@@ -48,6 +48,7 @@ def simulate_broad(plan: Simulation, space: Workspace) -> pd.DataFrame:
     folder = space.dataset_dir(plan.dataset)
     claim_folder(folder, plan, {"like": LIKE, "seed": plan.seed, "height": plan.height, "versions": VERSIONS,
                                 "ppd": plan.ppd, "label_metric": LABEL_METRIC, "label_rule": RULE,
+                                "noise": "of scene and version",
                                 "scenes": {scene.name: [scene.location, scene.digest()] for scene in chosen}})
     jobs = [_Job(scene, plan, folder) for scene in chosen]
     rows: dict[int, list[dict]] = {}
@@ -72,7 +73,8 @@ def _make_scene(job: _Job) -> list[dict]:
         path = job.folder / "images" / f"{job.scene.name}_{kinds}_{number}.png"
         distorted = read_whole(path)
         if distorted is None:
-            distorted = what.apply(pixels, np.random.default_rng([job.plan.seed, number]))
+            noise = zlib.crc32(f"{job.scene.name} {number}".encode())  # its own in every scene and version
+            distorted = what.apply(pixels, np.random.default_rng([job.plan.seed, noise]))
             write_png(distorted, path)
         mos = mos_of_fsim(what.kinds, compare.fsim(distorted) if what.kinds else flawless, flawless)
         rows.append({"image_name": path.name, "MOS": f"{mos:.4f}", "distortion_type": kinds,

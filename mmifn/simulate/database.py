@@ -116,8 +116,6 @@ def _check_levels(plan: Simulation) -> tuple[int, ...]:
     return levels
 
 
-# --- the record of settings ------------------------------------------------------------------------------------------
-
 def _record(plan: Simulation, chosen: list[Scene], levels: tuple[int, ...]) -> dict:
     """Collect every setting that changes pixels or labels, and what made them."""
     return {"like": plan.like, "seed": plan.seed, "height": plan.height, "levels": list(levels),
@@ -165,8 +163,6 @@ def _short(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) < 90 else text[:87] + "…"
 
-
-# --- making images ---------------------------------------------------------------------------------------------------
 
 def _run(jobs: list[_Job]) -> Iterator[tuple[str, dict]]:
     """Yield (scene, what _make_scene returns) as scenes are finished, in parallel processes."""
@@ -236,8 +232,6 @@ def read_whole(path: Path) -> np.ndarray | None:
         path.unlink()
         return None
 
-
-# --- labels ----------------------------------------------------------------------------------------------------------
 
 def _label(plan: Simulation, chosen: list[Scene], levels: tuple[int, ...], made: dict[str, dict]) -> pd.DataFrame:
     """Return des.csv: one row per image, ordered by scene, type and level."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft
 
+from mmifn.core.pixels import to_pixels
 from mmifn.sphere import latitude_weights, resize_erp
 
 _REACH = 3.2  # the kernel is cut off at this many sigmas of latitude
@@ -71,7 +72,7 @@ def resample(pixels: np.ndarray, factor: float) -> np.ndarray:
     small = max(2, round(height / factor))
     reduced = resize_erp(pixels, small, 2 * small).permute(1, 2, 0).numpy()
     enlarged = resize_erp(reduced, height, 2 * height)
-    return np.ascontiguousarray((enlarged * 255).round().byte().permute(1, 2, 0).numpy())
+    return to_pixels(enlarged)
 
 
 def quantise(pixels: np.ndarray, levels: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import sha256_file
+from mmifn.core.pixels import to_pixels
 from mmifn.data.images import EXTENSIONS, MAX_MEGAPIXELS, read_image
 from mmifn.simulate.rendered.panorama import RENDERER, render_scene, scene_names
 from mmifn.sphere import resize_erp
@@ -40,8 +41,7 @@ class Scene:
         pixels = read_image(self.path, max_megapixels=math.inf)  # its size is for check_scenes
         if height is None or height == len(pixels):
             return pixels
-        smaller = resize_erp(pixels, height, 2 * height)
-        return np.ascontiguousarray((smaller * 255).round().byte().permute(1, 2, 0).numpy())
+        return to_pixels(resize_erp(pixels, height, 2 * height))
 
 
 def find_scenes(panoramas: str | Path) -> list[Scene]:

@@ -15,7 +15,7 @@ import generate_text
 from mmifn.core.errors import UserError
 from mmifn.describe.generation import Item
 from mmifn.describe.measured import calibration, pixels, views
-from mmifn.describe.measured.describer import MeasuredDescriber, describe, statistics_vector
+from mmifn.describe.measured.describer import MeasuredDescriber, describe
 from mmifn.describe.measured.grid import find_grid, profiles
 from mmifn.describe.measured.places import worst_region
 from mmifn.describe.measured.statistics import NAMES, measure, weighted_quantile
@@ -173,7 +173,7 @@ def test_the_same_pixels_get_the_same_words_in_any_process(tmp_path, scene):
 
 def test_the_vector_has_a_fixed_order(scene):
     told = describe(scene)
-    vector = statistics_vector(told)
+    vector = measure(scene).vector()
     assert vector.shape == (len(NAMES),) and np.isfinite(vector).all() and len(told.per_viewport) == 20
     assert vector[NAMES.index("brightness")] == told.statistics["brightness"]
 
@@ -181,7 +181,7 @@ def test_the_vector_has_a_fixed_order(scene):
 @pytest.mark.parametrize("image", [grey(0), grey(128), grey(255)])
 def test_an_empty_picture_still_gets_words(image):
     told = describe(image)
-    assert np.isfinite(statistics_vector(told)).all() and told.text.endswith(".")
+    assert np.isfinite(list(told.statistics.values())).all() and told.text.endswith(".")
 
 
 def test_bad_arrays_are_refused():

@@ -1,11 +1,9 @@
-"""Controls: every image gets another's text; a bare text names the distortion and nothing else."""
+"""The control: every image gets another's text."""
 
-import numpy as np
 import pytest
 
 from mmifn.core.errors import UserError
-from mmifn.data.manifest import Manifest
-from mmifn.describe.controls import distortion_only, shuffled
+from mmifn.describe.controls import shuffled
 
 TEXTS = {f"{i:02d}.png": f"text {i}" for i in range(30)}
 
@@ -23,10 +21,3 @@ def test_shuffling_depends_on_names_and_seed_alone():
     assert shuffled(two, 0) == {"a": "2", "b": "1"}
     with pytest.raises(UserError, match="at least 2"):
         shuffled({"a": "1"}, 0)
-
-
-def test_distortion_only_names_the_type():
-    names, types = ["a", "b", "c"], ["JPEG", "GB", "fog"]
-    manifest = Manifest("DS", names, np.zeros(3), types, None, None, [1, 2, 3], "human")
-    assert distortion_only(manifest) == {"a": "The image is degraded by JPEG compression.",
-                                         "b": "The image is degraded by Gaussian blur.", "c": "The image is degraded by fog."}

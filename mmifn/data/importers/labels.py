@@ -9,7 +9,8 @@ import numpy as np
 
 from mmifn.core.errors import UserError, listed
 from mmifn.data.importers.database import Database
-from mmifn.data.importers.scores import Score, ScoreFile, read_scores, scale_of
+from mmifn.data.importers.scores import Score, ScoreFile, read_scores
+from mmifn.data.mos_scale import scale_of
 
 LABEL_SUFFIXES = (".mat", ".csv", ".txt", ".tsv")
 

@@ -21,7 +21,6 @@ _IMAGE_COLUMNS = ("image_name", "image", "img", "img_name", "filename", "file", 
 _TYPE_COLUMNS = ("distortion_type", "type", "type_assumed", "dist_type", "distortion")
 _REFERENCE_COLUMNS = ("reference", "ref", "ref_id", "scene", "ref_image")
 _LEVEL_COLUMNS = ("level", "degree")
-SCALES = ("0-100", "1-10")
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,6 @@ class ScoreFile:
     path: Path
     lines: list[Score] = field(default_factory=list)
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
-
-
-def scale_of(scores: np.ndarray) -> str:
-    """Return "1-10" where no score exceeds 10, else "0-100"."""
-    return "1-10" if float(np.max(scores)) <= 10.0 else "0-100"
 
 
 def read_scores(path: Path, scale: str | None = None) -> ScoreFile:

@@ -14,7 +14,7 @@ from mmifn.core.workers import one_thread, run_tasks
 from mmifn.data.images import MAX_MEGAPIXELS, read_image
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
 from mmifn.describe.measured.calibration import judge, revision
-from mmifn.describe.measured.statistics import NAMES, Statistics, measure
+from mmifn.describe.measured.statistics import Statistics, measure
 from mmifn.describe.measured.wording import WORDING, put_into_words, put_view_into_words
 
 MODEL = "mmifn.describe.measured"
@@ -46,11 +46,6 @@ def describe_statistics(measured: Statistics) -> Description:
     views = [{"lon_deg": float(lon), "lat_deg": float(lat), **view}
              for (lon, lat), view in zip(measured.centres_deg, measured.per_viewport, strict=True)]
     return Description(put_into_words(measured, verdict), verdict.dominant, dict(measured.values), views)
-
-
-def statistics_vector(description: Description) -> np.ndarray:
-    """Return the statistics in their fixed order (statistics.NAMES), (len(NAMES),) float64."""
-    return np.array([description.statistics[name] for name in NAMES])
 
 
 def _describe_file(items: list[Item], max_megapixels: float) -> list[Answer]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-_UPPER_LAT_DEG = 30.0  # viewports beyond it look up or down; the others look at the horizon
+from mmifn.describe.directions import SIDES, STEEP_DEG
+
 _RATIO = 1.3  # a region must be this many times as bad as the mean of all to be named
 _OFFSETS = {"blocking": 0.3, "noise": 1.0}  # grey levels below which differences mean nothing
 SMEAR = "smear"  # compression without a block grid: like blur, it shows where texture is softest
@@ -13,12 +14,11 @@ SMEAR = "smear"  # compression without a block grid: like blur, it shows where t
 def regions(centres_deg: np.ndarray) -> dict[str, np.ndarray]:
     """Return the named regions of the sphere as masks over viewport centres (V, 2) (lon, lat) degrees."""
     lon, lat = centres_deg.T
-    sides = {"ahead": 0.0, "to the right": 90.0, "behind": 180.0, "to the left": -90.0}
-    found = {"above the horizon": lat > _UPPER_LAT_DEG, "around the horizon": np.abs(lat) <= _UPPER_LAT_DEG,
-             "below the horizon": lat < -_UPPER_LAT_DEG}
-    for name, middle in sides.items():
-        found[name] = np.abs((lon - middle + 180) % 360 - 180) <= 45
-    return found
+    masks = {"above the horizon": lat > STEEP_DEG, "around the horizon": np.abs(lat) <= STEEP_DEG,
+             "below the horizon": lat < -STEEP_DEG}
+    for i, side in enumerate(SIDES):
+        masks[side] = np.abs((lon - 90.0 * i + 180) % 360 - 180) <= 45
+    return masks
 
 
 def _filled(values: list[float]) -> np.ndarray:

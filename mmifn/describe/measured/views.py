@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from skimage.measure import blur_effect
 
+from mmifn.core.pixels import LUMA
 from mmifn.describe.measured.pixels import CLIPPED_HIGH, CLIPPED_LOW
-from mmifn.sphere import directions_to_degrees, native_size_px, prepare_erp, sample_views, viewport_directions
+from mmifn.sphere import directions_to_degrees, native_fov_deg, native_size_px, prepare_erp, sample_views, viewport_directions
 
 FOV_DEG = 60.0
 MAX_VIEW_PX = 640  # larger panoramas are seen through narrower views of this size, still at native resolution
@@ -22,8 +23,7 @@ def view_geometry(erp_width_px: int) -> tuple[float, int]:
     size_px = native_size_px(erp_width_px, FOV_DEG)
     if size_px <= MAX_VIEW_PX:
         return FOV_DEG, size_px
-    half = MAX_VIEW_PX / 2 / (erp_width_px / (2 * np.pi))
-    return float(2 * np.degrees(np.arctan(half))), MAX_VIEW_PX
+    return native_fov_deg(erp_width_px, MAX_VIEW_PX), MAX_VIEW_PX
 
 
 def measure_view(view: np.ndarray) -> dict[str, float]:
@@ -32,7 +32,7 @@ def measure_view(view: np.ndarray) -> dict[str, float]:
     blur: Crete et al. (2007) as in skimage, 0 sharp to 1 blurred; brightness and contrast: mean and standard deviation
     of luma in grey levels; dark, bright: fractions clipped; colourfulness: Hasler and Süsstrunk (2003).
     """
-    luma = view @ np.array([0.299, 0.587, 0.114], np.float32)
+    luma = view @ np.array(LUMA, np.float32)
     red_green = view[..., 0] - view[..., 1]
     yellow_blue = (view[..., 0] + view[..., 1]) / 2 - view[..., 2]
     spread = np.hypot(red_green.std(), yellow_blue.std())

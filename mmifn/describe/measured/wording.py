@@ -54,10 +54,11 @@ def block_grid(statistics: Statistics) -> str:
     return f"blocking every {main.period_px:g} pixels"
 
 
-# {w}: strength, {b}: blocking, {g}: grain, {at}: where it is most visible ("" or ", most visible …,").
-_BLOCKED = (("{w} {b} from compression{at}", "{w} compression, {b} can be found{at} on close inspection"),
+# {w}: strength, {b}: blocking, {g}: grain, {at}: where it is most visible
+# ("" or ", most visible …"); {in_passing}: the same where the sentence goes on without a mark (", most visible …,").
+_BLOCKED = (("{w} {b} from compression{at}", "{w} compression, {b} can be found{in_passing} on close inspection"),
             ("{w} {b} from compression{at}", "{w} compression with {b}{at}", "{w} compression artifacts, {b}{at}"),
-            ("{w} {b} from heavy compression{at}", "{w} compression artifacts: {b}{at} breaks up surfaces and contours"))
+            ("{w} {b} from heavy compression{at}", "{w} compression artifacts: {b}{in_passing} breaks up surfaces and contours"))
 _SMEARED = (("{w} compression{at}: the finest texture is a little smoothed", "{w} loss of fine texture to compression{at}"),
             ("{w} compression without a block grid{at}: fine texture is smeared while firm edges stay",
              "{w} loss of texture to compression{at}, with smooth patches between the edges that are left"),
@@ -67,7 +68,7 @@ _NOISY = (("{w} noise{at}, fine {g} in smooth areas", "{w} {g} from noise{at}"),
           ("{w} noise, {g} over all surfaces{at}", "{w} random noise{at}, seen as {g}"),
           ("{w} noise{at}: rough {g} covers every surface and hides fine detail", "{w} {g} from heavy noise{at}"))
 _BLURRED = (("{w} blur{at}: edges are a little soft", "{w} softness{at}, as from a slight blur"),
-            ("{w} blur{at}: edges are soft and fine detail is lost", "{w} blurring{at} with soft contours"),
+            ("{w} blur{at}: edges are soft and fine detail is lost", "{w} blurring{in_passing} with soft contours"),
             ("{w} blur{at}: even the sharpest edges are wide and fine detail is gone",
              "{w} blurring{at}, only coarse shapes are left"))
 
@@ -77,10 +78,9 @@ def _sentence(kind: str, statistics: Statistics, severity: float, where: str) ->
     values, blocks = statistics.values, block_grid(statistics)
     coloured = values["chroma_noise_floor"] > 0.5 * values["noise_floor"]
     tiers = {"noise": _NOISY, "blur": _BLURRED, "compression": _BLOCKED if blocks else _SMEARED}[kind]
-    at = f", most visible {where}," if where else ""
-    text = _pick(tiers, severity).format(w=strength_word(severity), b=blocks, g="coloured grain" if coloured else "grain",
-                                         at=at)
-    return text.replace(",,", ",").replace(",:", ":").rstrip(",")
+    at = f", most visible {where}" if where else ""
+    return _pick(tiers, severity).format(w=strength_word(severity), b=blocks, g="coloured grain" if coloured else "grain",
+                                         at=at, in_passing=f"{at}," if at else "")
 
 
 def _sign(kind: str, statistics: Statistics) -> str:
