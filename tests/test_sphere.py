@@ -281,3 +281,12 @@ def test_resize_keeps_flat_images_and_ranges():
     hard[:, ::16] = 255
     small = sphere.resize_erp(hard, 200, 400)
     assert small.min() >= 0 and small.max() <= 1 and small.dtype == torch.float32 and small.shape == (3, 200, 400)
+
+
+@pytest.mark.parametrize("width", [2048, 4096, 8192])
+def test_the_native_field_of_view_is_that_whose_native_size_it_is(width):
+    """At the centre of a view d(angle) per pixel is 2 tan(fov / 2) / size; of the equator it is 2 pi / width."""
+    for size_px in (100, 320, 640):
+        fov_deg = sphere.native_fov_deg(width, size_px)
+        assert 2 * math.tan(math.radians(fov_deg) / 2) / size_px == pytest.approx(2 * math.pi / width)
+        assert sphere.native_size_px(width, fov_deg) == size_px

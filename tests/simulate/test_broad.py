@@ -53,6 +53,21 @@ def test_a_broad_database_goes_on_and_mends_what_was_damaged(tmp_path, monkeypat
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_noise_is_of_the_scene_and_the_version(tmp_path, monkeypatch):
+    """One noise field in all scenes would let a network learn the field."""
+    seen = {}
+
+    def noise_alone(self, pixels, rng):
+        noise = rng.integers(0, 256, pixels.shape, dtype=np.uint8)
+        seen.setdefault(noise.tobytes(), 0)
+        seen[noise.tobytes()] += 1
+        return noise
+
+    monkeypatch.setattr(broad.Draw, "apply", noise_alone)
+    simulate_broad(Simulation(LIKE, "BROAD", "synthetic", 2, height=64, workers=1), Workspace(tmp_path))
+    assert len(seen) >= 2 * VERSIONS and set(seen.values()) == {1}
+
+
 def test_the_script_makes_a_broad_database_and_refuses_what_it_has_not(tmp_path, capsys):
     argv = ["--root", str(tmp_path), "--like", LIKE, "--panoramas", "synthetic", "--scenes", "1", "--height", "64"]
     argv += ["--workers", "1"]
