@@ -16,6 +16,7 @@ from mmifn.core.errors import UserError, user_main
 from mmifn.scoring.files import Task, find_images
 from mmifn.scoring.run import Outputs, default_workers, score_all
 from mmifn.scoring.viewer import page_width
+from mmifn.sphere import HEADSET_PPD
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,6 +31,9 @@ def build_parser() -> argparse.ArgumentParser:
                         help="model of export_model.py or checkpoint of train.py (default: the one that comes with the preset)")
     parser.add_argument("--reference", type=Path, metavar="PRISTINE",
                         help="the undistorted panorama: also score by full-reference metrics")
+    parser.add_argument("--pixels-per-degree", type=float, default=HEADSET_PPD, metavar="PPD",
+                        help="of the headset to score for; newer ones show 20 to 25, but nobody's opinions were collected there "
+                             "(default: %(default).1f, at which people judged)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for two cores; one on a GPU)")
     add_device_argument(parser)
     add_limit_argument(parser)
@@ -45,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--reference {args.reference} does not exist")
     images = find_images(args.images)
     task = Task(args.preset, args.checkpoint, args.device, args.map, page_width(len(images)) if args.html else 0,
-                args.reference, args.max_megapixels)
+                args.reference, args.max_megapixels, args.pixels_per_degree)
     outputs = Outputs(args.json, args.csv, args.html)
     failed = score_all(images, task, outputs, args.workers or default_workers(args.device))
     return 1 if failed else 0

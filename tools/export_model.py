@@ -23,6 +23,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--calibration", type=Path, metavar="CSV", required=True,
                         help="columns scene, mos, score; where there are columns source, variant and side, only this "
                              "checkpoint's source and variant on side 'test' count")
+    parser.add_argument("--labels-count-size", action="store_true",
+                        help="the labels are those of simulate_dataset.py in people's headset, which a small panorama does not "
+                             "fill: predict.py then states the ceiling of a panorama's size")
     parser.add_argument("--out", type=Path, default=FOLDER / "offline.safetensors", metavar="FILE",
                         help="what to write (default: %(default)s)")
     return parser
@@ -36,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     checkpoint = load_checkpoint(args.checkpoint)
     residuals = read_residuals(args.calibration, checkpoint.database, checkpoint.model.variant)
     calibration = calibrate(residuals, checkpoint.mos_source)
-    save_model(Model(checkpoint, calibration), args.out)
+    save_model(Model(checkpoint, calibration, args.labels_count_size), args.out)
     held = (f"; calibrated without a scene, it holds {100 * left_out_coverage(residuals):.1f} % of that scene's scores on "
             "average") if calibration.scenes > 1 else ""
     widths = " / ".join(f"{width:.2f}" for width in calibration.half_widths or [calibration.half_width])

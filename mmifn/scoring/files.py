@@ -19,13 +19,15 @@ from mmifn.scoring.panorama import Predictor, open_predictor
 from mmifn.scoring.prediction import Prediction
 from mmifn.scoring.quality_map import WORST_PX, draw_map, view_pictures
 from mmifn.scoring.viewer import Panel, make_panel
+from mmifn.sphere import HEADSET_PPD
 
 
 @dataclass(frozen=True)
 class Task:
     """What is wanted of every image.
 
-    page_width: width of the panorama in the HTML page, 0 for no page; reference: a pristine panorama to compare with.
+    page_width: width of the panorama in the HTML page, 0 for no page; reference: a pristine panorama to compare with;
+    headset_ppd: pixels per degree of the headset to score for.
     """
 
     preset: str = "offline"
@@ -35,9 +37,10 @@ class Task:
     page_width: int = 0
     reference: Path | None = None
     max_megapixels: float = MAX_MEGAPIXELS
+    headset_ppd: float = HEADSET_PPD
 
     def predictor(self) -> Predictor:
-        return open_predictor(self.preset, self.checkpoint, self.device)
+        return open_predictor(self.preset, self.checkpoint, self.device, self.headset_ppd)
 
     @property
     def identity(self) -> str:

@@ -26,10 +26,15 @@ FOLDER = Path(__file__).parent / "weights"
 
 @dataclass(frozen=True)
 class Model:
-    """What predict.py needs: trained weights, and how far their scores may be off (None where never calibrated)."""
+    """What predict.py needs: trained weights, and how far their scores may be off (None where never calibrated).
+
+    counts_size: whether the labels that it learnt count a small panorama's missing resolution (simulate.curves), so that
+    a flawless one has the ceiling of its size.
+    """
 
     checkpoint: Checkpoint
     calibration: Calibration | None
+    counts_size: bool = False
 
 
 def shipped_path(preset: str) -> Path:
@@ -52,7 +57,7 @@ def save_model(model: Model, path: Path) -> None:
         calibration["half_width"], *widths = map(_finite, [model.calibration.half_width, *model.calibration.half_widths])
         calibration["half_widths"] = widths
     metadata = {"schema": SCHEMA, "checkpoint": json.dumps(content, sort_keys=True),
-                "calibration": json.dumps(calibration, sort_keys=True)}
+                "calibration": json.dumps(calibration, sort_keys=True), "counts_size": json.dumps(model.counts_size)}
     with atomic_path(path) as temporary:
         save_file(state, temporary, metadata)
 
@@ -78,7 +83,7 @@ def load_model(path: Path) -> Model:
             one, *widths = map(_infinite, [calibration["half_width"], *calibration.get("half_widths", ())])
             calibration |= {"half_width": one, "half_widths": tuple(widths), "edges": tuple(calibration.get("edges", ()))}
         return Model(from_content({**_tuples(content), "state": state}, path, hint),
-                     Calibration(**calibration) if calibration else None)
+                     Calibration(**calibration) if calibration else None, json.loads(metadata.get("counts_size", "false")))
     except (SafetensorError, OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ArtefactError(f"{path} is damaged or not whole ({error}){hint}") from error
 

@@ -35,13 +35,14 @@ from mmifn.encoders.encode import (
 )
 from mmifn.encoders.encoder import Encoder
 from mmifn.encoders.networks import load_erp_encoder, load_view_encoder
-from mmifn.encoders.presets import PRESETS, Preset
+from mmifn.encoders.presets import PRESETS, Preset, at_resolution
 from mmifn.encoders.text import TextEncoder, encode_descriptions, load_text_encoder, text_provenance
 from mmifn.fusion.inputs import Inputs
 from mmifn.fusion.model import MMIFN
 from mmifn.scoring.model import Model, load_model, shipped_path
 from mmifn.scoring.prediction import Prediction, View, in_words
-from mmifn.sphere import SAMPLERS
+from mmifn.simulate.curves import RULE, ceiling
+from mmifn.sphere import HEADSET_PPD, SAMPLERS
 from mmifn.training.checkpoint import as_content, require_method
 from mmifn.training.fit import predict
 
@@ -109,17 +110,24 @@ class Predictor:
         centres = SAMPLERS[self.preset.sampler]().tolist()
         return Prediction(percent(mean), in_words(percent(mean)), interval, calibration.level if calibration else None,
                           tuple(View(lon, lat, percent(value)) for (lon, lat), value in zip(centres, views, strict=True)),
-                          self.preset.fov_deg, description, tuple(warnings), self.identity)
+                          self.preset.fov_deg, description, tuple(warnings), self.identity, self.ceiling(erp.shape[1]))
+
+    def ceiling(self, erp_width_px: int) -> float | None:
+        """Return the score of a flawless panorama of that width, or None where the model's labels do not count the size."""
+        return ceiling(erp_width_px, self.preset.headset_ppd) if self.model.counts_size else None
 
 
 @lru_cache(maxsize=2)
-def open_predictor(preset: str = "offline", checkpoint: Path | None = None, device: str = "auto") -> Predictor:
+def open_predictor(preset: str = "offline", checkpoint: Path | None = None, device: str = "auto",
+                   headset_ppd: float = HEADSET_PPD) -> Predictor:
     """Load a model and the encoders of a preset, refusing a model that was trained on other features.
 
     checkpoint: a model of export_model.py or a checkpoint of train.py; None for the one that comes with the package.
+    headset_ppd: pixels per degree of the headset to score for (presets.at_resolution).
     """
     if preset not in PRESETS:
         raise UserError(f"preset {preset!r} is unknown; there are: {', '.join(sorted(PRESETS))}")
+    looking = at_resolution(PRESETS[preset], headset_ppd)
     path, place = checkpoint or shipped_path(preset), resolve_device(device)
     model = load_model(path)
     encoders = Encoders.load(PRESETS[preset], place)
@@ -130,18 +138,21 @@ def open_predictor(preset: str = "offline", checkpoint: Path | None = None, devi
     content = as_content(model.checkpoint)
     parts = [SCHEMA, sha256_tensors(content["state"]), content["model"], content["scale"], content["mos_scale"], method,
              vars(model.calibration) if model.calibration else None, vars(MeasuredDescriber().identity)]
-    return Predictor(PRESETS[preset], encoders, model, model.checkpoint.network(place), sha256_json(parts)[:16])
+    parts += ([headset_ppd] if headset_ppd != HEADSET_PPD else []) + ([RULE] if model.counts_size else [])
+    return Predictor(looking, encoders, model, model.checkpoint.network(place), sha256_json(parts)[:16])
 
 
-def score(image: str | Path | np.ndarray, *, preset: str = "offline", device: str = "auto") -> Prediction:
+def score(image: str | Path | np.ndarray, *, preset: str = "offline", device: str = "auto",
+          pixels_per_degree: float = HEADSET_PPD) -> Prediction:
     """Score one panorama: a file, or its pixels (H, W, 3) uint8 of aspect 2:1. Raises UserError where it cannot be.
 
+    pixels_per_degree: of the headset that it is meant for; at the default people judged.
     The model stays loaded for the next call.
     """
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise UserError(f"the pixels of a panorama are (H, W, 3) uint8, got {image.shape} {image.dtype}")
         check_header((image.shape[1], image.shape[0]), Path("the image"), MAX_MEGAPIXELS, True)
-        return open_predictor(preset, None, device).score_pixels(image)
+        return open_predictor(preset, None, device, pixels_per_degree).score_pixels(image)
     erp = read_image(Path(image))
-    return open_predictor(preset, None, device).score_pixels(erp, str(image))
+    return open_predictor(preset, None, device, pixels_per_degree).score_pixels(erp, str(image))

@@ -14,6 +14,7 @@ QUALITY_WORDS = ("bad", "poor", "fair", "good", "excellent")  # equal fifths, as
 # The fields of a row, in the order of a table's columns; full-reference scores, where wanted, follow the worst view.
 _FIRST = ("image", "score", "quality", "low", "high", "level")
 _WORST = ("worst_lon_deg", "worst_lat_deg", "worst_score")  # for people's tables: `viewports` holds them all
+_SIZE = ("ceiling",)  # not in files of earlier versions
 _LAST = ("description", "warnings", "fov_deg", "viewports", "image_sha256", "model")
 REQUIRED = (*_FIRST, *_LAST)  # what every row has; a prediction can be made of it again
 TEXTS = ("image", "quality", "description", "image_sha256", "model")  # the others are numbers, lists or empty
@@ -22,7 +23,7 @@ _DECIMALS = 4
 
 def columns(compared: Iterable[str] = ()) -> list[str]:
     """Return the fields of a row in order; compared: names of the full-reference scores that it also has."""
-    return [*_FIRST, *_WORST, *compared, *_LAST]
+    return [*_FIRST, *_SIZE, *_WORST, *compared, *_LAST]
 
 
 def in_words(score: float) -> str:
@@ -50,7 +51,8 @@ class Prediction:
     score: 0..100, higher is better; quality: the same in one word; interval: where the mean opinion is expected with
     probability `level` (None where the model was never calibrated); viewports: every view with its own score;
     fov_deg: how wide they look; description: the quality in words; warnings: why the score may not mean anything;
-    model: identity of all that made it.
+    model: identity of all that made it; ceiling: the score of a flawless panorama of this size, which shows less than a
+    headset could (None where the model's labels do not count that).
     """
 
     score: float
@@ -62,6 +64,7 @@ class Prediction:
     description: str
     warnings: tuple[str, ...]
     model: str
+    ceiling: float | None = None
 
     def worst(self, count: int = 3) -> list[int]:
         """Return the indices of the viewports with the lowest scores, worst first."""
@@ -69,7 +72,8 @@ class Prediction:
 
     def rounded(self) -> Prediction:
         """Return it as its row keeps it, so that what is drawn of it is the same after a stop as before."""
-        return replace(self, score=_rounded(self.score), level=_rounded(self.level), fov_deg=_rounded(self.fov_deg),
+        return replace(self, score=_rounded(self.score), level=_rounded(self.level), ceiling=_rounded(self.ceiling),
+                       fov_deg=_rounded(self.fov_deg),
                        interval=self.interval and (_rounded(self.interval[0]), _rounded(self.interval[1])),
                        viewports=tuple(View(*map(_rounded, astuple(view))) for view in self.viewports))
 
@@ -81,7 +85,8 @@ class Prediction:
         low, high = self.interval or (None, None)
         worst = self.viewports[self.worst(1)[0]]
         values = {"image": image, "score": self.score, "quality": self.quality, "low": low, "high": high, "level": self.level,
-                  "worst_lon_deg": worst.lon_deg, "worst_lat_deg": worst.lat_deg, "worst_score": worst.score, **compared,
+                  "ceiling": self.ceiling, "worst_lon_deg": worst.lon_deg, "worst_lat_deg": worst.lat_deg,
+                  "worst_score": worst.score, **compared,
                   "description": self.description, "warnings": list(self.warnings), "fov_deg": self.fov_deg,
                   "viewports": [list(map(_rounded, astuple(view))) for view in self.viewports],
                   "image_sha256": image_sha256, "model": self.model}
@@ -93,4 +98,4 @@ class Prediction:
         interval = None if row["low"] is None else (row["low"], row["high"])
         views = tuple(View(*view) for view in row["viewports"])
         return cls(row["score"], row["quality"], interval, row["level"], views, row["fov_deg"], row["description"],
-                   tuple(row["warnings"]), row["model"])
+                   tuple(row["warnings"]), row["model"], row.get("ceiling"))

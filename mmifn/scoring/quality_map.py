@@ -131,7 +131,8 @@ def score_line(prediction: Prediction) -> str:
     if prediction.interval:
         low, high = prediction.interval
         spread = f", {low:.0f} to {high:.0f} with {100 * prediction.level:.0f} % confidence"
-    return f"{prediction.score:.0f} of 100, {prediction.quality}{spread}"
+    limit = "" if prediction.ceiling is None else f" (a flawless one of this size: {prediction.ceiling:.0f})"
+    return f"{prediction.score:.0f} of 100{limit}, {prediction.quality}{spread}"
 
 
 def looking(view: View) -> str:

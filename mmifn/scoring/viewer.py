@@ -53,7 +53,8 @@ def make_panel(erp: np.ndarray, prediction: Prediction, label: str, width: int) 
              for view, picture in zip((prediction.viewports[i] for i in order),
                                       view_pictures(erp, prediction, order, _THUMBNAIL_PX), strict=True)]
     return Panel({"name": label, "score": prediction.score, "quality": prediction.quality, "level": prediction.level,
-                  "interval": prediction.interval, "description": prediction.description, "fov": prediction.fov_deg,
+                  "interval": prediction.interval, "ceiling": prediction.ceiling,
+                  "description": prediction.description, "fov": prediction.fov_deg,
                   "warnings": prediction.warnings, "panorama": _data_uri(reduced(erp, width), "JPEG"),
                   "map": _data_uri(field, "PNG"), "range": [low, high], "views": views})
 

@@ -42,11 +42,11 @@ def require_same(a, b):
 @pytest.mark.parametrize("calibration", [
     CALIBRATION, None, dataclasses.replace(CALIBRATION, half_width=math.inf),
     dataclasses.replace(CALIBRATION, edges=(30.0, 50.0), half_widths=(2.0, math.inf, 9.0))])  # fmt: skip
-
 def test_round_trip(path, calibration):
-    model = Model(small_checkpoint(), calibration)
+    model = Model(small_checkpoint(), calibration, counts_size=calibration is None)
     save_model(model, path)
     again = load_model(path)
+    assert again.counts_size is model.counts_size
     require_same(again.checkpoint, model.checkpoint)
     assert again.calibration == calibration
     assert isinstance(again.checkpoint.split.train, tuple) and isinstance(again.checkpoint.model.level_widths, tuple)

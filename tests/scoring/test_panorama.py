@@ -11,9 +11,11 @@ from stand_in import HALF_WIDTH, OFFLINE, make_checkpoint, needs_encoders, panor
 import mmifn
 from mmifn.core.errors import UserError
 from mmifn.scoring import panorama as predictor
+from mmifn.scoring.model import load_model, save_model
 from mmifn.scoring.panorama import open_predictor
 from mmifn.scoring.prediction import in_words
-from mmifn.sphere import SAMPLERS
+from mmifn.simulate import curves
+from mmifn.sphere import HEADSET_PPD, SAMPLERS
 from mmifn.training.checkpoint import save_checkpoint
 from mmifn.training.fit import MosScale
 
@@ -59,6 +61,24 @@ def test_the_score_is_that_of_the_stages(said, model):
         raw = loaded.network(inputs)[0].double().numpy()
     np.testing.assert_allclose([view.score for view in said.viewports], raw * 150 + 45, rtol=1e-6)
     assert said.description == description
+
+
+def test_a_model_whose_labels_count_the_size_says_what_a_flawless_panorama_gets(model, said, tmp_path):
+    save_model(dataclasses.replace(load_model(model), counts_size=True), tmp_path / "x.safetensors")
+    counting = open_predictor("offline", tmp_path / "x.safetensors", "cpu")
+    other = counting.score_pixels(panorama(256))
+    assert said.ceiling is None and other.ceiling == curves.ceiling(256) < curves.ceiling(1024) < curves.ceiling(4096)
+    assert other.score == said.score and other.model != said.model  # rows with and without are told apart
+    finer = open_predictor("offline", tmp_path / "x.safetensors", "cpu", 2 * HEADSET_PPD)
+    assert finer.ceiling(4096) == pytest.approx(curves.ceiling(2048)) and finer.identity != counting.identity
+
+
+def test_a_finer_headset_sees_other_views(model, said):
+    finer = open_predictor("offline", model, "cpu", 2 * HEADSET_PPD)
+    other = finer.score_pixels(panorama(256))
+    assert other.fov_deg == pytest.approx(20.6, abs=0.1) and other.score != said.score and other.model != said.model
+    with pytest.raises(UserError, match="--pixels-per-degree must lie between 5 and 60, got 3"):
+        open_predictor("offline", model, "cpu", 3.0)
 
 
 def test_worst_views_come_in_order(said):

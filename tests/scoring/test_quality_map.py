@@ -1,5 +1,7 @@
 """The map over the sphere: no seam, one value at a pole, each view speaking for what it saw; and how it is drawn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -212,6 +214,8 @@ def test_where_a_view_looks(lon, lat, words):
 def test_the_score_in_one_line():
     assert score_line(prediction(np.full(20, 49.6), (39.6, 59.4))) == "50 of 100, fair, 40 to 59 with 90 % confidence"
     assert score_line(prediction(np.full(20, 49.6), None)) == "50 of 100, fair"
+    capped = replace(prediction(np.full(20, 49.6), None), ceiling=63.7)
+    assert score_line(capped) == "50 of 100 (a flawless one of this size: 64), fair"
 
 
 def test_the_number_of_a_view_on_the_seam_is_whole():
