@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import sha256_file, sha256_text
-from mmifn.describe.table import Row, read_rows, upsert
+from mmifn.describe.table import Row, append, read_rows, upsert
 
 # The prompt that the method's README gives.
 DEFAULT_PROMPT = "Evaluate the image quality with a comprehensive explanation."
@@ -105,6 +105,7 @@ def make_plan(rows: list[Row], dataset: str, items: list[Item], identity: Identi
     are described now.
     """
     hashes: dict[str, str] = {}
+    named: set[str] = set()  # images with something to do
     todo, done, supplied, replaced, others = [], 0, 0, Counter(), Counter()
     for item, row in zip(items, _rows_of(rows, dataset, items), strict=True):
         if row and row.supplied and not replace_supplied:
@@ -113,7 +114,7 @@ def make_plan(rows: list[Row], dataset: str, items: list[Item], identity: Identi
         if row and row.description.strip() and row.source not in ("", identity.source) and not replace_others:
             others[row.source] += 1
             continue
-        if limit is not None and item.name not in hashes and len({each.name for each in todo}) >= limit:
+        if limit is not None and item.name not in hashes and len(named) >= limit:
             continue
         hashes.setdefault(item.name, sha256_file(item.path))
         want = (identity.source, identity.model, identity.revision, identity.prompt_sha256, hashes[item.name])
@@ -124,6 +125,7 @@ def make_plan(rows: list[Row], dataset: str, items: list[Item], identity: Identi
         if row and row.description.strip():
             replaced[row.source or "supplied"] += 1
         todo.append(item)
+        named.add(item.name)
     return Plan(todo, hashes, done, supplied, dict(replaced), dict(others))
 
 
@@ -151,17 +153,20 @@ def generate(path: Path, dataset: str, items: list[Item], describer: Describer, 
     written, failures = 0, []
     if not plan.todo:
         return written
-    with tqdm(total=len(plan.todo), unit="text", desc=identity.source, file=sys.stderr) as progress:
-        for answer in describer.describe(plan.todo):
-            progress.update()
-            if answer.failure:
-                failures.append(f"{answer.item}: {answer.failure}")
-                progress.write(f"no text for {failures[-1]}", file=sys.stderr)
-                continue
-            upsert(path, [Row(dataset, answer.item.name, answer.text, identity.source, identity.model,
-                              identity.revision, identity.prompt_sha256, plan.hashes[answer.item.name],
-                              answer.item.viewport)])
-            written += 1
+    try:
+        with tqdm(total=len(plan.todo), unit="text", desc=identity.source, file=sys.stderr) as progress:
+            for answer in describer.describe(plan.todo):
+                progress.update()
+                if answer.failure:
+                    failures.append(f"{answer.item}: {answer.failure}")
+                    progress.write(f"no text for {failures[-1]}", file=sys.stderr)
+                    continue
+                append(path, [Row(dataset, answer.item.name, answer.text, identity.source, identity.model,
+                                  identity.revision, identity.prompt_sha256, plan.hashes[answer.item.name],
+                                  answer.item.viewport)])
+                written += 1
+    finally:
+        upsert(path, [])  # what was appended becomes part of the table
     if failures:
         raise UserError(f"{identity.source} gave no usable text for {len(failures)} of {len(plan.todo)}:\n"
                         f"{listed(failures)}\nThe other {written} are kept. Mend the cause and run the same command "

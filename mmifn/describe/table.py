@@ -3,6 +3,9 @@
 Columns: dataset, image_name, description, source, model, revision, prompt_sha256, image_sha256, viewport. A file that
 somebody wrote by hand may have only image_name and description. Columns of other programs are carried along. Every
 value is text and stays as it is: line breaks, quotes, any language, a leading '=', '+', '-' or '@'.
+
+Answers that come one by one are appended to a journal and merged into the table at the end of a run, or when there are many;
+whoever reads the table reads both.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from pathlib import Path
 
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import atomic_path
+from mmifn.describe import journal
 
 MAX_DESCRIPTION_CHARS = 100_000
 
@@ -55,12 +59,17 @@ REQUIRED = ("image_name", "description")
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read every row of a description file, in file order; a file that does not exist has none.
+    """Read every row of a description file, in file order, then those of its journal; without either there are none.
 
     A byte-order mark and any line ends are accepted. Raises UserError where the file is not UTF-8, not a
     comma-separated table, lacks a required column, or has rows with too many or too few values (all in one message).
     """
     path = Path(path)
+    entries, later = journal.read(path)  # first: merged meanwhile, its rows are found in the table as well
+    return _merged(_read_table(path), [Row(**entry) for entry in entries], later)
+
+
+def _read_table(path: Path) -> list[Row]:
     if not path.exists():
         return []
     csv.field_size_limit(MAX_DESCRIPTION_CHARS)
@@ -117,21 +126,43 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
+def _merged(rows: list[Row], fresh: Iterable[Row], replace: bool = True) -> list[Row]:
+    """Return rows with fresh ones put in, the last of a key; in the place of those of the same key, or only where none is."""
+    given = {row.key: row for row in fresh}
+    if not given:
+        return rows
+    there = {row.key for row in rows}
+    first: set[tuple[str, str, str]] = set()
+    kept = []
+    for row in rows:
+        if not replace or row.key not in given:
+            kept.append(row)
+        elif row.key not in first:
+            kept.append(given[row.key])
+            first.add(row.key)
+    return [*kept, *(row for key, row in given.items() if key not in there)]
+
+
 def upsert(path: Path, rows: Iterable[Row]) -> None:
     """Insert rows, or replace those of the same dataset, image and viewport; all others stay as they are."""
+    path, rows = Path(path), list(rows)
+    if rows or journal.journal_of(path).exists():
+        with _locked(path):
+            _merge(path, rows)
+
+
+def _merge(path: Path, rows: Iterable[Row] = ()) -> None:
+    """Write table, journal and rows as one table. A program that is killed between the two steps merges again, to the same."""
+    write_rows(path, _merged(read_rows(path), rows))
+    journal.remove(path)
+
+
+def append(path: Path, rows: Iterable[Row]) -> None:
+    """Insert or replace rows as `upsert` does, at a cost that does not grow with the table; `upsert(path, [])` ends it."""
     path = Path(path)
-    fresh = {row.key: row for row in rows}
-    if not fresh:
-        return
     with _locked(path):
-        kept = []
-        for row in read_rows(path):
-            if row.key not in fresh:
-                kept.append(row)
-            elif fresh[row.key] is not None:
-                kept.append(fresh[row.key])
-                fresh[row.key] = None
-        write_rows(path, [*kept, *(row for row in fresh.values() if row is not None)])
+        if journal.append(path, [dict(vars(row)) for row in rows]):
+            _merge(path)
 
 
 def _candidates(rows: Iterable[Row], dataset: str) -> dict[str, list[Row]]:

@@ -235,7 +235,7 @@ def test_a_key_comes_from_the_environment_and_appears_nowhere(serve, run, capsys
     assert run(server, "--api-key-env", "NO_SUCH")[0] == 2 and "NO_SUCH is not set" in capsys.readouterr().err
 
 
-def test_wrong_models_and_addresses(serve, run, capsys):
+def test_wrong_models_and_addresses(serve, run, capsys, tmp_path):
     server = serve(lambda number, body: says(GOOD), models=("a", "b"))
     for flags, words in (((), "serves several models; there are:\n  a\n  b"), (("--model", "c"), "serves no model 'c'")):
         assert run(server, *flags)[0] == 2 and words in capsys.readouterr().err
@@ -243,6 +243,9 @@ def test_wrong_models_and_addresses(serve, run, capsys):
     assert run(serve(None, models=b"<html>"))[0] == 2 and "no JSON" in capsys.readouterr().err
     assert run(serve(None, models=b"{}"))[0] == 2 and "no list of models" in capsys.readouterr().err
     assert run(serve(None, models=None))[0] == 2 and "does not say which models" in capsys.readouterr().err
+    folder = tmp_path / "my_model"
+    folder.mkdir()
+    assert run(server, "--model", str(folder), "--limit", "1", "--view-size", "30")[1]["0.png"].model == "my_model"
     lost = serve(lambda number, body: (404, {"error": {"message": "model not found"}}), models=None)
     assert run(lost, "--model", "c")[0] == 2 and "knows no model 'c'" in capsys.readouterr().err
     assert run("http://127.0.0.1:9/v1")[0] == 2 and "no server answers at http://127.0.0.1:9/v1" in capsys.readouterr().err

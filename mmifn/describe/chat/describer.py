@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -47,11 +48,12 @@ class ChatDescriber:
     def __post_init__(self) -> None:
         self.model = choose_model(self.server, self.model)
         revision = f"unverified+{sha256_json([*self.settings.identity(), CONTEXT])[:8]}"
-        self.identity: Identity = identity_of("openai", self.model, revision, self.prompt)
+        shown = Path(self.model).resolve().name if Path(self.model).is_dir() else self.model  # no path of a machine in a row
+        self.identity: Identity = identity_of("openai", shown, revision, self.prompt)
 
     def describe(self, items: list[Item]) -> Iterator[Answer]:
         """Yield one Answer per item as each comes. Raises UserError where no further question can succeed."""
-        print(what_is_shown(self.model, self.settings), file=sys.stderr)
+        print(what_is_shown(self.identity.model, self.settings), file=sys.stderr)
         waiting: set[Future] = set()
         todo, cut, refused, answered = iter(items), 0, 0, False
         with ThreadPoolExecutor(self.concurrency) as pool:

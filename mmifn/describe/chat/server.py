@@ -10,6 +10,7 @@ import ipaddress
 import os
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -95,9 +96,9 @@ class Server:
         self.stop = threading.Event()
 
     def models(self) -> list[str] | None:
-        """Return the names of the models that are served; None where the server keeps no list."""
+        """Return the names of the models that are served; None where the server keeps no list, or fails to give it."""
         response = self._send("GET", "/models")
-        if response.status_code in (404, 405, 501):
+        if response.status_code in (404, 405, 500, 501):
             return None
         self._require_rights(response)
         content = self._json(response)
@@ -150,7 +151,7 @@ class Server:
                     break  # at the start: it is not there, and will not come by waiting
             else:
                 self._require_staying(response)
-                if response.status_code not in _BUSY:
+                if response.status_code not in _BUSY or (method == "GET" and response.status_code == 500):
                     return response
                 fault, absent = f"the server is busy or failing ({response.status_code}: {self._said(response)})", False
                 pause = _seconds(response.headers.get("retry-after"), pause)
@@ -203,15 +204,18 @@ def _seconds(header: str | None, otherwise: float) -> float:
 
 
 def choose_model(server: Server, wanted: str | None) -> str:
-    """Return the model to ask: the one wanted, or the only one there is. Raises UserError where it is not served."""
+    """Return the model to ask: the one wanted, or the only one there is. Raises UserError where it is not served.
+
+    `transformers serve` lists what lies in the hub's cache, but loads any folder: a folder is taken at its word.
+    """
     try:
         served = server.models()
     except Refused as error:
         raise UserError(f"{server.url}: {error}") from error
-    if served is None:
-        if wanted is None:
-            raise UserError(f"{server.url} does not say which models it serves; name one: --model NAME")
+    if wanted is not None and (not served or Path(wanted).is_dir()):
         return wanted
+    if served is None:
+        raise UserError(f"{server.url} does not say which models it serves; name one: --model NAME")
     if wanted is None and len(served) == 1:
         return served[0]
     if wanted not in served:
