@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import chain
 
 from mmifn.cli.experiments import experiment_parser, open_experiments
 from mmifn.cli.flags import add_datasets_argument, chosen_config
@@ -18,7 +19,7 @@ from mmifn.cli.stages import heading
 from mmifn.core.errors import user_main
 from mmifn.experiment.controls import CONTROLS
 from mmifn.experiment.predictions import write_predictions
-from mmifn.experiment.runs import ablation_jobs
+from mmifn.experiment.runs import ablation_runs
 from mmifn.fusion.model import VARIANTS
 from mmifn.report.comparisons import ablation_table
 from mmifn.report.tables import write_tables
@@ -37,15 +38,14 @@ def main(argv: list[str] | None = None) -> int:
           f"of {', '.join(args.datasets)}, configuration {args.config}")
     experiments = open_experiments(args, args.datasets)
     config = chosen_config(args, epochs_share=0.5)
-    groups = {name: ablation_jobs(experiments, name, args.splits, config.model, config.train, args.split_by)
-              for name in args.datasets}
-    outcomes = experiments.run([job for group in groups.values() for jobs in group.values() for job in jobs], "training")
-    done = iter(outcomes)
-    tables = [ablation_table(experiments.databases[name], {label: [next(done) for _ in jobs] for label, jobs in group.items()},
-                             args.logistic) for name, group in groups.items()]
+    runs = {name: ablation_runs(experiments, name, args.splits, config, args.split_by) for name in args.datasets}
+    outcomes = experiments.run({(name, variant): group for name, variants in runs.items() for variant, group in variants.items()},
+                               "training")
+    tables = [ablation_table(experiments.databases[name], {variant: outcomes[name, variant] for variant in variants},
+                             args.logistic) for name, variants in runs.items()]
     path = experiments.space.results / "ablation_results.txt"
     write_tables(tables, path)
-    write_predictions(outcomes, experiments.databases, path.with_name("ablation_predictions.pt"))
+    write_predictions([*chain(*outcomes.values())], experiments.databases, path.with_name("ablation_predictions.pt"))
     print(path.read_text(encoding="utf-8"))
     print(f"{path} (and .md, .csv), {path.with_name('ablation_predictions.pt')} (and .csv)")
     return 0

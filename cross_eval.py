@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import chain
 
 from mmifn.cli.experiments import experiment_parser, open_experiments
 from mmifn.cli.flags import add_datasets_argument, chosen_config
 from mmifn.cli.stages import heading
 from mmifn.core.errors import user_main
 from mmifn.experiment.predictions import write_predictions
-from mmifn.experiment.runs import cross_jobs
+from mmifn.experiment.runs import cross_runs
 from mmifn.report.evaluation import cross_table
 from mmifn.report.tables import write_tables
 
@@ -34,15 +35,12 @@ def main(argv: list[str] | None = None) -> int:
           f"configuration {args.config}")
     experiments = open_experiments(args, args.datasets)
     config = chosen_config(args, epochs_share=0.5)
-    groups = [(source, target, cross_jobs(experiments, source, target, args.splits, config.model, config.train, args.split_by))
-              for source, target in ((second, first), (first, second))]
-    outcomes = experiments.run([job for *_, jobs in groups for job in jobs], "training")
-    done = iter(outcomes)
-    table = cross_table([(experiments.databases[source], experiments.databases[target], [next(done) for _ in jobs])
-                         for source, target, jobs in groups], args.logistic)
+    outcomes = experiments.run({way: cross_runs(experiments, *way, args.splits, config, args.split_by)
+                                for way in ((second, first), (first, second))}, "training")
+    table = cross_table(outcomes, experiments.databases, args.logistic)
     path = experiments.space.results / "cross_validation_results.txt"
     write_tables([table], path)
-    write_predictions(outcomes, experiments.databases, path.with_name("cross_predictions.pt"))
+    write_predictions([*chain(*outcomes.values())], experiments.databases, path.with_name("cross_predictions.pt"))
     print(path.read_text(encoding="utf-8"))
     print(f"{path} (and .md, .csv), {path.with_name('cross_predictions.pt')} (and .csv)")
     return 0

@@ -15,14 +15,14 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mmifn.cli.evaluation import Comparison, evaluate_databases
 from mmifn.cli.experiments import experiment_parser, open_experiments
 from mmifn.cli.flags import DATABASES, add_datasets_argument, chosen_config
 from mmifn.cli.stages import heading
 from mmifn.core.errors import user_main
 from mmifn.data.splits import PROTOCOLS
 from mmifn.experiment.predictions import write_predictions
-from mmifn.report.claims import published_table
-from mmifn.report.comparisons import evaluate_databases
+from mmifn.report.claims import literature_table
 from mmifn.report.tables import write_tables
 from mmifn.training.configs import CONFIGS
 
@@ -45,14 +45,14 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     print(f"{heading('evaluate')}: {args.splits} scene splits of {', '.join(args.datasets)}, configuration {args.config}")
     experiments = open_experiments(args, args.datasets)
-    found = evaluate_databases(experiments, args.datasets, args.splits, chosen_config(args), args.split_by, args.logistic,
-                               published=args.protocol == "published", full_reference=not args.without_full_reference,
-                               statistics=not args.without_statistics,
-                               also={name: chosen_config(args, name=name) for name in args.also_config})
+    wanted = Comparison(chosen_config(args), args.splits, args.split_by, args.logistic, published=args.protocol == "published",
+                        full_reference=not args.without_full_reference, statistics=not args.without_statistics,
+                        also={name: chosen_config(args, name=name) for name in args.also_config})
+    evaluation = evaluate_databases(experiments, args.datasets, wanted)
     results = experiments.space.results
-    write_tables([*found.tables, published_table(DATABASES)], results / "evaluation_results.txt")
-    write_predictions(found.outcomes, experiments.databases, results / "predictions.pt")
-    write_predictions(found.baselines, experiments.databases, results / "baseline_predictions.pt")
+    write_tables([*evaluation.tables, literature_table(DATABASES)], results / "evaluation_results.txt")
+    write_predictions(evaluation.outcomes, experiments.databases, results / "predictions.pt")
+    write_predictions(evaluation.baselines, experiments.databases, results / "baseline_predictions.pt")
     print((results / "evaluation_results.txt").read_text(encoding="utf-8"))
     print(f"{results / 'evaluation_results.txt'} (and .md, .csv), {results / 'predictions.pt'} (and .csv), "
           f"{results / 'baseline_predictions.pt'} (and .csv)")

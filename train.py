@@ -18,12 +18,12 @@ from mmifn.cli.stages import heading
 from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError, user_main
 from mmifn.core.files import sha256_file
-from mmifn.data.splits import make_split
 from mmifn.data.workspace import Workspace
 from mmifn.fusion.inputs import load_database, require_same_method
 from mmifn.report.evaluation import training_table
 from mmifn.training.branches import train_jointly
 from mmifn.training.checkpoint import Checkpoint, save_checkpoint
+from mmifn.training.trial import Trial
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,11 +48,10 @@ def main(argv: list[str] | None = None) -> int:
     targets = [] if args.test_dataset == "none" else [load_database(space, args.test_dataset)]
     for target in targets:
         require_same_method(source, target)
-    split = make_split(source.manifest.scenes(args.split_by), args.split_seed, dataset=source.name, unit=args.split_by)
-    fit = train_jointly(space, source, split, args.split_by, config, args.split_seed, device)
-    checkpoint = Checkpoint.of(fit, source, split, config.model, config.train, args.split_seed)
-    save_checkpoint(checkpoint, space.checkpoint)
-    print(training_table(fit, source, targets, split, config, args.split_by).as_text())
+    trial = Trial.drawn(source, args.split_by, config, args.split_seed)
+    fit = train_jointly(space, trial, device)
+    save_checkpoint(Checkpoint.of(fit, trial), space.checkpoint)
+    print(training_table(fit, trial, targets).as_text())
     print(f"{space.checkpoint}: epoch {fit.epoch} of {config.train.epochs}, sha256 {sha256_file(space.checkpoint)[:16]}…")
     return 0
 

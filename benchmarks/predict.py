@@ -43,7 +43,7 @@ def measure_here(path: Path, checkpoint: Path | None, repeats: int, started: flo
     from mmifn.encoders.encode import embed_erp, embed_views, render_preset, resize_preset, size_of
     from mmifn.encoders.text import encode_descriptions
     from mmifn.scoring.panorama import open_predictor
-    from mmifn.training.fit import predict
+    from mmifn.training.fit import viewport_scores
 
     predictor = open_predictor("offline", checkpoint, "cpu")
     predictor.score_pixels(read_image(path))
@@ -60,7 +60,7 @@ def measure_here(path: Path, checkpoint: Path | None, repeats: int, started: flo
         found["words"], said = timed(lambda: describe(erp, 2))
         found["text"] = timed(lambda: encode_descriptions("", {"x": said.text}, encoders.text, show=False))[0]
         inputs = encoders.encode(erp, preset)[0]
-        found["fusion"] = timed(lambda: predict(predictor.network, inputs, predictor.model.checkpoint.scale))[0]
+        found["fusion"] = timed(lambda: viewport_scores(predictor.network, inputs, predictor.model.checkpoint.scale))[0]
     return found
 
 

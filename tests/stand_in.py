@@ -16,7 +16,8 @@ from mmifn.scoring.interval import Calibration
 from mmifn.scoring.model import Model, save_model
 from mmifn.scoring.panorama import Encoders
 from mmifn.training.checkpoint import Checkpoint
-from mmifn.training.fit import MosScale, TrainConfig
+from mmifn.training.configs import TrainConfig
+from mmifn.training.fit import MosScale
 
 OFFLINE = PRESETS["offline"]
 needs_encoders = pytest.mark.skipif(

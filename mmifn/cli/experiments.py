@@ -17,11 +17,11 @@ from mmifn.cli.flags import (
 from mmifn.cli.stages import heading
 from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError, user_main
-from mmifn.data.splits import make_split
 from mmifn.data.workspace import Workspace
 from mmifn.experiment.runs import Experiments
 from mmifn.fusion.inputs import load_database
 from mmifn.training.branches import CACHES, SCRIPTS, make_branch_cache
+from mmifn.training.trial import Trial
 
 
 def experiment_parser(doc: str | None) -> argparse.ArgumentParser:
@@ -58,10 +58,8 @@ def run_branch_script(branch: str, doc: str | None, argv: list[str] | None) -> i
     print(f"{heading(SCRIPTS[branch].removesuffix('.py'))}: {branch.upper()} alone on {args.dataset}, "
           f"split {args.split_seed}, {config.train.branch_epochs} epochs, configuration {args.config}")
     space = Workspace(args.root)
-    database = load_database(space, args.dataset)
-    split = make_split(database.manifest.scenes(args.split_by), args.split_seed, dataset=args.dataset, unit=args.split_by)
-    cache, kept = make_branch_cache(branch, space, database, split, args.split_by, config, args.split_seed,
-                                   resolve_device(args.device))
+    trial = Trial.drawn(load_database(space, args.dataset), args.split_by, config, args.split_seed)
+    cache, kept = make_branch_cache(branch, space, trial, resolve_device(args.device))
     chosen = cache.made_by.preprocess
     print(f"{space.features(args.dataset, CACHES[branch])}: {' x '.join(map(str, cache.fused.shape))}; best epoch "
           f"{chosen['epoch']}, validation {chosen['validation']:.3f} (mean of PLCC and SRCC)"

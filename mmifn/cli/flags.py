@@ -15,8 +15,8 @@ from mmifn.describe.generation import DEFAULT_PROMPT
 from mmifn.describe.vlm import DEFAULT_MODEL
 from mmifn.encoders.presets import PRESETS
 from mmifn.fusion.model import ModelConfig
-from mmifn.training.configs import CONFIGS, Config
-from mmifn.training.fit import LOSSES, SCHEDULES, TrainConfig
+from mmifn.training.configs import CONFIGS, Config, TrainConfig
+from mmifn.training.fit import LOSSES, SCHEDULES
 
 DATABASES = ["OIQA", "CVIQ"]  # what scripts on several databases take unless told otherwise
 SOURCES = ("depictqa", "vlm", "openai", "measured")

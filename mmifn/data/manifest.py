@@ -57,13 +57,20 @@ class Manifest:
         """
         if split_by == "image":
             return list(self.names)
-        groups = self.locations or self.references
-        if groups is None:
+        if not (self.locations or self.references):
             raise UserError(
                 f"{self.dataset}: des.csv has no `reference` column and the file names are not those of the original "
                 "OIQA or CVIQ, so images cannot be split by scene.\nAdd the column, or accept splits in which scenes "
                 "leak from training to test with --split-by image (tables will say so).")
-        return groups
+        return self.places
+
+    @property
+    def places(self) -> list[str]:
+        """Return the place of each image, or its scene where places are not known, or itself where neither is.
+
+        This is what is drawn from when figures are resampled, however the images were split.
+        """
+        return self.locations or self.references or self.names
 
 
 def check_name(name: str) -> str | None:

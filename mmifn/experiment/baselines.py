@@ -63,8 +63,8 @@ def gather_baselines(experiments: Experiments, dataset: str, full_reference: boo
             left_out.append(f"Left out, {kind}: {reason}.")
     if not any(database.manifest.levels):
         left_out.append("Left out, oracle of type and level: des.csv has no column `level`.")
-    found = _learnt(database, measured.get("statistics")) + _told(database)
-    return found + _full_reference(measured.get("full reference")), left_out
+    without_reference = _learnt(database, measured.get("statistics")) + _told(database)
+    return without_reference + _full_reference(measured.get("full reference")), left_out
 
 
 def _learnt(database: Database, statistics: Measurements | None) -> list[Baseline]:
@@ -72,20 +72,20 @@ def _learnt(database: Database, statistics: Measurements | None) -> list[Baselin
     pooled = {"text": inputs.pooled, "viewport": inputs.views.mean(dim=1),
               "global": torch.cat([level.mean(dim=1) for level in inputs.levels], dim=1)}
     parts = {name: value.double().numpy() for name, value in pooled.items()}
-    found = [Baseline(f"{name} features, ridge", NO_REFERENCE, ridge(value, mos)) for name, value in parts.items()]
-    found.append(Baseline("all three features, ridge", NO_REFERENCE, ridge(np.hstack(list(parts.values())), mos)))
+    baselines = [Baseline(f"{name} features, ridge", NO_REFERENCE, ridge(value, mos)) for name, value in parts.items()]
+    baselines.append(Baseline("all three features, ridge", NO_REFERENCE, ridge(np.hstack(list(parts.values())), mos)))
     if statistics is not None:
-        found.insert(0, Baseline("measured statistics, SVR", NO_REFERENCE, svr(statistics.values.numpy(), mos)))
-    return found
+        baselines.insert(0, Baseline("measured statistics, SVR", NO_REFERENCE, svr(statistics.values.numpy(), mos)))
+    return baselines
 
 
 def _told(database: Database) -> list[Baseline]:
     types, levels = database.manifest.types, database.manifest.levels
-    found = [Baseline("type only (its training mean)", TOLD, group_means([types], database.mos))]
+    baselines = [Baseline("type only (its training mean)", TOLD, group_means([types], database.mos))]
     if any(levels):
         both = list(zip(types, levels, strict=True))
-        found.append(Baseline("ORACLE: type and level (their training mean)", TOLD, group_means([both, types], database.mos)))
-    return found
+        baselines.append(Baseline("ORACLE: type and level (their training mean)", TOLD, group_means([both, types], database.mos)))
+    return baselines
 
 
 def _full_reference(scores: Measurements | None) -> list[Baseline]:
@@ -139,12 +139,13 @@ def group_means(keys: list[list[Hashable]], mos: np.ndarray) -> Scorer:
     return score
 
 
-def baseline_outcomes(baselines: list[Baseline], database: Database, runs: list[Outcome]) -> dict[str, list[Outcome]]:
-    """Return every baseline's outcomes on the splits of the given runs, with progress."""
-    scenes = {run.job.split_by: database.manifest.scenes(run.job.split_by) for run in runs}
-    found: dict[str, list[Outcome]] = {each.name: [] for each in baselines}
-    for run in tqdm(runs, desc=f"baselines {database.name}", unit="split"):
-        sides = [run.job.split.rows(scenes[run.job.split_by], side) for side in ("train", "val")]
-        for each in baselines:
-            found[each.name].append(Outcome(replace(run.job, control=each.name), {database.name: each.score(*sides)}, 0))
-    return found
+def baseline_outcomes(baselines: list[Baseline], database: Database, outcomes: list[Outcome]) -> dict[Baseline, list[Outcome]]:
+    """Return what every baseline scores on the splits of the given runs, with progress."""
+    scored: dict[Baseline, list[Outcome]] = {baseline: [] for baseline in baselines}
+    for outcome in tqdm(outcomes, desc=f"baselines {database.name}", unit="split"):
+        scenes = database.manifest.scenes(outcome.run.split.unit)
+        train, val = (outcome.run.split.rows(scenes, side) for side in ("train", "val"))
+        for baseline in baselines:
+            run = replace(outcome.run, control=baseline.name)
+            scored[baseline].append(Outcome(run, {database.name: baseline.score(train, val)}, 0))
+    return scored

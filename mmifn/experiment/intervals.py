@@ -46,13 +46,13 @@ def resampled_figures(scored: Scored, parameters: int = 4) -> dict[str, np.ndarr
         return {name: np.full(RESAMPLES, np.nan) for name in ("plcc", "srcc")}
     draws = np.random.default_rng(SEED).multinomial(len(units), np.full(len(units), 1 / len(units)), size=RESAMPLES)
     mapped = logistic_fit(scored.pred, scored.mos, parameters).mapped
-    found: dict[str, list[np.ndarray]] = {"plcc": [], "srcc": []}
+    figures: dict[str, list[np.ndarray]] = {"plcc": [], "srcc": []}
     for part in np.array_split(draws, 20):  # all at once, thousands of predictions would take a gigabyte
         counts = part[:, place].astype(np.float64)
         ranks = weighted_ranks(scored.pred, counts), weighted_ranks(scored.mos, counts)
-        found["plcc"].append(weighted_correlation(mapped, scored.mos, counts))
-        found["srcc"].append(weighted_correlation(*ranks, counts))
-    return {name: np.concatenate(values) for name, values in found.items()}
+        figures["plcc"].append(weighted_correlation(mapped, scored.mos, counts))
+        figures["srcc"].append(weighted_correlation(*ranks, counts))
+    return {name: np.concatenate(values) for name, values in figures.items()}
 
 
 def weighted_correlation(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -89,11 +89,11 @@ def interval(draws: np.ndarray) -> tuple[float, float] | None:
 
 def interval_text(draws: np.ndarray) -> str:
     """Format the interval of the draws; a dash where there is none."""
-    found = interval(draws)
-    return f"{found[0]:.3f} to {found[1]:.3f}" if found else "–"
+    ends = interval(draws)
+    return f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else "–"
 
 
 def with_interval(value: float, draws: np.ndarray) -> str:
     """Format a figure with its interval in brackets."""
-    found = interval(draws)
-    return f"{value:.3f} [{found[0]:.3f}, {found[1]:.3f}]" if found else f"{value:.3f}"
+    ends = interval(draws)
+    return f"{value:.3f} [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else f"{value:.3f}"

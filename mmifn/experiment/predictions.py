@@ -13,7 +13,8 @@ import pandas as pd
 from mmifn.core.artefact import load_torch, save_torch
 from mmifn.core.errors import ArtefactError
 from mmifn.core.files import atomic_path
-from mmifn.experiment.runs import Job, Outcome
+from mmifn.data.manifest import Manifest
+from mmifn.experiment.runs import Outcome, Run
 from mmifn.fusion.inputs import Database
 
 SCHEMA = "predictions/2"
@@ -47,9 +48,9 @@ class Predictions:
         return self.runs[0]["split"]["unit"]
 
 
-def _identity(job: Job) -> dict[str, Any]:
-    """Return RUN of a job; control is empty, or says what was taken from the model."""
-    return dict(zip(RUN, (job.source, job.model.variant, job.label, job.seed), strict=True))
+def _identity(run: Run) -> dict[str, Any]:
+    """Return RUN of a run; control is empty, or says what was taken from the model."""
+    return {"source": run.source, "variant": run.config.model.variant, "control": run.label, "seed": run.seed}
 
 
 def prediction_rows(outcomes: list[Outcome], databases: dict[str, Database]) -> pd.DataFrame:
@@ -57,27 +58,23 @@ def prediction_rows(outcomes: list[Outcome], databases: dict[str, Database]) -> 
 
     control: the run's label: empty, a control of Table IV, a baseline, or "published protocol" (measured on its side val).
     """
-    frames = []
-    for outcome in outcomes:
-        for name, scores in outcome.scores.items():
-            manifest = databases[name].manifest
-            sides, scenes = ["target"] * len(manifest), manifest.locations or manifest.references or manifest.names
-            if name == outcome.job.source:
-                scenes = manifest.scenes(outcome.job.split_by)
-                for side in ("train", "val", "test"):
-                    for i in outcome.job.split.rows(scenes, side):
-                        sides[i] = side
-            frames.append(pd.DataFrame({
-                **_identity(outcome.job), "dataset": name, "image_name": manifest.names, "scene": scenes,
-                "distortion_type": manifest.types,
-                "side": sides, "mos": manifest.mos, "score": scores}))
+    frames = [_rows_of(outcome, databases[name].manifest) for outcome in outcomes for name in outcome.scores]
     return pd.concat(frames, ignore_index=True)[COLUMNS]
+
+
+def _rows_of(outcome: Outcome, manifest: Manifest) -> pd.DataFrame:
+    """Return the rows of one database in one outcome; scene is what the run was split by, in a target its place."""
+    run = outcome.run
+    scenes = manifest.scenes(run.split.unit) if run.source == manifest.dataset else manifest.places
+    return pd.DataFrame({**_identity(run), "dataset": manifest.dataset, "image_name": manifest.names, "scene": scenes,
+                         "distortion_type": manifest.types, "side": run.sides(manifest), "mos": manifest.mos,
+                         "score": outcome.scores[manifest.dataset]})
 
 
 def write_predictions(outcomes: list[Outcome], databases: dict[str, Database], path: Path) -> None:
     """Write predictions as `path` (.pt: plain dicts, with splits and curves) and as .csv beside it."""
     rows = prediction_rows(outcomes, databases)
-    runs = [{**_identity(outcome.job), "split": outcome.job.split.as_dict(), "epoch": outcome.epoch, "curve": outcome.curve}
+    runs = [{**_identity(outcome.run), "split": outcome.run.split.as_dict(), "epoch": outcome.epoch, "curve": outcome.curve}
             for outcome in outcomes]
     runs = json.loads(json.dumps(runs))  # pickles tell equal strings from the same string: a run found on disk is no other
     save_torch({"schema": SCHEMA, "columns": {column: rows[column].tolist() for column in rows.columns}, "runs": runs,

@@ -7,10 +7,10 @@ killed script resumes, and scripts share runs. Runs are independent of how many 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,19 +20,23 @@ from mmifn.core.artefact import load_torch, save_torch
 from mmifn.core.errors import ArtefactError, UserError
 from mmifn.core.files import sha256_json
 from mmifn.core.workers import one_thread, run_tasks, usable_cores
-from mmifn.data.splits import PROTOCOLS, Split, make_splits, published_split, whole_database_split
+from mmifn.data.manifest import Manifest
+from mmifn.data.splits import PROTOCOLS, SIDES, Split, make_splits, published_split, whole_database_split
 from mmifn.data.workspace import Workspace
 from mmifn.experiment.controls import CONTROLS, UNTRAINED, controlled
 from mmifn.fusion.inputs import Database, load_database, require_same_method
-from mmifn.fusion.model import VARIANTS, ModelConfig
-from mmifn.training.fit import Fit, TrainConfig, fit_all, fit_joint, predict
+from mmifn.fusion.model import VARIANTS
+from mmifn.training.configs import Config
+from mmifn.training.fit import Fit, fit_all, fit_joint, image_scores
+from mmifn.training.trial import Trial
 
+Name = TypeVar("Name", bound=Hashable)
 SCHEMA = "run/3"  # bump when the same configuration would give other numbers
 
 
 @dataclass(frozen=True)
-class Job:
-    """One training: on a source database's split, scoring the source and every target.
+class Run:
+    """One training by name: on a source database's split, scoring the source and every target.
 
     control: "", one of CONTROLS, or the name of a baseline that was scored on the split of a run;
     protocol: "honest", or "published" for the field's habit, in which the scenes that are measured have chosen the
@@ -41,11 +45,9 @@ class Job:
 
     source: str
     split: Split
-    model: ModelConfig
-    train: TrainConfig
+    config: Config
     seed: int
     targets: tuple[str, ...] = ()
-    split_by: str = "reference"
     control: str = ""
     protocol: str = "honest"
 
@@ -61,23 +63,45 @@ class Job:
         return "published protocol" if self.protocol == "published" else self.control
 
     @property
+    def databases(self) -> tuple[str, ...]:
+        """Return the names of the databases that are scored, the source first."""
+        return tuple(dict.fromkeys((self.source, *self.targets)))
+
+    def sides(self, manifest: Manifest) -> list[str]:
+        """Return where each image of a database stands: train, val or test of the source's split, or target."""
+        if manifest.dataset != self.source:
+            return ["target"] * len(manifest)
+        side_of = {scene: side for side in SIDES for scene in getattr(self.split, side)}
+        return [side_of[scene] for scene in manifest.scenes(self.split.unit)]
+
+    @property
     def measured_side(self) -> str:
         """Return the side of the split whose scenes the source's figures are measured on."""
         return "val" if self.protocol == "published" else "test"
 
+    def measured_rows(self, manifest: Manifest) -> list[int]:
+        """Return the images of a database that the run is measured on: of its measured side, or all of a target."""
+        return [i for i, side in enumerate(self.sides(manifest)) if side in (self.measured_side, "target")]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the run as plain dicts, in the form in which it is stored."""
+        return {"source": self.source, "split": dataclasses.asdict(self.split), "model": dataclasses.asdict(self.config.model),
+                "train": dataclasses.asdict(self.config.train), "seed": self.seed, "targets": self.targets,
+                "split_by": self.split.unit, "control": self.control, "protocol": self.protocol}
+
 
 @dataclass
 class Outcome:
-    """What a job gave: the score of every image of every database it scored, the chosen epoch and the curve."""
+    """What a run gave: the score of every image of every database it scored, the chosen epoch and the curve."""
 
-    job: Job
+    run: Run
     scores: dict[str, np.ndarray]
     epoch: int
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
 class Experiments:
-    """Runs jobs on the databases of a workspace.
+    """Runs trainings on the databases of a workspace.
 
     workers: processes at a time on the CPU (each with one thread; on a GPU one process does all).
     """
@@ -89,50 +113,57 @@ class Experiments:
         self.databases = {name: load_database(space, name) for name in datasets}
         self.workers = 1 if device.type == "cuda" else workers or usable_cores()
 
-    def scenes(self, dataset: str, split_by: str = "reference") -> list[str]:
-        return self.databases[dataset].manifest.scenes(split_by)
+    def scenes(self, dataset: str, unit: str = "reference") -> list[str]:
+        """Return what each image of a database is split by; unit: "reference" or "image"."""
+        return self.databases[dataset].manifest.scenes(unit)
 
-    def key(self, job: Job) -> str:
-        """Identify a job by everything that its numbers depend on."""
-        digests = [self.databases[name].digest for name in (job.source, *job.targets)]
-        return sha256_json([SCHEMA, digests, job.split.as_dict(), dataclasses.asdict(job.model),
-                            dataclasses.asdict(job.train), job.seed, job.split_by, job.control, job.protocol,
+    def key(self, run: Run) -> str:
+        """Identify a run by everything that its numbers depend on."""
+        digests = [self.databases[name].digest for name in (run.source, *run.targets)]
+        return sha256_json([SCHEMA, digests, run.split.as_dict(), dataclasses.asdict(run.config.model),
+                            dataclasses.asdict(run.config.train), run.seed, run.split.unit, run.control, run.protocol,
                             self.device.type])
 
-    def path(self, job: Job) -> Path:
-        return self.space.results / "runs" / f"{self.key(job)[:32]}.pt"
+    def path(self, run: Run) -> Path:
+        """Return where the outcome of a run is kept."""
+        return self.space.results / "runs" / f"{self.key(run)[:32]}.pt"
 
-    def run(self, jobs: list[Job], label: str) -> list[Outcome]:
-        """Return the outcome of every job, in order, computing those that are not there yet, with progress."""
-        for job in jobs:
-            for target in job.targets:
-                require_same_method(self.databases[job.source], self.databases[target])
-        found = {i: outcome for i, job in enumerate(jobs) if (outcome := self._read(job))}
-        todo = [i for i in range(len(jobs)) if i not in found]
-        with tqdm(total=len(jobs), initial=len(found), desc=label, unit="run", smoothing=0) as progress:
-            for i, outcome in self._compute(jobs, todo):
-                _write(outcome, self.path(jobs[i]))
-                found[i] = outcome
+    def run(self, groups: Mapping[Name, list[Run]], label: str) -> dict[Name, list[Outcome]]:
+        """Return the outcomes of every group, by its name and in its order, with progress.
+
+        Only what is not kept from earlier is computed, a run that stands in two groups once. Raises ArtefactError where the
+        databases of a run were encoded differently.
+        """
+        wanted = dict.fromkeys(run for runs in groups.values() for run in runs)
+        for run in wanted:
+            for target in run.targets:
+                require_same_method(self.databases[run.source], self.databases[target])
+        outcomes = {run: kept for run in wanted if (kept := self._read(run))}
+        todo = [run for run in wanted if run not in outcomes]
+        with tqdm(total=len(wanted), initial=len(outcomes), desc=label, unit="run", smoothing=0) as progress:
+            for outcome in self._compute(todo):
+                _write(outcome, self.path(outcome.run))
+                outcomes[outcome.run] = outcome
                 progress.update()
-        return [found[i] for i in range(len(jobs))]
+        return {name: [outcomes[run] for run in runs] for name, runs in groups.items()}
 
-    def _compute(self, jobs: list[Job], todo: list[int]) -> Iterator[tuple[int, Outcome]]:
-        if self.workers == 1 or len(todo) < 2:
-            for i in todo:
-                yield i, run_job(jobs[i], self.databases, self.device)
+    def _compute(self, runs: list[Run]) -> Iterator[Outcome]:
+        if self.workers == 1 or len(runs) < 2:
+            for run in runs:
+                yield train_and_score(run, self.databases, self.device)
             return
         databases = (self.space, list(self.databases))
-        for k, outcome in run_tasks(_work, [jobs[i] for i in todo], self.workers, _start_worker, databases):
-            yield todo[k], outcome
+        for _, outcome in run_tasks(_work, runs, self.workers, _start_worker, databases):
+            yield outcome
 
-    def _read(self, job: Job) -> Outcome | None:
-        path = self.path(job)
+    def _read(self, run: Run) -> Outcome | None:
+        path = self.path(run)
         if not path.is_file():
             return None
         try:
             content = load_torch(path)
-            scores = {name: content["scores"][name].numpy() for name in (job.source, *job.targets)}
-            outcome = Outcome(job, scores, content["epoch"], content["curve"])
+            scores = {name: content["scores"][name].numpy() for name in run.databases}
+            outcome = Outcome(run, scores, content["epoch"], content["curve"])
         except (ArtefactError, LookupError, TypeError, AttributeError):
             return None  # a damaged run is made again
         whole = all(scores[name].shape == (len(self.databases[name].manifest),) for name in scores)
@@ -140,25 +171,26 @@ class Experiments:
 
 
 def _write(outcome: Outcome, path: Path) -> None:
-    save_torch({"schema": SCHEMA, "job": dataclasses.asdict(outcome.job), "epoch": outcome.epoch, "curve": outcome.curve,
+    save_torch({"schema": SCHEMA, "job": outcome.run.as_dict(), "epoch": outcome.epoch, "curve": outcome.curve,
                 "scores": {name: torch.from_numpy(value) for name, value in outcome.scores.items()}}, path)
 
 
-def run_job(job: Job, databases: dict[str, Database], device: torch.device) -> Outcome:
+def train_and_score(run: Run, databases: dict[str, Database], device: torch.device) -> Outcome:
     """Train as the staged scripts do and score every image of the source and the targets, once each."""
-    seen = {name: controlled(databases[name], job.control, job.seed) for name in dict.fromkeys((job.source, *job.targets))}
+    seen = {name: controlled(databases[name], run.control, run.seed) for name in run.databases}
     with one_thread():  # the same sums whatever runs beside
-        fit = _fit(job, seen[job.source], device)
-        scores = {name: predict(fit.network, database.inputs, fit.scale).mean(axis=1) for name, database in seen.items()}
-    return Outcome(job, scores, fit.epoch, fit.curve)
+        fit = _fit(run, seen[run.source], device)
+        scores = {name: image_scores(fit, database.inputs) for name, database in seen.items()}
+    return Outcome(run, scores, fit.epoch, fit.curve)
 
 
-def _fit(job: Job, source: Database, device: torch.device) -> Fit:
-    scenes = source.manifest.scenes(job.split_by)
-    if job.control == UNTRAINED:
-        frozen = replace(job.train, freeze_branches=True, branch_epochs=max(1, job.train.branch_epochs))
-        return fit_joint(source, job.split, scenes, job.model, frozen, job.seed, device)  # no branch states: as initialised
-    return fit_all(source, job.split, scenes, job.model, job.train, job.seed, device)
+def _fit(run: Run, source: Database, device: torch.device) -> Fit:
+    trial = Trial(source, run.split, run.config, run.seed)
+    if run.control == UNTRAINED:
+        train = run.config.train
+        frozen = replace(train, freeze_branches=True, branch_epochs=max(1, train.branch_epochs))
+        return fit_joint(replace(trial, config=replace(run.config, train=frozen)), device)  # no states: as initialised
+    return fit_all(trial, device)
 
 
 _worker: dict[str, Any] = {}
@@ -168,39 +200,35 @@ def _start_worker(space: Workspace, datasets: list[str]) -> None:
     _worker.update({name: load_database(space, name) for name in datasets})
 
 
-def _work(job: Job) -> Outcome:
-    return run_job(job, _worker, torch.device("cpu"))
+def _work(run: Run) -> Outcome:
+    return train_and_score(run, _worker, torch.device("cpu"))
 
 
-def split_jobs(experiments: Experiments, dataset: str, count: int, model: ModelConfig, train: TrainConfig,
-               split_by: str, control: str = "") -> list[Job]:
-    """Return one job per scene split of a database; the seed of a split also seeds its training."""
-    splits = make_splits(experiments.scenes(dataset, split_by), count, dataset=dataset, unit=split_by)
-    return [Job(dataset, split, model, train, split.seed, (), split_by, control) for split in splits]
+def split_runs(experiments: Experiments, dataset: str, count: int, config: Config, unit: str, control: str = "") -> list[Run]:
+    """Return one run per scene split of a database; the seed of a split also seeds its training."""
+    splits = make_splits(experiments.scenes(dataset, unit), count, dataset=dataset, unit=unit)
+    return [Run(dataset, split, config, split.seed, (), control) for split in splits]
 
 
-def published_job(experiments: Experiments, dataset: str, model: ModelConfig, train: TrainConfig, split_by: str) -> Job:
+def published_run(experiments: Experiments, dataset: str, config: Config, unit: str) -> Run:
     """Return the field's habit on split 0: its test scenes choose the epoch too, all other scenes train (13/3 of 16)."""
-    split = published_split(experiments.scenes(dataset, split_by), 0, dataset=dataset, unit=split_by)
-    return Job(dataset, split, model, train, split.seed, (), split_by, protocol="published")
+    split = published_split(experiments.scenes(dataset, unit), 0, dataset=dataset, unit=unit)
+    return Run(dataset, split, config, split.seed, protocol="published")
 
 
-def ablation_jobs(experiments: Experiments, dataset: str, count: int, model: ModelConfig, train: TrainConfig,
-                  split_by: str) -> dict[str, list[Job]]:
-    """Return the jobs of every variant, and of the full model under every control, on the same splits and seeds."""
-    groups = {variant: split_jobs(experiments, dataset, count, replace(model, variant=variant), train, split_by)
-              for variant in VARIANTS}
-    full = replace(model, variant="full")
-    return groups | {control: split_jobs(experiments, dataset, count, full, train, split_by, control) for control in CONTROLS}
+def ablation_runs(experiments: Experiments, dataset: str, count: int, config: Config, unit: str) -> dict[str, list[Run]]:
+    """Return the runs of every variant, and of the full model under every control, on the same splits and seeds."""
+    of_variant = {variant: replace(config, model=replace(config.model, variant=variant)) for variant in VARIANTS}
+    return ({variant: split_runs(experiments, dataset, count, altered, unit) for variant, altered in of_variant.items()}
+            | {control: split_runs(experiments, dataset, count, of_variant["full"], unit, control) for control in CONTROLS})
 
 
-def cross_jobs(experiments: Experiments, source: str, target: str, count: int, model: ModelConfig, train: TrainConfig,
-               split_by: str) -> list[Job]:
+def cross_runs(experiments: Experiments, source: str, target: str, count: int, config: Config, unit: str) -> list[Run]:
     """Return `count` trainings on the whole source (validation scenes drawn by seed), each scoring the whole target."""
     if source == target:
         raise UserError(f"a database cannot be tested on itself across databases: {source} was given twice")
     if count < 1:
         raise UserError(f"--splits must be at least 1, got {count}")
-    scenes = experiments.scenes(source, split_by)
-    splits = [whole_database_split(scenes, seed, dataset=source, unit=split_by) for seed in range(count)]
-    return [Job(source, split, model, train, split.seed, (target,), split_by) for split in splits]
+    scenes = experiments.scenes(source, unit)
+    splits = [whole_database_split(scenes, seed, dataset=source, unit=unit) for seed in range(count)]
+    return [Run(source, split, config, split.seed, (target,)) for split in splits]

@@ -1,4 +1,4 @@
-"""Figures that others published on the real databases, and what the paper claims: never measured here."""
+"""Figures from the literature on the real databases, and what the paper claims: never measured here."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from mmifn.report.tables import Table
 CLAIMED = {"OIQA": (0.986, 0.982, 3.253), "CVIQ": (0.984, 0.983, 2.721)}
 CLAIMED_CROSS = {("CVIQ", "OIQA"): (0.864, 0.847, 4.866), ("OIQA", "CVIQ"): (0.941, 0.945, 4.591)}
 CLAIMED_ABLATION = {"full": 0.986, "w/o text": 0.942, "w/o GFF": 0.658, "w/o LFF": 0.881, "w/o AFM": 0.923, "w/o LIT": 0.951}
-# Published on the real databases (PLCC, SRCC, protocol), from the methods' own papers.
-PUBLISHED = {
+# On the real databases (PLCC, SRCC, protocol), from the methods' own papers.
+LITERATURE = {
     "WS-PSNR": {"OIQA": (0.581, 0.526), "CVIQ": (0.672, 0.610), "protocol": "full reference"},
     "WS-SSIM": {"OIQA": (0.504, 0.503), "CVIQ": (0.929, 0.911), "protocol": "full reference"},
     "MC360IQA": {"OIQA": (0.925, 0.919), "CVIQ": (0.951, 0.914), "protocol": "one fixed split"},
@@ -32,10 +32,10 @@ def claim_note(name: str, claim: tuple[float, float, float]) -> str:
             f"(its PLCC implies RMSE {implied:.2f} at SD(MOS) {sigma}).")
 
 
-def published_table(names: list[str]) -> Table:
-    """Build the block of published numbers, on the real databases, never measured here."""
+def literature_table(names: list[str]) -> Table:
+    """Build the block of figures from the literature, on the real databases, never measured here."""
     table = Table("As published, on the real databases (not measured here)",
                   ["method", *[f"{name} PLCC/SRCC" for name in names], "protocol"])
-    for method, row in PUBLISHED.items():
+    for method, row in LITERATURE.items():
         table.rows.append([method, *[f"{row[name][0]:.3f}/{row[name][1]:.3f}" for name in names], row["protocol"]])
     return table

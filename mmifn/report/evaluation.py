@@ -11,54 +11,42 @@ from scipy import stats
 from mmifn.core.errors import UserError
 from mmifn.core.version import code_version
 from mmifn.data.features import CACHES
-from mmifn.data.manifest import SIMULATED, Manifest
-from mmifn.data.splits import Split
+from mmifn.data.manifest import SIMULATED
 from mmifn.encoders.presets import PRESETS
 from mmifn.experiment.intervals import MIN_SCENES, RESAMPLES, SEED, Scored, interval_text, resampled_figures
-from mmifn.experiment.runs import Job, Outcome
+from mmifn.experiment.runs import Outcome, Run
 from mmifn.fusion.inputs import Database
 from mmifn.metrics import Agreement, agreement
 from mmifn.report.claims import CLAIMED, CLAIMED_CROSS, claim_note
 from mmifn.report.tables import Table, mean_sd
 from mmifn.training.configs import Config
-from mmifn.training.fit import Fit, predict
+from mmifn.training.fit import Fit, image_scores
+from mmifn.training.trial import Trial
 
 TYPE_ORDER = ("JPEG", "JP2K", "GN", "GB", "AVC", "HEVC")
 MIN_PER_TYPE = 5  # a correlation over fewer images says nothing
 
 
-def measured_rows(job: Job, manifest: Manifest) -> list[int]:
-    """Return the images that a run is measured on: those of its split's test scenes, or all if the database is a target."""
-    if job.source != manifest.dataset:
-        return list(range(len(manifest)))
-    return job.split.rows(manifest.scenes(job.split_by), job.measured_side)
-
-
-def test_agreement(outcome: Outcome, database: Database, kind: str | None = None, logistic: int = 4) -> Agreement | None:
+def agreement_on_test(outcome: Outcome, database: Database, kind: str | None = None, logistic: int = 4) -> Agreement | None:
     """Measure one outcome on the test scenes of its split (all images if the database is only a target).
 
     kind: keep one distortion type; None where fewer than MIN_PER_TYPE images are left; logistic: parameters of the fit.
     """
     manifest = database.manifest
-    rows = [i for i in measured_rows(outcome.job, manifest) if kind is None or manifest.types[i] == kind]
+    rows = [i for i in outcome.run.measured_rows(manifest) if kind is None or manifest.types[i] == kind]
     if len(rows) < MIN_PER_TYPE:
         return None
     return agreement(outcome.scores[database.name][rows], manifest.mos[rows], logistic)
 
 
-def scene_units(manifest: Manifest) -> list[str]:
-    """Return the unit of resampling of each image: its scene, also where splits are by image; itself where that is unknown."""
-    return manifest.locations or manifest.references or manifest.names
-
-
 def pooled(outcomes: list[Outcome], database: Database) -> Scored | None:
     """Return the predictions of all runs on the images they are measured on, one after the other; None where too few."""
-    manifest, units = database.manifest, scene_units(database.manifest)
-    rows = [(outcome, i) for outcome in outcomes for i in measured_rows(outcome.job, manifest)]
+    manifest, places = database.manifest, database.manifest.places
+    rows = [(outcome, i) for outcome in outcomes for i in outcome.run.measured_rows(manifest)]
     if len(rows) < MIN_PER_TYPE:
         return None
     return Scored(np.array([outcome.scores[database.name][i] for outcome, i in rows]), manifest.mos[[i for _, i in rows]],
-                  [units[i] for _, i in rows])
+                  [places[i] for _, i in rows])
 
 
 def pooled_rows(outcomes: list[Outcome], database: Database, logistic: int) -> list[list[str]]:
@@ -73,8 +61,8 @@ def pooled_rows(outcomes: list[Outcome], database: Database, logistic: int) -> l
 
 def interval_note(outcomes: list[Outcome], database: Database) -> str:
     """Say how the intervals of these runs are made, and over how many scenes."""
-    units = scene_units(database.manifest)
-    scenes = {units[i] for outcome in outcomes for i in measured_rows(outcome.job, database.manifest)}
+    places = database.manifest.places
+    scenes = {places[i] for outcome in outcomes for i in outcome.run.measured_rows(database.manifest)}
     return (f"Runs pooled: the test predictions of all runs on {database.name} together, one logistic fit. 95% interval: "
             f"percentile bootstrap of the pooled figure over the {len(scenes)} scenes tested ({RESAMPLES} draws with "
             f"replacement, seed {SEED}; a prediction counts as often as its scene was drawn); models and fit held fixed. Below "
@@ -83,9 +71,9 @@ def interval_note(outcomes: list[Outcome], database: Database) -> str:
 
 def overall_agreement(outcome: Outcome, database: Database, logistic: int = 4) -> Agreement:
     """Measure one outcome over all types. Raises UserError where there are too few images."""
-    figures = test_agreement(outcome, database, logistic=logistic)
+    figures = agreement_on_test(outcome, database, logistic=logistic)
     if figures is None:
-        raise UserError(f"{database.name}: fewer than {MIN_PER_TYPE} images to score in split {outcome.job.split.seed}; a "
+        raise UserError(f"{database.name}: fewer than {MIN_PER_TYPE} images to score in split {outcome.run.split.seed}; a "
                         "correlation over so few says nothing")
     return figures
 
@@ -98,13 +86,13 @@ def types_in_order(types: Iterable[str]) -> list[str]:
 
 def summary_row(label: str, figures: list[Agreement]) -> list[str]:
     """Format one row: PLCC, SRCC, KRCC, RMSE, raw PLCC, and RMSE implied by PLCC, mean ± SD over runs."""
-    return [label, *[mean_sd([getattr(one, name) for one in figures], digits) for name, digits in
+    return [label, *[mean_sd([getattr(figure, name) for figure in figures], digits) for name, digits in
                      (("plcc", 3), ("srcc", 3), ("krcc", 3), ("rmse", 2), ("plcc_raw", 3), ("rmse_from_plcc", 2))]]
 
 
 def medians(figures: list[Agreement]) -> str:
     """Format the medians over runs."""
-    return ", ".join(f"{name} {statistics.median(getattr(one, name.lower()) for one in figures):.{digits}f}"
+    return ", ".join(f"{name} {statistics.median(getattr(figure, name.lower()) for figure in figures):.{digits}f}"
                      for name, digits in (("PLCC", 3), ("SRCC", 3), ("KRCC", 3), ("RMSE", 2)))
 
 
@@ -120,23 +108,23 @@ def preset_of(encoders: dict[str, str]) -> str:
 
 def common_notes(database: Database, outcomes: list[Outcome], figures: list[Agreement], logistic: int = 4) -> list[str]:
     """Return what stands below every table: data, protocol, and where its labels come from."""
-    manifest, job = database.manifest, outcomes[0].job
+    manifest, run = database.manifest, outcomes[0].run
     notes = []
     if manifest.mos_source == SIMULATED:
         notes.append("SIMULATED: distortions and labels of this database are simulated (anchored in published human means); "
                      "no person looked at these images.")
     scenes = len(set(manifest.references or manifest.names))
-    sides = f"{len(job.split.train)} train / {len(job.split.val)} validation / {len(job.split.test)} test"
-    seeds = f"{len(outcomes)} runs, seeds {', '.join(str(one.job.seed) for one in outcomes)}"
-    unit = "scenes" if job.split_by == "reference" else "IMAGES (--split-by image: scenes leak into the test)"
+    sides = f"{len(run.split.train)} train / {len(run.split.val)} validation / {len(run.split.test)} test"
+    seeds = f"{len(outcomes)} runs, seeds {', '.join(str(outcome.run.seed) for outcome in outcomes)}"
+    unit = "scenes" if run.split.unit == "reference" else "IMAGES (--split-by image: scenes leak into the test)"
     notes += [
         f"{manifest.dataset}: {len(manifest)} images, {scenes} scenes, MOS scale {manifest.mos_scale}; "
-        f"{job.source} split {sides} {unit}; {seeds}.",
+        f"{run.source} split {sides} {unit}; {seeds}.",
         "Epoch chosen on validation scenes; every test image scored once per run; mean ± SD over runs. PLCC and RMSE after "
         f"a {logistic}-parameter logistic fit on the scored images, SRCC, KRCC and raw PLCC before it.",
-        f"Model: {configuration_words(job)}.",
+        f"Model: {configuration_words(run.config)}.",
         f"RMSE from PLCC = SD(MOS of the scored images) x sqrt(1 - PLCC²), which a least-squares fit implies; "
-        f"logistic fits that failed (a straight line used): {sum(not one.converged for one in figures)} of {len(figures)}.",
+        f"logistic fits that failed (a straight line used): {sum(not figure.converged for figure in figures)} of {len(figures)}.",
         "Encoders "
         + ", ".join(f"{key.removesuffix('_features')} {name} ({database.method[key]})" for key, name in database.encoders.items())
         + f"; {preset_of(database.encoders)}; {code_version()}.",
@@ -144,9 +132,9 @@ def common_notes(database: Database, outcomes: list[Outcome], figures: list[Agre
     return notes + taught_note(database)
 
 
-def configuration_words(job: Job) -> str:
+def configuration_words(config: Config) -> str:
     """Say how a model was made and trained, as far as configurations differ."""
-    model, train = job.model, job.train
+    model, train = config.model, config.train
     kept = [part for part, wished in (("LIT", model.lit_residual), ("AFM", model.afm_residual)) if wished]
     return (f"{'residual ' + ' and '.join(kept) if kept else 'Eq. 13-19 to the letter'}, width {model.width}, text dropout "
             f"{model.text_dropout:g}; {train.epochs} epochs after {train.branch_epochs} of the branches alone, AdaMax "
@@ -165,17 +153,23 @@ def taught_note(database: Database) -> list[str]:
     return [f"Encoders were adapted to distortions on {len(database.taught)} other scenes, none of {database.name}."]
 
 
+def _agreements(outcomes: list[Outcome], database: Database, kind: str | None, logistic: int) -> list[Agreement]:
+    figures = (agreement_on_test(outcome, database, kind, logistic) for outcome in outcomes)
+    return [figure for figure in figures if figure]
+
+
 def evaluation_table(number: str, database: Database, outcomes: list[Outcome], logistic: int = 4) -> Table:
     """Build Table I or II: MMIFN on the test scenes, per distortion type and overall."""
-    table = Table(f"Table {number}. MMIFN ({outcomes[0].job.model.variant}) on {database.name}", ["test images", *FIGURE_COLUMNS])
+    variant = outcomes[0].run.config.model.variant
+    table = Table(f"Table {number}. MMIFN ({variant}) on {database.name}", ["test images", *FIGURE_COLUMNS])
     few = []
     for kind in types_in_order(database.manifest.types):
-        figures = [one for outcome in outcomes if (one := test_agreement(outcome, database, kind, logistic))]
+        figures = _agreements(outcomes, database, kind, logistic)
         if figures:
             table.rows.append(summary_row(kind, figures))
         else:
             few.append(kind)
-    overall = [one for outcome in outcomes if (one := test_agreement(outcome, database, logistic=logistic))]
+    overall = _agreements(outcomes, database, None, logistic)
     table.rows += [*[None] * bool(table.rows), summary_row("overall", overall), *pooled_rows(outcomes, database, logistic)]
     table.notes = [*common_notes(database, outcomes, overall, logistic), interval_note(outcomes, database)]
     if few:
@@ -186,17 +180,17 @@ def evaluation_table(number: str, database: Database, outcomes: list[Outcome], l
     return table
 
 
-def cross_table(pairs: list[tuple[Database, Database, list[Outcome]]], logistic: int = 4) -> Table:
-    """Build Table III: trained on the whole source, tested on the whole target."""
+def cross_table(outcomes: dict[tuple[str, str], list[Outcome]], databases: dict[str, Database], logistic: int = 4) -> Table:
+    """Build Table III: trained on the whole source, tested on the whole target, for every (source, target) of the outcomes."""
     table = Table("Table III. MMIFN across databases", ["train → test", *FIGURE_COLUMNS])
-    for source, target, outcomes in pairs:
-        figures = [overall_agreement(outcome, target, logistic) for outcome in outcomes]
-        table.rows += [summary_row(f"{source.name} → {target.name}", figures), *pooled_rows(outcomes, target, logistic)]
-        table.notes += [*common_notes(target, outcomes, figures, logistic), interval_note(outcomes, target),
-                        f"{source.name} → {target.name}, median over runs: {medians(figures)}."]
-        if (source.name, target.name) in CLAIMED_CROSS:
-            claim = claim_note(target.name, CLAIMED_CROSS[source.name, target.name])
-            table.notes.append(f"{source.name} → {target.name}: {claim}")
+    for (source, target), group in outcomes.items():
+        way, database = f"{source} → {target}", databases[target]
+        figures = [overall_agreement(outcome, database, logistic) for outcome in group]
+        table.rows += [summary_row(way, figures), *pooled_rows(group, database, logistic)]
+        table.notes += [*common_notes(database, group, figures, logistic), interval_note(group, database),
+                        f"{way}, median over runs: {medians(figures)}."]
+        if (source, target) in CLAIMED_CROSS:
+            table.notes.append(f"{way}: {claim_note(target, CLAIMED_CROSS[source, target])}")
     table.notes.append("Nothing is chosen on the target: the epoch comes from validation scenes of the source.")
     return table
 
@@ -214,14 +208,15 @@ def paired_p(differences: list[float]) -> str:
     return f"{stats.wilcoxon(values).pvalue:.3f}"
 
 
-def training_table(fit: Fit, source: Database, targets: list[Database], split: Split, config: Config, split_by: str) -> Table:
+def training_table(fit: Fit, trial: Trial, targets: list[Database]) -> Table:
     """Build what train.py prints: one split's test scenes, and every image of the other databases."""
-    job = Job(source.name, split, config.model, config.train, split.seed, tuple(target.name for target in targets), split_by)
-    scores = {database.name: predict(fit.network, database.inputs, fit.scale).mean(axis=1) for database in [source, *targets]}
-    outcome = Outcome(job, scores, fit.epoch, fit.curve)
+    source = trial.database
+    run = Run(source.name, trial.split, trial.config, trial.seed, tuple(target.name for target in targets))
+    scores = {database.name: image_scores(fit, database.inputs) for database in [source, *targets]}
+    outcome = Outcome(run, scores, fit.epoch, fit.curve)
     table = Table(f"One split of {source.name}, a first look (Tables I-IV average over splits)", ["images", *FIGURE_COLUMNS])
     for database, label in [(source, "test scenes"), *[(target, "whole") for target in targets]]:
-        figures = test_agreement(outcome, database)
-        table.rows.append(summary_row(f"{database.name} {label}", [figures] if figures else []))
-        table.notes += common_notes(database, [outcome], [figures] if figures else [])
+        figures = _agreements([outcome], database, None, 4)
+        table.rows.append(summary_row(f"{database.name} {label}", figures))
+        table.notes += common_notes(database, [outcome], figures)
     return table

@@ -53,7 +53,7 @@ class Example:
         return float(np.std(self.scores, ddof=1)) if len(self.scores) > 1 else 0.0
 
 
-def test_examples(rows: pd.DataFrame, dataset: str) -> list[Example]:
+def examples_tested(rows: pd.DataFrame, dataset: str) -> list[Example]:
     """Return the images of a database that any run of its own had on its test side, in order of name."""
     mine = rows[(rows["dataset"] == dataset) & (rows["side"] == "test")].sort_values(["image_name", "seed"])
     return [Example(dataset, name, group["distortion_type"].iloc[0], float(group["mos"].iloc[0]), tuple(group["score"]))

@@ -15,7 +15,7 @@ from mmifn.data.workspace import Workspace
 from mmifn.describe.table import read_descriptions
 from mmifn.experiment.predictions import Predictions, read_predictions
 from mmifn.report.figures import Drawing, draw_all, remark_on
-from mmifn.report.findings import Example, pick_examples, test_examples
+from mmifn.report.findings import Example, examples_tested, pick_examples
 from mmifn.report.markup import Html, data_uri, element, scrolling, shrunk_jpeg, table_html
 from mmifn.report.tables import read_tables
 
@@ -108,7 +108,7 @@ def _images(space: Workspace, evaluated: Predictions | None) -> Html:
     lead = ("Images that were a test image of at least one split, by the mean of the scores those splits gave them. Error: mean "
             "score minus MOS. Disputed: largest SD of the scores over splits. Pictures are reduced and compressed: judge "
             "distortions on the files.")
-    picked = {name: pick_examples(test_examples(evaluated.rows, name), EXAMPLES) for name in evaluated.labels}
+    picked = {name: pick_examples(examples_tested(evaluated.rows, name), EXAMPLES) for name in evaluated.labels}
     share = PICTURES_BYTES // max(1, sum(len(some) for kinds in picked.values() for some in kinds.values()))
     return element("section", element("h2", "Images"), element("p", lead, class_="lead"),
                    [_database(space, name, kinds, share) for name, kinds in picked.items()], id="images")

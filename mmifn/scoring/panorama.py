@@ -44,7 +44,7 @@ from mmifn.scoring.prediction import Prediction, View, in_words
 from mmifn.simulate.curves import RULE, ceiling
 from mmifn.sphere import HEADSET_PPD, SAMPLERS
 from mmifn.training.checkpoint import as_content, require_method
-from mmifn.training.fit import predict
+from mmifn.training.fit import viewport_scores
 
 SCHEMA = "prediction/1"  # bump when the same picture and model would give other numbers
 _WORD_THREADS = 2  # the words of a large panorama take longer than its networks
@@ -96,7 +96,7 @@ class Predictor:
         inputs, description = self.encoders.encode(erp, self.preset, name)
         checkpoint, calibration = self.model.checkpoint, self.model.calibration
         with one_thread():
-            views = predict(self.network, inputs, checkpoint.scale)[0]
+            views = viewport_scores(self.network, inputs, checkpoint.scale)[0]
         low, high = SCALES[checkpoint.mos_scale]
 
         def percent(value: float) -> float:

@@ -13,17 +13,15 @@ from tqdm import tqdm
 from mmifn.core.artefact import Provenance, load, save, sha256_tensors
 from mmifn.core.errors import ArtefactError, listed
 from mmifn.data.features import FusedFeatures
-from mmifn.data.splits import Split
 from mmifn.data.workspace import Workspace
-from mmifn.fusion.inputs import Database
-from mmifn.training.configs import Config
-from mmifn.training.fit import BRANCHES, Fit, fit_branch, fit_joint, fuse_branch
+from mmifn.training.fit import BRANCHES, Fit, Tick, fit_branch, fit_joint, fuse_branch
+from mmifn.training.trial import Trial
 
 CACHES = {"gff": "global_fusion_features", "lff": "local_fusion_features"}
 SCRIPTS = {"gff": "gff_module.py", "lff": "lff_module.py"}
 
 
-def with_progress(label: str, epochs: int) -> tuple[tqdm, Any]:
+def with_progress(label: str, epochs: int) -> tuple[tqdm, Tick]:
     """Return a progress bar over epochs and the callback that moves it."""
     bar = tqdm(total=epochs, desc=label, unit="epoch")
 
@@ -34,77 +32,74 @@ def with_progress(label: str, epochs: int) -> tuple[tqdm, Any]:
     return bar, tick
 
 
-def _branch_settings(config: Config, seed: int) -> dict[str, Any]:
+def _branch_settings(trial: Trial) -> dict[str, Any]:
     """Return what a branch's training depends on, apart from data and split."""
-    train = dataclasses.asdict(config.train)
+    train = dataclasses.asdict(trial.config.train)
     for name in ("epochs", "freeze_branches"):
         train.pop(name)  # of the joint training only
-    model = {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(config.model).items()}
-    return {"model": model, "train": train, "seed": seed}
+    model = {key: list(value) if isinstance(value, tuple) else value
+             for key, value in dataclasses.asdict(trial.config.model).items()}
+    return {"model": model, "train": train, "seed": trial.seed}
 
 
-def _misfits(cache: FusedFeatures, database: Database, split: Split, config: Config, seed: int) -> list[str]:
-    """Return in words why a branch cache does not belong to this run; empty where it does."""
+def _misfits(cache: FusedFeatures, trial: Trial) -> list[str]:
+    """Return in words why a branch cache does not belong to this trial; empty where it does."""
     wrong = []
-    if cache.made_by.inputs["database"] != database.digest:
+    if cache.made_by.inputs["database"] != trial.database.digest:
         wrong.append("features or scores: made from others than are there now")
-    if cache.split != split.as_dict():
+    if cache.split != trial.split.as_dict():
         wrong.append(f"split: file seed {cache.split['seed']} (test {', '.join(cache.split['test'])}), "
-                     f"run seed {split.seed} (test {', '.join(split.test)})")
-    wanted = _branch_settings(config, seed)
+                     f"run seed {trial.split.seed} (test {', '.join(trial.split.test)})")
+    wanted = _branch_settings(trial)
     for part in ("model", "train"):
         wrong += [f"{part}.{key}: file {cache.config[part].get(key)}, run {value}"
                   for key, value in wanted[part].items() if cache.config[part].get(key) != value]
-    if cache.config["seed"] != seed:
-        wrong.append(f"seed: file {cache.config['seed']}, run {seed}")
+    if cache.config["seed"] != trial.seed:
+        wrong.append(f"seed: file {cache.config['seed']}, run {trial.seed}")
     return wrong
 
 
-def make_branch_cache(branch: str, space: Workspace, database: Database, split: Split, split_by: str, config: Config,
-                      seed: int, device: torch.device) -> tuple[FusedFeatures, bool]:
+def make_branch_cache(branch: str, space: Workspace, trial: Trial, device: torch.device) -> tuple[FusedFeatures, bool]:
     """Fit GFF or LFF on the training scenes, fuse ALL images with it, and write the branch's cache.
 
-    A cache of the very same run is kept. Returns the cache and whether it was there already.
+    A cache of the very same trial is kept. Returns the cache and whether it was there already.
     """
+    database = trial.database
     path = space.features(database.name, CACHES[branch])
     with contextlib.suppress(ArtefactError):  # a missing or foreign cache is about to be replaced
         cache = load(path, FusedFeatures, dataset=database.name)
-        if not _misfits(cache, database, split, config, seed):
+        if not _misfits(cache, trial):
             return cache, True
-    bar, tick = with_progress(f"{branch.upper()} {database.name}", config.train.branch_epochs)
+    bar, tick = with_progress(f"{branch.upper()} {database.name}", trial.config.train.branch_epochs)
     with bar:
-        fit = fit_branch(branch, database, split, database.manifest.scenes(split_by), config.model, config.train, seed,
-                         device, tick)
+        fit = fit_branch(branch, trial, device, tick)
     state = {key: value.detach().cpu() for key, value in fit.network.branch.state_dict().items()}
-    settings = _branch_settings(config, seed)
+    settings = _branch_settings(trial)
     chosen = {"epoch": fit.epoch, "validation": fit.curve[fit.epoch - 1]["validation"]}
     made_by = Provenance(branch, sha256_tensors(state), {**chosen, **settings}, {"database": database.digest})
     cache = FusedFeatures(database.name, database.manifest.names, made_by, fuse_branch(fit.network.branch, database.inputs),
-                          branch, state, settings, split.as_dict())
+                          branch, state, settings, trial.split.as_dict())
     save(cache, path)
     return cache, False
 
 
-def read_branch_states(space: Workspace, database: Database, split: Split, config: Config,
-                       seed: int) -> dict[str, dict[str, Tensor]]:
+def read_branch_states(space: Workspace, trial: Trial) -> dict[str, dict[str, Tensor]]:
     """Return the states of both branches, refusing those of another split, other features or other settings."""
-    states = {}
+    states, dataset = {}, trial.database.name
     for branch in BRANCHES:
-        path = space.features(database.name, CACHES[branch])
-        remake = f"python {SCRIPTS[branch]} --dataset {database.name} (same flags), or use --from-scratch"
-        cache = load(path, FusedFeatures, dataset=database.name, remake=remake)
-        wrong = _misfits(cache, database, split, config, seed)
+        path = space.features(dataset, CACHES[branch])
+        remake = f"python {SCRIPTS[branch]} --dataset {dataset} (same flags), or use --from-scratch"
+        cache = load(path, FusedFeatures, dataset=dataset, remake=remake)
+        wrong = _misfits(cache, trial)
         if wrong:
             raise ArtefactError(f"{path} does not fit this run:\n{listed(wrong)}\nRebuild it: {remake}")
         states[branch] = cache.state
     return states
 
 
-def train_jointly(space: Workspace, database: Database, split: Split, split_by: str, config: Config, seed: int,
-                  device: torch.device) -> Fit:
+def train_jointly(space: Workspace, trial: Trial, device: torch.device) -> Fit:
     """Train GFF, LFF, AFM and head from the branch caches, or from scratch where branch_epochs is 0."""
-    states = read_branch_states(space, database, split, config, seed) if config.train.branch_epochs else None
-    bar, tick = with_progress(f"MMIFN {database.name}", config.train.epochs)
+    states = read_branch_states(space, trial) if trial.config.train.branch_epochs else None
+    bar, tick = with_progress(f"MMIFN {trial.database.name}", trial.config.train.epochs)
     with bar:
-        return fit_joint(database, split, database.manifest.scenes(split_by), config.model, config.train, seed, device,
-                         states, tick)
+        return fit_joint(trial, device, states, tick)

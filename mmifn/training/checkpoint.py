@@ -14,9 +14,11 @@ from mmifn import __version__
 from mmifn.core.artefact import load_torch, save_torch
 from mmifn.core.errors import ArtefactError
 from mmifn.data.splits import Split
-from mmifn.fusion.inputs import Database, Dimensions
+from mmifn.fusion.inputs import Dimensions
 from mmifn.fusion.model import MMIFN, ModelConfig
-from mmifn.training.fit import Fit, MosScale, TrainConfig
+from mmifn.training.configs import TrainConfig
+from mmifn.training.fit import Fit, MosScale
+from mmifn.training.trial import Trial
 
 SCHEMA = "checkpoint/2"
 
@@ -47,11 +49,13 @@ class Checkpoint:
     version: str = __version__
 
     @classmethod
-    def of(cls, fit: Fit, database: Database, split: Split, model: ModelConfig, train: TrainConfig, seed: int) -> Checkpoint:
-        """Bundle a finished fit."""
+    def of(cls, fit: Fit, trial: Trial) -> Checkpoint:
+        """Bundle what a trial came to."""
         state = {key: value.detach().cpu() for key, value in fit.network.state_dict().items()}
-        return cls(model, train, database.inputs.dimensions, split, fit.scale, fit.epoch, seed, database.name,
-                   database.digest, database.method, database.manifest.mos_source, database.manifest.mos_scale, fit.curve, state)
+        database, config = trial.database, trial.config
+        return cls(config.model, config.train, database.inputs.dimensions, trial.split, fit.scale, fit.epoch, trial.seed,
+                   database.name, database.digest, database.method, database.manifest.mos_source, database.manifest.mos_scale,
+                   fit.curve, state)
 
     def network(self, device: torch.device) -> MMIFN:
         """Rebuild the network with its weights, in evaluation mode."""
@@ -112,9 +116,3 @@ def require_method(checkpoint: Checkpoint, method: dict[str, str], owner: str, p
     if differ:
         raise ArtefactError(f"{path} was trained on features of other encoders or settings than {owner}'s:\n"
                             + "\n".join(differ) + f"\n{remedy}")
-
-
-def require_fitting(checkpoint: Checkpoint, database: Database, path: Path) -> None:
-    """Refuse a database whose features were made otherwise than those the checkpoint was trained on."""
-    require_method(checkpoint, database.method, database.name, path,
-                   "Train again: python train.py, or encode with the checkpoint's settings")

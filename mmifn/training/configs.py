@@ -1,11 +1,44 @@
-"""Named configurations of model and training."""
+"""Named configurations: a model with the way it is trained."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from mmifn.core.errors import UserError
 from mmifn.fusion.model import ModelConfig
-from mmifn.training.fit import TrainConfig
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is fitted. AdaMax, 1e-3, MSE and 100 epochs are the paper's; batch size and decay are not given.
+
+    branch_epochs: epochs for which GFF and LFF are first fitted alone (0: from scratch);
+    freeze_branches: then train AFM and the head only.
+    """
+
+    epochs: int = 100
+    branch_epochs: int = 30
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    batch_size: int = 32
+    loss: str = "mse"
+    schedule: str = "constant"
+    freeze_branches: bool = False
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 1), ("branch_epochs", 0), ("batch_size", 1)):
+            if getattr(self, name) < low:
+                raise UserError(f"--{name.replace('_', '-')} must be at least {low}, got {getattr(self, name)}")
+        if self.freeze_branches and not self.branch_epochs:
+            raise UserError("frozen branches must have been fitted: --freeze-branches does not go with --from-scratch")
+        if not 0 < self.learning_rate < np.inf:
+            raise UserError(f"--learning-rate must be positive, got {self.learning_rate}")
+        if not 0 <= self.weight_decay < np.inf:
+            raise UserError(f"--weight-decay must not be negative, got {self.weight_decay}")
+        if self.loss != "mse" and self.batch_size < 2:
+            raise UserError(f"--loss {self.loss} correlates the scores of a batch: --batch-size must be at least 2")
 
 
 @dataclass(frozen=True)

@@ -15,43 +15,14 @@ from torch.nn import functional
 
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_json
-from mmifn.data.splits import Split
-from mmifn.fusion.inputs import Database, FusedInputs, Inputs
-from mmifn.fusion.model import MMIFN, BranchScorer, FusionOnly, GlobalBranch, LocalBranch, ModelConfig
+from mmifn.fusion.inputs import FusedInputs, Inputs
+from mmifn.fusion.model import MMIFN, BranchScorer, FusionOnly, GlobalBranch, LocalBranch
 from mmifn.metrics import MIN_IMAGES, selection_quality
+from mmifn.training.configs import TrainConfig
+from mmifn.training.trial import Trial
 
 BRANCHES = {"gff": GlobalBranch, "lff": LocalBranch}
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a model is fitted. AdaMax, 1e-3, MSE and 100 epochs are the paper's; batch size and decay are not given.
-
-    branch_epochs: epochs for which GFF and LFF are first fitted alone (0: from scratch);
-    freeze_branches: then train AFM and the head only.
-    """
-
-    epochs: int = 100
-    branch_epochs: int = 30
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    batch_size: int = 32
-    loss: str = "mse"
-    schedule: str = "constant"
-    freeze_branches: bool = False
-
-    def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("branch_epochs", 0), ("batch_size", 1)):
-            if getattr(self, name) < low:
-                raise UserError(f"--{name.replace('_', '-')} must be at least {low}, got {getattr(self, name)}")
-        if self.freeze_branches and not self.branch_epochs:
-            raise UserError("frozen branches must have been fitted: --freeze-branches does not go with --from-scratch")
-        if not 0 < self.learning_rate < np.inf:
-            raise UserError(f"--learning-rate must be positive, got {self.learning_rate}")
-        if not 0 <= self.weight_decay < np.inf:
-            raise UserError(f"--weight-decay must not be negative, got {self.weight_decay}")
-        if self.loss != "mse" and self.batch_size < 2:
-            raise UserError(f"--loss {self.loss} correlates the scores of a batch: --batch-size must be at least 2")
+Tick = Callable[[dict[str, float]], None]
 
 
 def _mse(score: Tensor, target: Tensor) -> Tensor:
@@ -107,7 +78,7 @@ def seeded(*parts: Any) -> Iterator[torch.Generator]:
 
 
 @torch.inference_mode()
-def predict(network: nn.Module, inputs: Inputs, scale: MosScale, batch_size: int = 64) -> np.ndarray:
+def viewport_scores(network: nn.Module, inputs: Inputs, scale: MosScale, batch_size: int = 64) -> np.ndarray:
     """Return the viewport scores (N, V) on the scale of the MOS, in float64; their mean over V is the score."""
     network.eval()
     device = next(network.parameters()).device
@@ -116,36 +87,42 @@ def predict(network: nn.Module, inputs: Inputs, scale: MosScale, batch_size: int
     return scale.restore(torch.cat(parts))
 
 
-def _validation_quality(network: nn.Module, inputs: Inputs, mos: np.ndarray, scale: MosScale) -> float:
+def image_scores(fit: Fit, inputs: Inputs) -> np.ndarray:
+    """Return the score of every image (N,) by a fitted network, on the scale of the MOS, in float64."""
+    return viewport_scores(fit.network, inputs, fit.scale).mean(axis=1)
+
+
+def _validation_quality(fit: Fit, inputs: Inputs, mos: np.ndarray) -> float:
     """Return the quality on the validation scenes (mean of PLCC and SRCC): what the epoch is chosen by."""
-    score = predict(network, inputs, scale).mean(axis=1)
+    score = image_scores(fit, inputs)
     if not np.isfinite(score).all():
         raise UserError("the scores of the validation images are not finite; lower --learning-rate or look at the features")
     return selection_quality(score, mos)
 
 
-def fit(network: nn.Module, database: Database, split: Split, scenes: list[str], config: TrainConfig, epochs: int, *,
-        seed_parts: tuple[Any, ...], device: torch.device, tick: Callable[[dict[str, float]], None] | None = None) -> Fit:
-    """Train a network of viewport scores on the split's training scenes and keep its best epoch on validation.
+def fit_network(network: nn.Module, trial: Trial, epochs: int, *, seed_parts: tuple[Any, ...], device: torch.device,
+                tick: Tick | None = None) -> Fit:
+    """Train a network of viewport scores on the training scenes of a trial and keep its best epoch on validation.
 
     Only training rows are learnt from, only validation rows choose; MOS scale and feature scales come from training.
+    seed_parts: seed the order of batches and the dropout; tick: told every epoch's row of the curve.
     """
-    rows, val_rows = _training_rows(database, split, scenes)
+    database, config = trial.database, trial.config.train
+    rows, val_rows = _training_rows(trial)
     inputs, val_inputs = database.inputs[rows].to(device), database.inputs[val_rows].to(device)
-    scale = MosScale.fit(database.mos[rows])
-    target = scale.standardise(database.mos[rows]).to(device)
     network = network.to(device)
+    best, best_quality = Fit(network, MosScale.fit(database.mos[rows]), 0), -np.inf
+    target = best.scale.standardise(database.mos[rows]).to(device)
     optimizer = torch.optim.Adamax([p for p in network.parameters() if p.requires_grad], config.learning_rate,
                                    weight_decay=config.weight_decay)
     scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
-    best, best_quality = Fit(network, scale, 0), -np.inf
     state: dict[str, Tensor] = {}
     with seeded(*seed_parts) as shuffler:
         for epoch in range(1, epochs + 1):
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * SCHEDULES[config.schedule]((epoch - 1) / epochs)
-            loss = _epoch(network, inputs, target, config, optimizer, scaler, shuffler, device)
-            quality = _validation_quality(network, val_inputs, database.mos[val_rows], scale)
+            loss = _epoch(network, inputs, target, config, optimizer, scaler, shuffler)
+            quality = _validation_quality(best, val_inputs, database.mos[val_rows])
             best.curve.append({"epoch": epoch, "loss": loss, "validation": quality})
             if quality >= best_quality:
                 best_quality, best.epoch = quality, epoch
@@ -156,21 +133,21 @@ def fit(network: nn.Module, database: Database, split: Split, scenes: list[str],
     return best
 
 
-def _training_rows(database: Database, split: Split, scenes: list[str]) -> tuple[list[int], list[int]]:
+def _training_rows(trial: Trial) -> tuple[list[int], list[int]]:
     """Return the training and the validation rows, or refuse sides too small to learn from and to choose by."""
-    sides = {"training": split.rows(scenes, "train"), "validation": split.rows(scenes, "val")}
+    sides = {"training": trial.rows("train"), "validation": trial.rows("val")}
     for side, rows in sides.items():
         if len(rows) < MIN_IMAGES:
-            raise UserError(f"{database.name}: split {split.seed} has {len(rows)} {side} image(s), at least {MIN_IMAGES} are "
-                            "needed; add images or scenes to des.csv")
+            raise UserError(f"{trial.database.name}: split {trial.split.seed} has {len(rows)} {side} image(s), at least "
+                            f"{MIN_IMAGES} are needed; add images or scenes to des.csv")
     return sides["training"], sides["validation"]
 
 
 def _epoch(network: nn.Module, inputs: Inputs, target: Tensor, config: TrainConfig, optimizer: torch.optim.Optimizer,
-           scaler: torch.amp.GradScaler, shuffler: torch.Generator, device: torch.device) -> float:
+           scaler: torch.amp.GradScaler, shuffler: torch.Generator) -> float:
     """Run one pass over the training rows; return the mean loss. Raises UserError where the loss is not finite."""
     network.train()
-    total = 0.0
+    device, total = target.device, 0.0
     for batch in torch.randperm(len(inputs), generator=shuffler).split(config.batch_size):
         if len(batch) == 1 and len(inputs) > 1 and config.loss != "mse":
             continue  # a correlation needs two
@@ -189,38 +166,37 @@ def _epoch(network: nn.Module, inputs: Inputs, target: Tensor, config: TrainConf
     return total / len(inputs)
 
 
-def build(kind: type[nn.Module], model: ModelConfig, database: Database, train_rows: list[int], seed: int) -> nn.Module:
+def build(kind: type[nn.Module], trial: Trial) -> nn.Module:
     """Return a freshly initialised network whose feature scales are fitted on the training rows."""
-    with seeded(kind.__name__, seed, model.variant):
-        network = kind(model, database.inputs.dimensions)
-    network.fit_inputs(database.inputs[train_rows])
+    model, inputs = trial.config.model, trial.database.inputs
+    with seeded(kind.__name__, trial.seed, model.variant):
+        network = kind(model, inputs.dimensions)
+    network.fit_inputs(inputs[trial.rows("train")])
     return network
 
 
-def fit_branch(branch: str, database: Database, split: Split, scenes: list[str], model: ModelConfig, config: TrainConfig,
-               seed: int, device: torch.device, tick: Callable[[dict[str, float]], None] | None = None) -> Fit:
+def fit_branch(branch: str, trial: Trial, device: torch.device, tick: Tick | None = None) -> Fit:
     """Fit GFF ("gff") or LFF ("lff") alone, with a small scoring head of its own."""
-    core = build(BRANCHES[branch], model, database, split.rows(scenes, "train"), seed)
-    with seeded("head", branch, seed):
-        network = BranchScorer(core, model)
-    return fit(network, database, split, scenes, config, config.branch_epochs, seed_parts=("branch", branch, seed),
-               device=device, tick=tick)
+    core = build(BRANCHES[branch], trial)
+    with seeded("head", branch, trial.seed):
+        network = BranchScorer(core, trial.config.model)
+    return fit_network(network, trial, trial.config.train.branch_epochs, seed_parts=("branch", branch, trial.seed), device=device,
+                       tick=tick)
 
 
-def fit_joint(database: Database, split: Split, scenes: list[str], model: ModelConfig, config: TrainConfig, seed: int,
-              device: torch.device, branches: dict[str, dict[str, Tensor]] | None = None,
-              tick: Callable[[dict[str, float]], None] | None = None) -> Fit:
+def fit_joint(trial: Trial, device: torch.device, branches: dict[str, dict[str, Tensor]] | None = None,
+              tick: Tick | None = None) -> Fit:
     """Fit GFF, LFF, AFM and head together, started from the states of the two branches where these are given."""
-    network = build(MMIFN, model, database, split.rows(scenes, "train"), seed)
+    network, database = build(MMIFN, trial), trial.database
     if branches:
         network.global_branch.load_state_dict(branches["gff"])
         network.local_branch.load_state_dict(branches["lff"])
-    common = {"seed_parts": ("joint", seed), "device": device, "tick": tick}
-    if not config.freeze_branches:
-        return fit(network, database, split, scenes, config, config.epochs, **common)
+    epochs, how = trial.config.train.epochs, {"seed_parts": ("joint", trial.seed), "device": device, "tick": tick}
+    if not trial.config.train.freeze_branches:
+        return fit_network(network, trial, epochs, **how)
     fused = FusedInputs(fuse_branch(network.global_branch.to(device), database.inputs),
                         fuse_branch(network.local_branch.to(device), database.inputs))
-    result = fit(FusionOnly(network), replace(database, inputs=fused), split, scenes, config, config.epochs, **common)
+    result = fit_network(FusionOnly(network), replace(trial, database=replace(database, inputs=fused)), epochs, **how)
     result.network = network
     return result
 
@@ -234,11 +210,9 @@ def fuse_branch(branch: nn.Module, inputs: Inputs, batch_size: int = 64) -> Tens
                       for i in range(0, len(inputs), batch_size)])
 
 
-def fit_all(database: Database, split: Split, scenes: list[str], model: ModelConfig, config: TrainConfig, seed: int,
-            device: torch.device) -> Fit:
-    """Run the whole procedure of the staged scripts for one split: both branches, then everything jointly."""
+def fit_all(trial: Trial, device: torch.device) -> Fit:
+    """Run the whole procedure of the staged scripts: both branches, then everything jointly."""
     branches = None
-    if config.branch_epochs:
-        branches = {name: fit_branch(name, database, split, scenes, model, config, seed, device).network.branch.state_dict()
-                    for name in BRANCHES}
-    return fit_joint(database, split, scenes, model, config, seed, device, branches)
+    if trial.config.train.branch_epochs:
+        branches = {name: fit_branch(name, trial, device).network.branch.state_dict() for name in BRANCHES}
+    return fit_joint(trial, device, branches)

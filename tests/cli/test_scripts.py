@@ -32,7 +32,7 @@ from mmifn.experiment.controls import CONTROLS
 from mmifn.fusion.inputs import load_database
 from mmifn.fusion.model import VARIANTS
 from mmifn.training.checkpoint import load_checkpoint
-from mmifn.training.fit import predict
+from mmifn.training.fit import viewport_scores
 from tools import adapt_encoders, convert_checkpoint, merge_databases
 from tools import full_reference as fullref
 
@@ -113,7 +113,7 @@ def test_the_tables_hold_what_their_names_say(done):
 def test_the_checkpoint_is_the_run_of_evaluate(done):
     """What train.py fits in stages, evaluate.py fits again for the same split: score by score the same."""
     checkpoint, database = load_checkpoint(done.checkpoint), load_database(done, "OIQA")
-    scores = predict(checkpoint.network("cpu"), database.inputs, checkpoint.scale).mean(axis=1)
+    scores = viewport_scores(checkpoint.network("cpu"), database.inputs, checkpoint.scale).mean(axis=1)
     table = pd.read_csv(done.results / "predictions.csv")
     run = table[(table.source == "OIQA") & (table.seed == 0)].set_index("image_name").score[database.manifest.names]
     np.testing.assert_allclose(scores, run, atol=5.1e-5)
@@ -174,7 +174,7 @@ def test_the_logistic_is_a_flag(done, script, name, tmp_path):
 
 def test_finished_runs_are_not_trained_again(done, monkeypatch, capsys):
     before = files_of(done.root)
-    monkeypatch.setattr(protocol, "run_job", None)  # would raise if anything were trained
+    monkeypatch.setattr(protocol, "train_and_score", None)  # would raise if anything were trained
     at = ["--root", str(done.root), *SMALL, "--splits", "2", "--workers", "1"]
     assert evaluate.main(at) == cross_eval.main(at) == ablation_study.main([*at, "--datasets", "OIQA"]) == 0
     assert "Table I. MMIFN" in capsys.readouterr().out

@@ -9,6 +9,7 @@ from conftest import make_workspace, write_csv
 from PIL import Image
 from scipy import stats
 
+from mmifn.cli.evaluation import Comparison, evaluate_databases
 from mmifn.core.artefact import load
 from mmifn.core.errors import UserError
 from mmifn.data import measurements as cached
@@ -22,7 +23,7 @@ from mmifn.describe.measured.statistics import measure as measure_image
 from mmifn.experiment import baselines, measurements
 from mmifn.experiment.baselines import RIDGES, baseline_outcomes, gather_baselines, group_means, ridge, svr
 from mmifn.experiment.measurements import measure_full_reference, measure_statistics
-from mmifn.experiment.runs import Experiments, Job, Outcome
+from mmifn.experiment.runs import Experiments, Outcome, Run
 from mmifn.fullref import database as fullref
 from mmifn.fullref.metrics import measure
 from mmifn.fusion.model import ModelConfig
@@ -30,8 +31,7 @@ from mmifn.metrics import agreement, selection_quality
 from mmifn.report import comparisons
 from mmifn.report.evaluation import overall_agreement
 from mmifn.report.tables import mean_sd
-from mmifn.training.configs import Config
-from mmifn.training.fit import TrainConfig
+from mmifn.training.configs import Config, TrainConfig
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(level_widths=(4, 4, 4), lit_hidden=6, width=6, heads=2)
@@ -183,7 +183,7 @@ def experiments(space):
 
 def runs_of(database, count=6):
     rng = np.random.default_rng(5)
-    return [Outcome(Job("OIQA", make_split(database.manifest.scenes(), seed), MODEL, TrainConfig(), seed),
+    return [Outcome(Run("OIQA", make_split(database.manifest.scenes(), seed), Config(MODEL, TrainConfig()), seed),
                     {"OIQA": database.mos + 3 * rng.normal(size=36)}, 1) for seed in range(count)]
 
 
@@ -197,13 +197,13 @@ def test_the_baseline_table_by_hand(experiments):
     assert not any(str(experiments.space.root) in note for note in left_out)
     runs = runs_of(database, 16)
     scored = baseline_outcomes(found, database, runs)
-    table = comparisons.baseline_table("I", database, runs, found, scored, left_out)
+    table = comparisons.baseline_table("I", database, runs, scored, left_out)
     rows = {row[0]: row for row in table.rows if row}
     views = database.inputs.views.mean(dim=1).double().numpy()
     plcc = {"own": [], "ridge": []}
-    for run in runs:
-        train, val, test = (run.job.split.rows(database.manifest.references, side) for side in ("train", "val", "test"))
-        plcc["own"].append(agreement(run.scores["OIQA"][test], database.mos[test]).plcc)
+    for outcome in runs:
+        train, val, test = (outcome.run.split.rows(database.manifest.references, side) for side in ("train", "val", "test"))
+        plcc["own"].append(agreement(outcome.scores["OIQA"][test], database.mos[test]).plcc)
         plcc["ridge"].append(agreement(ridge(views, database.mos)(train, val)[test], database.mos[test]).plcc)
     gap = np.array(plcc["ridge"]) - np.array(plcc["own"])
     row = rows["viewport features, ridge"]
@@ -232,9 +232,9 @@ def test_without_levels_there_is_no_oracle(experiments):
 def test_the_published_protocol_stands_beside_the_honest_one(experiments):
     database = experiments.databases["OIQA"]
     runs = runs_of(database, 3)
-    split = runs[0].job.split
+    split = runs[0].run.split
     habit_split = replace(split, train=(*split.train, *split.val), val=split.test, test=())
-    habit = Outcome(replace(runs[0].job, split=habit_split, protocol="published"), {"OIQA": database.mos * 1.0}, 1)
+    habit = Outcome(replace(runs[0].run, split=habit_split, protocol="published"), {"OIQA": database.mos * 1.0}, 1)
     table = comparisons.published_protocol_table("I", database, runs, habit)
     assert "NOT AN HONEST ESTIMATE" in table.title
     test = split.rows(database.manifest.references, "test")
@@ -251,22 +251,22 @@ def test_evaluate_numbers_its_tables_and_adds_the_habit_only_when_asked(tmp_path
     experiments = Experiments(space, ["OIQA", "CVIQ"], CPU, 1)
     config = Config(MODEL, TrainConfig(epochs=1, branch_epochs=0, batch_size=16))
     for published in (False, True):
-        found = comparisons.evaluate_databases(experiments, ["OIQA", "CVIQ"], 1, config, "reference", 4, published=published,
-                                               full_reference=False)
+        wanted = Comparison(config, 1, published=published, full_reference=False)
+        found = evaluate_databases(experiments, ["OIQA", "CVIQ"], wanted)
         assert [table.title.partition(".")[0].partition(",")[0] for table in found.tables] == [
             number for number in ("Table I", "Table II") for _ in range(3 if published else 2)]
-        assert [outcome.job.protocol for outcome in found.outcomes] == ["honest"] * 2 + ["published"] * 2 * published
-        assert {outcome.job.control for outcome in found.baselines} >= {"text features, ridge"}
+        assert [outcome.run.protocol for outcome in found.outcomes] == ["honest"] * 2 + ["published"] * 2 * published
+        assert {outcome.run.control for outcome in found.baselines} >= {"text features, ridge"}
 
 
 def test_another_configuration_is_a_row_on_the_same_splits(tmp_path):
     experiments = Experiments(make_workspace(tmp_path), ["OIQA"], CPU, 1)
     config = Config(MODEL, TrainConfig(epochs=2, branch_epochs=0, batch_size=16))
     other = replace(config, model=replace(MODEL, lit_residual=False, afm_residual=False))
-    found = comparisons.evaluate_databases(experiments, ["OIQA"], 8, config, "reference", 4, published=False,
-                                           full_reference=False, statistics=False, also={"letter": other})
+    found = evaluate_databases(experiments, ["OIQA"], Comparison(config, 8, full_reference=False, statistics=False,
+                                                                 also={"letter": other}))
     database, row = experiments.databases["OIQA"], next(row for row in found.tables[1].rows if row[0].startswith("MMIFN, conf"))
-    again = experiments.run([replace(run.job, model=other.model) for run in found.outcomes], "x")
+    again = experiments.run({"x": [replace(outcome.run, config=other) for outcome in found.outcomes]}, "x")["x"]
     gaps = [overall_agreement(a, database).plcc - overall_agreement(b, database).plcc
             for a, b in zip(again, found.outcomes, strict=True)]
     notes = found.tables[1].notes
@@ -274,19 +274,17 @@ def test_another_configuration_is_a_row_on_the_same_splits(tmp_path):
             "alone, AdaMax 0.001 (constant), loss mse.") in notes
     assert any(note.startswith("Model: residual LIT and AFM, width 6") for note in notes)
     assert row[0] == "MMIFN, configuration letter" and row[6] == mean_sd(gaps) and np.ptp(gaps) > 0
-    assert [run.job.control for run in found.baselines][:8] == ["configuration letter"] * 8
-    assert all(run.job.control == "" for run in found.outcomes)
+    assert [outcome.run.control for outcome in found.baselines][:8] == ["configuration letter"] * 8
+    assert all(outcome.run.control == "" for outcome in found.outcomes)
     median = np.median([overall_agreement(run, database).plcc for run in again])
     assert any(note.startswith("Median PLCC over runs: MMIFN (full) ") and f"; MMIFN, configuration letter {median:.3f}; " in note
                for note in notes)
 
 
-def test_what_is_evaluated_already_is_no_other_configuration(experiments):
+def test_what_is_evaluated_already_is_no_other_configuration():
     config = Config(MODEL, TrainConfig())
     with pytest.raises(UserError, match="--also-config mine: that is what is evaluated already"):
-        comparisons.evaluate_databases(experiments, ["OIQA"], 1, config, "reference", 4, published=False, full_reference=False,
-                                       also={"mine": Config(MODEL, TrainConfig())})
-    assert not experiments.space.results.exists()
+        Comparison(config, 1, also={"mine": Config(MODEL, TrainConfig())})
 
 
 def test_a_picture_too_small_to_measure_is_a_message(pictures):

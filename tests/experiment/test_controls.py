@@ -9,15 +9,17 @@ from mmifn.data.splits import Split
 from mmifn.experiment import controls
 from mmifn.experiment import runs as protocol
 from mmifn.experiment.controls import CONTROLS, SHUFFLED, TEXT_ONLY, TYPE_ONLY, UNTRAINED, controlled
-from mmifn.experiment.runs import Job, run_job
+from mmifn.experiment.runs import Run, train_and_score
 from mmifn.fusion.model import MMIFN, ModelConfig
-from mmifn.training.fit import TrainConfig, build
+from mmifn.training.configs import Config, TrainConfig
+from mmifn.training.fit import build
+from mmifn.training.trial import Trial
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(level_widths=(4, 4, 4), lit_hidden=6, width=6, heads=2)
 TRAIN = TrainConfig(epochs=2, branch_epochs=1, learning_rate=0.01, batch_size=16)
 SPLIT = Split(0, "reference", ("s0", "s1", "s2"), ("s3",), ("s4", "s5"))
-JOB = Job("OIQA", SPLIT, MODEL, TRAIN, 0)
+RUN = Run("OIQA", SPLIT, Config(MODEL, TRAIN), 0)
 
 
 def visual(database):
@@ -65,7 +67,7 @@ def test_text_only_leaves_nothing_to_see(database):
     blank = controlled(database, TEXT_ONLY, 0)
     assert not any(part.any() for part in visual(blank))
     other = replace(database, inputs=replace(database.inputs, views=database.inputs.views.flip(0) * 3))
-    seen = [run_job(replace(JOB, control=TEXT_ONLY), {"OIQA": each}, CPU).scores["OIQA"] for each in (database, other)]
+    seen = [train_and_score(replace(RUN, control=TEXT_ONLY), {"OIQA": each}, CPU).scores["OIQA"] for each in (database, other)]
     assert seen[0].tolist() == seen[1].tolist() and seen[0].std() > 0
 
 
@@ -73,8 +75,9 @@ def test_untrained_branches_stay_as_they_were_initialised(database, monkeypatch)
     kept = []
     real = protocol.fit_joint
     monkeypatch.setattr(protocol, "fit_joint", lambda *args: kept.append(real(*args)) or kept[0])
-    run_job(replace(JOB, control=UNTRAINED, train=replace(TRAIN, branch_epochs=0)), {"OIQA": database}, CPU)
-    fresh = build(MMIFN, MODEL, database, SPLIT.rows(database.manifest.scenes(), "train"), 0).state_dict()
+    unfitted = Config(MODEL, replace(TRAIN, branch_epochs=0))
+    train_and_score(replace(RUN, control=UNTRAINED, config=unfitted), {"OIQA": database}, CPU)
+    fresh = build(MMIFN, Trial(database, SPLIT, unfitted, 0)).state_dict()
     for key, value in kept[0].network.state_dict().items():
         if key.startswith(("global_branch", "local_branch")):
             assert torch.equal(value, fresh[key]), key
@@ -82,6 +85,6 @@ def test_untrained_branches_stay_as_they_were_initialised(database, monkeypatch)
 
 
 def test_every_control_gives_other_scores_than_the_full_model(database):
-    scores = {control: run_job(replace(JOB, control=control), {"OIQA": database}, CPU).scores["OIQA"].tolist()
+    scores = {control: train_and_score(replace(RUN, control=control), {"OIQA": database}, CPU).scores["OIQA"].tolist()
               for control in ("", *CONTROLS)}
     assert len({tuple(values) for values in scores.values()}) == 1 + len(CONTROLS) == 1 + len(set(controls.CONTROLS.values()))

@@ -104,7 +104,7 @@ def test_nothing_is_disputed_in_a_single_split():
 
 def test_examples_are_the_test_images_with_the_scores_of_the_runs_that_tested_them():
     rows = evaluated("OIQA", "CVIQ").rows  # of three splits: scenes 0 1, 1 2, 2 3
-    found = {one.image_name: one for one in findings.test_examples(rows.sample(frac=1, random_state=0), "OIQA")}
+    found = {one.image_name: one for one in findings.examples_tested(rows.sample(frac=1, random_state=0), "OIQA")}
     assert list(found) == sorted(f"s{scene}_{kind}_{level}.png" for scene in range(4) for kind in ("JPEG", "GN")
                                  for level in (1, 2, 3))
     assert {name[:2]: len(one.scores) for name, one in found.items()} == {"s0": 1, "s1": 2, "s2": 2, "s3": 1}

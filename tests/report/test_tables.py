@@ -14,14 +14,13 @@ from mmifn.core import version as code_version
 from mmifn.core.errors import UserError
 from mmifn.data.splits import make_split, whole_database_split
 from mmifn.experiment import intervals
-from mmifn.experiment.runs import Job, Outcome
+from mmifn.experiment.runs import Outcome, Run
 from mmifn.fusion.inputs import load_database
 from mmifn.fusion.model import ModelConfig
-from mmifn.report import claims as published
-from mmifn.report import comparisons
+from mmifn.report import claims, comparisons
 from mmifn.report import evaluation as reporting
 from mmifn.report.tables import Table, mean_sd, write_tables
-from mmifn.training.fit import TrainConfig
+from mmifn.training.configs import Config, TrainConfig
 
 TABLE = Table("Title", ["what", "PLCC"], [["a", "0.9"], None, ["overall", "0.95 ± 0.01"]], ["One note, with a comma."])
 
@@ -64,7 +63,7 @@ def outcome_of(database, seed, noise, split=None, source=None, variant="full"):
     split = split or make_split(database.manifest.scenes(), seed)
     scores = np.tanh((database.mos - 50) / 40) + noise * np.random.default_rng(seed).normal(size=len(database.manifest))
     return Outcome(
-        Job(source or database.name, split, ModelConfig(variant=variant), TrainConfig(), seed), {database.name: scores}, 5, []
+        Run(source or database.name, split, Config(ModelConfig(variant=variant), TrainConfig()), seed), {database.name: scores}, 5
     )
 
 
@@ -74,16 +73,15 @@ def runs(database):
 
 
 def test_test_scenes_are_measured_and_no_others(database, runs):
-    job = runs[0].job
-    rows = job.split.rows(database.manifest.scenes(), "test")
+    rows = runs[0].run.split.rows(database.manifest.scenes(), "test")
     assert len(rows) == 6
-    found = reporting.test_agreement(runs[0], database)
+    found = reporting.agreement_on_test(runs[0], database)
     assert found.images == 6 and found.srcc == pytest.approx(
         stats.spearmanr(runs[0].scores["OIQA"][rows], database.mos[rows]).statistic
     )
     runs[0].scores["OIQA"][[i for i in range(36) if i not in rows]] = 1e6  # of no account
-    assert reporting.test_agreement(runs[0], database) == found
-    assert reporting.test_agreement(runs[0], database, "JPEG") is None  # three images: a correlation says nothing
+    assert reporting.agreement_on_test(runs[0], database) == found
+    assert reporting.agreement_on_test(runs[0], database, "JPEG") is None  # three images: a correlation says nothing
 
 
 def test_the_evaluation_table_by_hand(database, runs):
@@ -100,13 +98,13 @@ def test_the_evaluation_table_by_hand(database, runs):
     assert "Types with fewer than 5 test images, in the overall figures only: JPEG, GN." in table.notes
     figures = []
     for run in runs:
-        rows = run.job.split.rows(database.manifest.scenes(), "test")
+        rows = run.run.split.rows(database.manifest.scenes(), "test")
         figures.append(metrics.agreement(run.scores["OIQA"][rows], database.mos[rows]))
     plcc = np.array([one.plcc for one in figures])
     assert table.rows[-3][1] == f"{plcc.mean():.3f} ± {plcc.std(ddof=1):.3f}"
     rmse = np.array([one.rmse for one in figures])
     assert table.rows[-3][4] == f"{rmse.mean():.2f} ± {rmse.std(ddof=1):.2f}"
-    rows = [(run, i) for run in runs for i in run.job.split.rows(database.manifest.scenes(), "test")]
+    rows = [(run, i) for run in runs for i in run.run.split.rows(database.manifest.scenes(), "test")]
     pred, mos = np.array([run.scores["OIQA"][i] for run, i in rows]), database.mos[[i for _, i in rows]]
     assert table.rows[-2][1:3] == [f"{metrics.agreement(pred, mos).plcc:.3f}", f"{stats.spearmanr(pred, mos).statistic:.3f}"]
     assert table.rows[-1][1:] == ["–"] * 6  # of three scenes or fewer
@@ -127,7 +125,7 @@ def test_every_distortion_type_has_a_row(database, runs, monkeypatch):
     monkeypatch.setattr(reporting, "MIN_PER_TYPE", 3)
     table = reporting.evaluation_table("I", database, runs)
     assert [row and row[0] for row in table.rows][:4] == ["JPEG", "GN", None, "overall"]
-    rows = [[i for i in run.job.split.rows(database.manifest.scenes(), "test") if database.manifest.types[i] == "GN"]
+    rows = [[i for i in run.run.split.rows(database.manifest.scenes(), "test") if database.manifest.types[i] == "GN"]
             for run in runs]
     wanted = [stats.spearmanr(run.scores["OIQA"][mine], database.mos[mine]).statistic
               for run, mine in zip(runs, rows, strict=True)]
@@ -136,7 +134,7 @@ def test_every_distortion_type_has_a_row(database, runs, monkeypatch):
 
 def test_the_interval_is_that_of_the_pooled_figure(database):
     runs = [outcome_of(database, seed, 0.3) for seed in range(16)]
-    rows = [(run, i) for run in runs for i in run.job.split.rows(database.manifest.scenes(), "test")]
+    rows = [(run, i) for run in runs for i in run.run.split.rows(database.manifest.scenes(), "test")]
     pred, mos = np.array([run.scores["OIQA"][i] for run, i in rows]), database.mos[[i for _, i in rows]]
     scenes = [database.manifest.references[i] for _, i in rows]
     assert len(set(scenes)) >= 5 and len(rows) == 16 * 6
@@ -152,7 +150,7 @@ def test_simulated_labels_and_leaking_splits_are_said(database, runs):
     notes = reporting.evaluation_table("I", simulated, runs).notes
     assert notes[0].startswith("SIMULATED: distortions and labels of this database are simulated")
     for run in runs:
-        run.job = replace(run.job, split=make_split(database.manifest.names, run.job.seed, unit="image"), split_by="image")
+        run.run = replace(run.run, split=make_split(database.manifest.names, run.run.seed, unit="image"))
     assert any(
         "IMAGES (--split-by image: scenes leak into the test)" in note
         for note in reporting.evaluation_table("I", database, runs).notes
@@ -176,7 +174,7 @@ def test_the_cross_table_scores_the_whole_target(tmp_path, database):
     target = load_database(make_workspace(tmp_path, "CVIQ", types=("JPEG", "AVC"), seed=4), "CVIQ")
     split = whole_database_split(database.manifest.scenes(), 0)
     run = outcome_of(target, 0, 0.2, split=split, source="OIQA")
-    table = reporting.cross_table([(database, target, [run])])
+    table = reporting.cross_table({("OIQA", "CVIQ"): [run]}, {"OIQA": database, "CVIQ": target})
     wanted = metrics.agreement(run.scores["CVIQ"], target.mos)
     assert (
         wanted.images == 36
@@ -196,10 +194,11 @@ def test_the_ablation_is_paired(database):
         "shuffled text": [outcome_of(database, seed, 0.05) for seed in range(16)],
     }
     for full, other in zip(by_variant["full"], by_variant["w/o text"], strict=True):
-        assert full.job.split == other.job.split
+        assert full.run.split == other.run.split
     table = comparisons.ablation_table(database, by_variant)
     plcc = {
-        variant: np.array([reporting.test_agreement(run, database).plcc for run in runs]) for variant, runs in by_variant.items()
+        variant: np.array([reporting.agreement_on_test(outcome, database).plcc for outcome in outcomes])
+        for variant, outcomes in by_variant.items()
     }
     gap = plcc["w/o text"] - plcc["full"]
     assert [row and row[0] for row in table.rows] == ["1 full", "3 w/o text", None, "– shuffled text"]
@@ -226,11 +225,11 @@ def test_too_few_images_are_a_message(database, tmp_path):
     tiny = load_database(make_workspace(tmp_path, "CVIQ", scenes=1, levels=2), "CVIQ")
     run = outcome_of(tiny, 0, 0.1, split=whole_database_split(database.manifest.scenes(), 0), source="OIQA")
     with pytest.raises(UserError, match="CVIQ: fewer than 5 images to score in split 0"):
-        reporting.cross_table([(database, tiny, [run])])
+        reporting.cross_table({("OIQA", "CVIQ"): [run]}, {"OIQA": database, "CVIQ": tiny})
 
 
-def test_published_numbers_are_those_published():
-    table = published.published_table(["OIQA", "CVIQ"])
+def test_figures_of_the_literature_are_those_published():
+    table = claims.literature_table(["OIQA", "CVIQ"])
     rows = {row[0]: row[1:] for row in table.rows}
     assert "not measured here" in table.title and len(rows) == 11
     assert rows["Assessor360"] == ["0.975/0.980", "0.977/0.964", "test-selected, one split"]

@@ -12,15 +12,16 @@ from mmifn.core.artefact import load, load_torch, save, save_torch
 from mmifn.core.errors import ArtefactError, UserError
 from mmifn.data.features import FusedFeatures, TextFeatures
 from mmifn.data.splits import Split, make_split
-from mmifn.experiment.runs import Job, run_job
+from mmifn.experiment.runs import Run, train_and_score
 from mmifn.fusion.inputs import load_database
 from mmifn.fusion.model import ModelConfig
 from mmifn.metrics import plcc, srcc
 from mmifn.training import fit as training
 from mmifn.training.branches import CACHES, make_branch_cache, train_jointly
-from mmifn.training.checkpoint import Checkpoint, load_checkpoint, require_fitting, save_checkpoint
-from mmifn.training.configs import Config
-from mmifn.training.fit import MosScale, TrainConfig, fit_all, fit_joint, predict, seeded
+from mmifn.training.checkpoint import Checkpoint, load_checkpoint, require_method, save_checkpoint
+from mmifn.training.configs import Config, TrainConfig
+from mmifn.training.fit import MosScale, fit_all, fit_joint, image_scores, seeded, viewport_scores
+from mmifn.training.trial import Trial
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(level_widths=(6, 8, 10), lit_hidden=8, width=8, heads=2)
@@ -31,8 +32,8 @@ SPLIT = Split(0, "reference", ("s0", "s1", "s2"), ("s3",), ("s4", "s5"))
 
 def run(database, model=MODEL, train=TRAIN, split=SPLIT, seed=0):
     """Return the fit and the score of every image."""
-    fit = fit_all(database, split, database.manifest.scenes(), model, train, seed, CPU)
-    return fit, predict(fit.network, database.inputs, fit.scale).mean(axis=1)
+    fit = fit_all(Trial(database, split, Config(model, train), seed), CPU)
+    return fit, image_scores(fit, database.inputs)
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +126,9 @@ def test_the_epoch_is_the_best_on_validation_and_its_state_is_kept(database, mon
     real, seen = training._validation_quality, []
     script = iter([0.1] * 6 + [0.2, 0.8, 0.5, 0.3])  # 3 + 3 epochs of the branches, then 4 of the joint training
 
-    def scripted(network, *args):
-        seen.append({key: value.clone() for key, value in network.state_dict().items()})
-        real(network, *args)
+    def scripted(fit, *args):
+        seen.append({key: value.clone() for key, value in fit.network.state_dict().items()})
+        real(fit, *args)
         return next(script)
 
     monkeypatch.setattr(training, "_validation_quality", scripted)
@@ -177,10 +178,10 @@ def test_seeds_do_not_collide_and_leave_the_callers_randomness_alone():
 def test_every_image_is_scored_whatever_the_batch(database, base):
     """A loader that drops the last partial batch would lose 36 % 7 = 1 image."""
     fit, _ = base
-    whole = predict(fit.network, database.inputs, fit.scale, batch_size=64)
+    whole = viewport_scores(fit.network, database.inputs, fit.scale, batch_size=64)
     assert whole.shape == (36, 5)
     for size in (1, 7, 35, 36):
-        np.testing.assert_allclose(predict(fit.network, database.inputs, fit.scale, batch_size=size), whole, rtol=1e-5)
+        np.testing.assert_allclose(viewport_scores(fit.network, database.inputs, fit.scale, batch_size=size), whole, rtol=1e-5)
 
 
 def test_every_training_image_is_learnt_from_in_every_epoch(database, monkeypatch):
@@ -234,21 +235,17 @@ def test_the_optimiser_is_adamax(database, monkeypatch):
 
 
 def test_frozen_branches_stay_and_the_rest_learns(database):
-    frozen = replace(TRAIN, freeze_branches=True)
-    scenes = database.manifest.scenes()
-    branches = {
-        name: training.fit_branch(name, database, SPLIT, scenes, MODEL, frozen, 0, CPU).network.branch.state_dict()
-        for name in training.BRANCHES
-    }
-    fresh = training.build(training.MMIFN, MODEL, database, SPLIT.rows(scenes, "train"), 0).state_dict()
-    fit = fit_joint(database, SPLIT, scenes, MODEL, frozen, 0, CPU, branches)
+    frozen = Trial(database, SPLIT, Config(MODEL, replace(TRAIN, freeze_branches=True)), 0)
+    branches = {name: training.fit_branch(name, frozen, CPU).network.branch.state_dict() for name in training.BRANCHES}
+    fresh = training.build(training.MMIFN, frozen).state_dict()
+    fit = fit_joint(frozen, CPU, branches)
     for key, value in fit.network.state_dict().items():
         part, _, rest = key.partition(".")
         if part in ("global_branch", "local_branch"):
             assert torch.equal(value, branches["gff" if part == "global_branch" else "lff"][rest]), key
         else:
             assert not torch.equal(value, fresh[key]) or value.numel() == 1, key
-    thawed = fit_joint(database, SPLIT, scenes, MODEL, TRAIN, 0, CPU, branches).network.state_dict()
+    thawed = fit_joint(Trial(database, SPLIT, Config(MODEL, TRAIN), 0), CPU, branches).network.state_dict()
     assert not torch.equal(thawed["local_branch.lff.conv.conv.weight"], branches["lff"]["lff.conv.conv.weight"])
 
 
@@ -301,8 +298,8 @@ def test_a_loss_or_a_score_that_is_not_finite_is_a_message(database):
 
 def staged(space, database, config, split=SPLIT, seed=0):
     for branch in ("gff", "lff"):
-        make_branch_cache(branch, space, database, split, "reference", config, seed, CPU)
-    return train_jointly(space, database, split, "reference", config, seed, CPU)
+        make_branch_cache(branch, space, Trial(database, split, config, seed), CPU)
+    return train_jointly(space, Trial(database, split, config, seed), CPU)
 
 
 @pytest.mark.parametrize("train", [TRAIN, replace(TRAIN, freeze_branches=True), replace(TRAIN, branch_epochs=0)])
@@ -313,14 +310,14 @@ def test_the_staged_scripts_are_the_protocol(space, database, train, variant):
     if train.branch_epochs:
         fit = staged(space, database, Config(model, train))
     else:
-        fit = train_jointly(space, database, SPLIT, "reference", Config(model, train), 0, CPU)
-    outcome = run_job(Job("OIQA", SPLIT, model, train, 0), {"OIQA": database}, CPU)
-    assert np.array_equal(predict(fit.network, database.inputs, fit.scale).mean(axis=1), outcome.scores["OIQA"])
+        fit = train_jointly(space, Trial(database, SPLIT, Config(model, train), 0), CPU)
+    outcome = train_and_score(Run("OIQA", SPLIT, Config(model, train), 0), {"OIQA": database}, CPU)
+    assert np.array_equal(image_scores(fit, database.inputs), outcome.scores["OIQA"])
     assert (fit.epoch, fit.curve) == (outcome.epoch, outcome.curve)
 
 
 def test_branch_caches_hold_every_image_and_what_made_them(space, database):
-    cache, there = make_branch_cache("lff", space, database, SPLIT, "reference", Config(MODEL, TRAIN), 0, CPU)
+    cache, there = make_branch_cache("lff", space, Trial(database, SPLIT, Config(MODEL, TRAIN), 0), CPU)
     path = space.features("OIQA", CACHES["lff"])
     back = load(path, FusedFeatures, dataset="OIQA")
     assert not there and back.digest() == cache.digest()
@@ -330,22 +327,21 @@ def test_branch_caches_hold_every_image_and_what_made_them(space, database):
     branch.load_state_dict(back.state)
     with torch.no_grad():
         torch.testing.assert_close(back.fused, branch(database.inputs), atol=1e-6, rtol=0)
-    again, there = make_branch_cache("lff", space, database, SPLIT, "reference", Config(MODEL, TRAIN), 0, CPU)
+    again, there = make_branch_cache("lff", space, Trial(database, SPLIT, Config(MODEL, TRAIN), 0), CPU)
     assert there and again.digest() == cache.digest()
     for change in (
         {"config": Config(replace(MODEL, width=12), TRAIN)},
         {"split": make_split(database.manifest.scenes(), 7)},
         {"seed": 1},
     ):
-        run = {"split": SPLIT, "config": Config(MODEL, TRAIN), "seed": 0, **change}
-        _, there = make_branch_cache("lff", space, database, run["split"], "reference", run["config"], run["seed"], CPU)
+        _, there = make_branch_cache("lff", space, replace(Trial(database, SPLIT, Config(MODEL, TRAIN), 0), **change), CPU)
         assert not there
 
 
 def test_a_damaged_branch_cache_is_made_again(space, database):
     path = space.features("OIQA", CACHES["lff"])
     path.write_bytes(b"half")
-    _, there = make_branch_cache("lff", space, database, SPLIT, "reference", Config(MODEL, TRAIN), 0, CPU)
+    _, there = make_branch_cache("lff", space, Trial(database, SPLIT, Config(MODEL, TRAIN), 0), CPU)
     assert not there and load(path, FusedFeatures).names == database.manifest.names
 
 
@@ -356,7 +352,7 @@ def stale(space, database):
 
     def message(database=database, split=SPLIT, model=MODEL, train=TRAIN, seed=0):
         with pytest.raises(ArtefactError) as caught:
-            train_jointly(space, database, split, "reference", Config(model, train), seed, CPU)
+            train_jointly(space, Trial(database, split, Config(model, train), seed), CPU)
         assert "Rebuild it: python gff_module.py --dataset OIQA (same flags), or use --from-scratch" in str(caught.value)
         return str(caught.value)
 
@@ -380,7 +376,7 @@ def test_branches_of_another_run_are_refused(stale, space, database):
 def test_epochs_and_freezing_do_not_need_new_branches(space, database):
     staged(space, database, Config(MODEL, TRAIN))
     for train in (replace(TRAIN, epochs=1), replace(TRAIN, freeze_branches=True)):
-        assert train_jointly(space, database, SPLIT, "reference", Config(MODEL, train), 0, CPU).epoch
+        assert train_jointly(space, Trial(database, SPLIT, Config(MODEL, train), 0), CPU).epoch
 
 
 # --- checkpoints -----------------------------------------------------------------------------------------------------
@@ -389,7 +385,7 @@ def test_epochs_and_freezing_do_not_need_new_branches(space, database):
 @pytest.fixture
 def trained(database, base):
     fit, scores = base
-    return Checkpoint.of(fit, database, SPLIT, MODEL, TRAIN, 0), scores
+    return Checkpoint.of(fit, Trial(database, SPLIT, Config(MODEL, TRAIN), 0)), scores
 
 
 def test_a_checkpoint_comes_back_whole(trained, space, database):
@@ -399,15 +395,15 @@ def test_a_checkpoint_comes_back_whole(trained, space, database):
     for part in dataclasses.fields(Checkpoint):
         if part.name != "state":
             assert getattr(back, part.name) == getattr(checkpoint, part.name), part.name
-    assert np.array_equal(predict(back.network(CPU), database.inputs, back.scale).mean(axis=1), scores)
+    assert np.array_equal(viewport_scores(back.network(CPU), database.inputs, back.scale).mean(axis=1), scores)
     assert back.split == SPLIT and back.mos_source == "human" and back.mos_scale == "0-100" and back.digest == database.digest
-    require_fitting(back, database, space.checkpoint)
+    require_method(back, database.method, "OIQA", space.checkpoint, "Train again")
 
 
 def test_a_checkpoint_of_other_features_is_refused(trained, tmp_path):
     other = load_database(make_workspace(tmp_path / "other", encoder="another"), "OIQA")
     with pytest.raises(ArtefactError, match="trained on features of other encoders") as caught:
-        require_fitting(trained[0], other, tmp_path / "x.pth")
+        require_method(trained[0], other.method, "OIQA", tmp_path / "x.pth", "Train again")
     assert all(name in str(caught.value) for name in ("text_features  file", "viewport_features  file", "global_features  file"))
 
 
