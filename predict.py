@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--html", type=Path, metavar="FILE", help="write one page in which the panoramas can be looked at")
     add_preset_argument(parser, default="offline")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE",
-                        help="model of export_model.py or checkpoint of train.py (default: the one that comes with the preset)")
+                        help="model of tools/export_model.py or checkpoint of train.py (default: the preset's own)")
     parser.add_argument("--reference", type=Path, metavar="PRISTINE",
                         help="the undistorted panorama: also score by full-reference metrics")
     parser.add_argument("--pixels-per-degree", type=float, default=HEADSET_PPD, metavar="PPD",

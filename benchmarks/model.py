@@ -9,6 +9,7 @@ distorted ones. Prints one line per promise: what was asked, what was measured, 
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -199,13 +200,17 @@ def report(scored: list[Scored], renders: list[float], interval: Callable[[float
         line(f"{name}: share of the 3 worst views there", "1.00", f"{np.mean(found):.2f}", len(found))
 
 
-@user_main
-def main(argv: list[str] | None = None) -> int:
+def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     add_root_argument(parser)
     parser.add_argument("--datasets", nargs="+", default=["OIQA", "CVIQ", "BROAD"], metavar="DS")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="model (default: the one that ships)")
-    args = parser.parse_args(argv)
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
     model = load_model(args.checkpoint or shipped_path("offline"))
     jobs = jobs_of(Workspace(args.root), args.datasets, set(model.checkpoint.split.test), args.checkpoint)
     print(f"{len(jobs)} scenes of {len(model.checkpoint.split.test)} places kept out: {', '.join(model.checkpoint.split.test)}")

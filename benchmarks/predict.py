@@ -24,7 +24,7 @@ from typing import Any
 from PIL import Image
 
 from mmifn.cli.flags import command_parser
-from mmifn.core.errors import user_main
+from mmifn.core.errors import UserError, user_main
 from mmifn.data.images import read_image
 
 SIZES_PX = (4096, 13320)  # widths: CVIQ's, and OIQA's largest
@@ -79,20 +79,24 @@ def report(width: int, found: dict[str, float]) -> None:
     print("  " + ", ".join(f"{name} {value:.2f} s ({100 * value / total:.0f} %)" for name, value in steps.items()), flush=True)
 
 
-@user_main
-def main(argv: list[str] | None = None) -> int:
+def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     parser.add_argument("--panorama", type=Path, metavar="PHOTO", help="a 2:1 photograph to enlarge")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="model (default: the one that ships)")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="calls, of which the fastest counts")
     parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
     if args.here:
         print(json.dumps(measure_here(args.here, args.checkpoint, args.repeats, args.started)))
         return 0
     if args.panorama is None:
-        parser.error("--panorama PHOTO is needed")
+        raise UserError("--panorama PHOTO is needed")
     photo = Image.fromarray(read_image(args.panorama))
     with tempfile.TemporaryDirectory() as folder:
         for width in SIZES_PX:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import argparse
 import resource
 import sys
 import tempfile
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mmifn.cli.flags import command_parser
 from mmifn.core import torchvision_shim as compat  # noqa: F401  (before piq)
+from mmifn.core.errors import user_main
 from mmifn.data.images import write_png
 from mmifn.fullref import metrics as fullref
 from mmifn.simulate.comparison import SceneComparison
@@ -116,14 +118,19 @@ def metrics(table: pd.DataFrame) -> None:
         print(f"{name:<11} {pairs}  off by {error:.2f}, with GMSD {score.corr(gmsd):.2f}, MOS falls {' '.join(falls)}")
 
 
-def main() -> int:
+def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     parser.add_argument("what", choices=("speed", "sweep", "metrics"))
     parser.add_argument("--panoramas", default="synthetic")
     parser.add_argument("--scenes", type=int, default=10)
     parser.add_argument("--sweep", type=Path, default=Path("sweep.csv"))
     parser.add_argument("--out", type=Path, default=Path("sweep.csv"))
-    args = parser.parse_args()
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
     if args.what == "speed":
         speed(args.panoramas)
     elif args.what == "sweep":

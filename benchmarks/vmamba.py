@@ -10,6 +10,7 @@ an ERP's seam does instead.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmifn.cli.flags import command_parser
+from mmifn.core.errors import user_main
 from mmifn.encoders.vmamba import VMamba, blocks, build_vmamba, wrapped_features
 
 VARIANTS = {"T": "vmamba_tiny_s1l8", "B": "vmamba_base_s2l15", "vanilla": "vanilla_vmamba_tiny"}
@@ -197,8 +199,7 @@ def report_seam() -> None:
             print(f"| {i + 1} | {pad} | {error:.3f} | {across / maps[i].diff(dim=-1).square().mean().sqrt():.2f} |")
 
 
-def main() -> None:
-    """Run the chosen cases."""
+def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     parser.add_argument("--cases", nargs="+", choices=[*CASES, "seam"], help="default: all")
     parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}, with fewer repeats")
@@ -206,7 +207,12 @@ def main() -> None:
     parser.add_argument("--sequential", action="store_true", help="time the sequential scans in the slow cases too")
     parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall")
     parser.add_argument("--threads", type=int, default=None)
-    args = parser.parse_args()
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
     names = args.cases or (QUICK if args.quick else list(CASES))
@@ -219,7 +225,8 @@ def main() -> None:
             report_seam()
         else:
             report(CASES[name], args.repeats or (3 if args.quick else 7), args.sequential, CLOCKS[args.clock])
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

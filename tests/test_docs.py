@@ -45,3 +45,9 @@ def test_flags_in_documents_are_known_to_their_scripts(script, capsys):
     assert stop.value.code == 0
     for document, named, flags in commands():
         assert named != script or set(flags) <= known, (document, flags)
+
+
+def test_files_of_the_repository_that_documents_name_are_there():
+    inside = re.compile(r"(?<![\w/.])((?:mmifn|tests|tools|benchmarks|docs)/[\w/]+\.\w+)")
+    named = {(path.name, name) for path in DOCUMENTS for name in inside.findall(path.read_text(encoding="utf-8"))}
+    assert len(named) > 20 and sorted(pair for pair in named if not (ROOT / pair[1]).exists()) == []

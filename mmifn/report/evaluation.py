@@ -149,7 +149,7 @@ def taught_note(database: Database) -> list[str]:
     seen = sorted(own & database.taught)
     if seen:
         return [f"WARNING: encoders were adapted on {len(seen)} scene(s) of {database.name} ({', '.join(seen)}): these figures "
-                "flatter; adapt anew without them (adapt_encoders.py)."]
+                "flatter; adapt anew without them (tools/adapt_encoders.py)."]
     return [f"Encoders were adapted to distortions on {len(database.taught)} other scenes, none of {database.name}."]
 
 

@@ -95,7 +95,7 @@ def _page(found: dict[str, Predictions | None], sections: list[Html]) -> Html:
                           class_="lead"),
                   [element("p", f"{words}.", class_="warning") for words in warnings if words],
                   element("nav", element("ul", links), aria_label="Parts of this report"))
-    end = element("footer", element("p", f"Made by mmifn {__version__} (make_report.py) from the files in results/."))
+    end = element("footer", element("p", f"Made by mmifn {__version__} (tools/make_report.py) from the files in results/."))
     body = element("body", top, element("main", sections), end)
     return Html(f"<!doctype html>\n{element('html', head, body, lang='en')}\n")
 

@@ -122,7 +122,7 @@ def open_predictor(preset: str = "offline", checkpoint: Path | None = None, devi
                    headset_ppd: float = HEADSET_PPD) -> Predictor:
     """Load a model and the encoders of a preset, refusing a model that was trained on other features.
 
-    checkpoint: a model of export_model.py or a checkpoint of train.py; None for the one that comes with the package.
+    checkpoint: a model of tools/export_model.py or a checkpoint of train.py; None for the one that comes with the package.
     headset_ppd: pixels per degree of the headset to score for (presets.at_resolution).
     """
     if preset not in PRESETS:

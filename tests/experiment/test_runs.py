@@ -44,7 +44,7 @@ def runs_of(experiments, count=2):
 
 def outcomes_of(experiments, runs):
     """Compute one group of runs."""
-    return outcomes_of(experiments, {"x": runs})["x"]
+    return experiments.run({"x": runs}, "x")["x"]
 
 
 def scores_of(outcomes):

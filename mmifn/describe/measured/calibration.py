@@ -2,7 +2,7 @@
 
 The constants in calibrated.json were fitted on simulated distortions (JPEG, JPEG 2000, H.264, H.265, noise, blur, and
 pairs of them, of random strengths) of pristine panoramas, at two sizes; the names of those scenes are in the file.
-Remake them:  python benchmarks/describe.py --panoramas DIR --calibrate
+Remake them:  python tools/calibrate_words.py --panoramas DIR
 
 The kind is a multinomial logistic regression, each severity a ridge regression with squares, both on the same
 standardised features, limited to LIMIT standard deviations so that odd pictures cannot run away. Compression and the
@@ -70,7 +70,7 @@ def constants() -> dict[str, Any]:
     """Return the fitted constants; the lists as float64 arrays."""
     found = json.loads(FILE.read_text(encoding="utf-8"))
     if found["features"] != list(FEATURES):
-        raise RuntimeError(f"{FILE.name} was fitted on other features; remake it: benchmarks/describe.py --calibrate")
+        raise RuntimeError(f"{FILE.name} was fitted on other features; remake it: python tools/calibrate_words.py")
     arrays = ("mean", "scale", "kind_weights", "kind_bias", "severity_weights", "severity_bias")
     return {**found, **{name: np.array(found[name], dtype=np.float64) for name in arrays}}
 
