@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = [*sorted(ROOT.glob("*.py")), *sorted((ROOT / "tools").glob("*.py"))]
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
 MODULES = sorted((ROOT / "mmifn").rglob("*.py"))
-MAX_SCRIPT, MAX_MODULE, MAX_FUNCTION = 80, 300, 40
+MAX_SCRIPT, MAX_MODULE, MAX_FUNCTION, MAX_SILENT = 80, 300, 40, 10
 
 # The rooms from the ground up; a module imports from its own room or from those before it. `sphere` and `metrics` stand on
 # nothing; `mmifn` itself is the door: it opens what a user asks for.
@@ -72,6 +72,21 @@ def test_functions_are_short(path):
         for node in functions
         if node.end_lineno - node.lineno + 1 > MAX_FUNCTION
     ] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids(MODULES))
+def test_functions_say_what_they_do(path):
+    """Public functions of a module, and every function or method of more than ten lines; GPU kernels have comments."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    silent = []
+    for owner in [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]:
+        for node in owner.body:
+            if isinstance(node, ast.FunctionDef) and not ast.get_docstring(node) and not node.name.startswith("__"):
+                kernel = any(ast.unparse(decorator) == "triton.jit" for decorator in node.decorator_list)
+                public = owner is tree and not node.name.startswith("_")
+                if not kernel and (public or node.end_lineno - node.lineno + 1 > MAX_SILENT):
+                    silent.append(node.name)
+    assert silent == []
 
 
 def test_every_module_has_a_room():

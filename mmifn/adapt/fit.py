@@ -54,11 +54,13 @@ class Scale:
 
     @classmethod
     def fit(cls, targets: Tensor) -> Scale:
+        """Take the scale from targets (N, 3) of training views; where one is not known it does not count."""
         scores = _transform(targets)
         mean = scores.nanmean(dim=0)
         return cls(mean, ((scores - mean) ** 2).nanmean(dim=0).sqrt().clamp_min(1e-6))
 
     def apply(self, targets: Tensor) -> Tensor:
+        """Return targets, transformed, with mean 0 and SD 1."""
         return (_transform(targets) - self.mean) / self.sd
 
 

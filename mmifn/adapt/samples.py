@@ -60,7 +60,7 @@ class Making:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _SceneSamples:
     scene: Scene
     making: Making
     folder: Path
@@ -74,19 +74,20 @@ class _Job:
 
 def make_samples(scenes: list[Scene], making: Making, folder: Path, workers: int) -> dict[str, Samples]:
     """Return the samples of every scene by name; finished scenes are kept in `folder`."""
-    jobs = [_Job(scene, making, folder) for scene in scenes]
+    jobs = [_SceneSamples(scene, making, folder) for scene in scenes]
     with tqdm(total=len(jobs), desc="distorting", unit="scene") as bar:
         for _ in run_tasks(_make, jobs, workers, preload=__name__):
             bar.update()
     return {job.scene.name: _read(job) for job in jobs}
 
 
-def _read(job: _Job) -> Samples:
+def _read(job: _SceneSamples) -> Samples:
     content = load_torch(job.path)
     return Samples(content["views"], content["targets"])
 
 
-def _make(job: _Job) -> None:
+def _make(job: _SceneSamples) -> None:
+    """Write the samples of one scene, unless they are there and whole."""
     if job.path.is_file():
         try:
             _read(job)

@@ -101,6 +101,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the sources that ask a language model."""
     vlm, defaults = parser.add_argument_group("sources vlm and openai"), VlmSettings()
     vlm.add_argument("--model", metavar="ID", help=f"vlm: identifier on the hub, or a local folder (default: {DEFAULT_MODEL}); "
                      "openai: its name on the server (default: the only one there)")

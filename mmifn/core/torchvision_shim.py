@@ -19,6 +19,7 @@ _LIBRARY: torch.library.Library | None = None
 
 
 def _own_operators_load() -> bool:
+    """Tell whether the compiled operators of an installed torchvision fit this torch; true where none is installed."""
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
         return True

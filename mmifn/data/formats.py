@@ -58,6 +58,7 @@ def what_it_is(file: BinaryIO) -> str | None:
 
 
 def _tiff(header: bytes, file: BinaryIO) -> str | None:
+    """Return why a TIFF that Pillow does not read is none for us, or None; header: its first bytes."""
     try:
         tags = TiffImagePlugin.ImageFileDirectory_v2(header)
         file.seek(tags.next)

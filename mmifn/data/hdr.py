@@ -73,6 +73,7 @@ class _HighDynamicRange(ImageFile.ImageFile):
         return Image.Image.load(self)
 
     def _decode(self) -> None:
+        """Read linear light by FFmpeg and bring it to 8 bits by the tone curve."""
         import av
 
         self.fp.seek(0)

@@ -174,6 +174,7 @@ def _optional_problems(table: pd.DataFrame) -> list[Problem]:
 
 
 def _from_table(table: pd.DataFrame, path: Path, dataset: str) -> Manifest:
+    """Make a Manifest of a table in which every row is good."""
     names = table["image_name"].tolist()
 
     def column(name: str) -> list[str] | None:

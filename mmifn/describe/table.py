@@ -70,6 +70,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _read_table(path: Path) -> list[Row]:
+    """Return the rows of the csv alone, without what a killed run left in its journal."""
     if not path.exists():
         return []
     csv.field_size_limit(MAX_DESCRIPTION_CHARS)
@@ -83,6 +84,7 @@ def _read_table(path: Path) -> list[Row]:
 
 
 def _parse(reader: Iterator[list[str]], path: Path) -> list[Row]:
+    """Return the rows of an open table; all rows of a wrong length come in one UserError."""
     header = [name.strip() for name in next(reader, [])]
     missing = [name for name in REQUIRED if name not in header]
     if missing:
@@ -167,14 +169,14 @@ def append(path: Path, rows: Iterable[Row]) -> None:
 
 def _candidates(rows: Iterable[Row], dataset: str) -> dict[str, list[Row]]:
     """Return the whole-image rows with text of each name; rows naming the dataset go before rows naming none."""
-    found: dict[str, list[Row]] = {}
+    rows_of: dict[str, list[Row]] = {}
     for owner in (dataset, ""):
         step: dict[str, list[Row]] = {}
         for row in rows:
             if row.dataset == owner and not row.viewport and row.description.strip():
                 step.setdefault(row.image_name, []).append(row)
-        found = {**step, **found}
-    return found
+        rows_of = {**step, **rows_of}
+    return rows_of
 
 
 def read_descriptions(path: Path, dataset: str, names: Collection[str], *,
@@ -185,13 +187,13 @@ def read_descriptions(path: Path, dataset: str, names: Collection[str], *,
     counts and lists all missing and ambiguous images and names the command that makes them.
     """
     path = Path(path)
-    found = _candidates(read_rows(path), dataset)
-    missing = [name for name in names if name not in found]
-    wrong = [f"{name}: {len(found[name])} rows" for name in names if len(found.get(name, [])) > 1]
+    rows_of = _candidates(read_rows(path), dataset)
+    missing = [name for name in names if name not in rows_of]
+    wrong = [f"{name}: {len(rows_of[name])} rows" for name in names if len(rows_of.get(name, [])) > 1]
     for other, theirs in (others or {}).items():
         shared = set(theirs) if other != dataset else set()
         wrong += [f"{name}: its row names no dataset, and {other} has an image of that name too"
-                  for name in names if name in shared and not found.get(name, [Row("-", "", "")])[0].dataset]
+                  for name in names if name in shared and not rows_of.get(name, [Row("-", "", "")])[0].dataset]
     problems = []
     if missing:
         problems.append(f"{path} lacks {len(missing)} of the {len(names)} descriptions of {dataset}:\n{listed(missing)}\n"
@@ -201,4 +203,4 @@ def read_descriptions(path: Path, dataset: str, names: Collection[str], *,
                         "Keep one row each, and fill its column `dataset`.")
     if problems:
         raise UserError("\n".join(problems))
-    return {name: found[name][0].description for name in names}
+    return {name: rows_of[name][0].description for name in names}

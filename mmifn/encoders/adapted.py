@@ -126,6 +126,7 @@ class AdaptedEncoder(nn.Module):
 
 
 def weights_file(name: str) -> Path:
+    """Return where the package keeps the weights of an adapted encoder."""
     return FOLDER / f"{name}.safetensors"
 
 

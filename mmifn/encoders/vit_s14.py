@@ -66,6 +66,7 @@ def build_vit_s14() -> nn.Module:
 
 
 def _views(name: str, weights: Path | None, device: torch.device) -> Encoder:
+    """Load the layers up to the last tap; a view becomes mean and spread of the patch tokens at every tap."""
     refuse_weights(name, weights, "--viewport-weights")
     network = build_vit_s14()
     network.encoder.layer = network.encoder.layer[:max(TAPS)]  # what lies above the last tap is not needed

@@ -157,6 +157,7 @@ class Experiments:
             yield outcome
 
     def _read(self, run: Run) -> Outcome | None:
+        """Return the outcome of a finished run, or None; a damaged one counts as not there."""
         path = self.path(run)
         if not path.is_file():
             return None

@@ -32,22 +32,22 @@ def reference_paths(space: Workspace, manifest: Manifest, max_megapixels: float 
         raise UserError(f"{manifest.dataset}: des.csv has no `reference` column, so nothing tells which pristine image "
                         "belongs to which distorted one")
     folder = space.references_dir(manifest.dataset)
-    found = {path.stem: path for path in sorted(folder.glob("*")) if path.suffix.lower() in EXTENSIONS}
-    missing = sorted(set(manifest.references) - set(found))
+    pristine = {path.stem: path for path in sorted(folder.glob("*")) if path.suffix.lower() in EXTENSIONS}
+    missing = sorted(set(manifest.references) - set(pristine))
     if missing:
         raise UserError(f"{folder} lacks {len(missing)} of {len(set(manifest.references))} pristine images:\n"
                         f"{listed(f'{scene}.png (or another ending)' for scene in missing)}")
     images = [space.images_dir(manifest.dataset) / name for name in manifest.names]
-    sizes = _sizes([*images, *(found[scene] for scene in dict.fromkeys(manifest.references))], max_megapixels)
+    sizes = _sizes([*images, *(pristine[scene] for scene in dict.fromkeys(manifest.references))], max_megapixels)
     unequal = []
     for path, scene in zip(images, manifest.references, strict=True):
-        mine, its = sizes[path], sizes[found[scene]]
+        mine, its = sizes[path], sizes[pristine[scene]]
         if mine != its:
-            unequal.append(f"{path.name} is {mine[0]}x{mine[1]}, {found[scene].name} is {its[0]}x{its[1]}")
+            unequal.append(f"{path.name} is {mine[0]}x{mine[1]}, {pristine[scene].name} is {its[0]}x{its[1]}")
     if unequal:
         raise UserError(f"{manifest.dataset}: {len(unequal)} images differ in size from their references:\n"
                         f"{listed(unequal)}")
-    return {scene: found[scene] for scene in dict.fromkeys(manifest.references)}
+    return {scene: pristine[scene] for scene in dict.fromkeys(manifest.references)}
 
 
 def _sizes(paths: list[Path], max_megapixels: float) -> dict[Path, tuple[int, int]]:

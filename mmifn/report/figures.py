@@ -128,6 +128,7 @@ def draw_scatter(evaluated: Predictions) -> Drawing:
 
 
 def _scatter_panel(place: Axes, rows: pd.DataFrame, name: str) -> None:
+    """Draw the predicted against the opinion scores of one database, by type, with the logistic fit."""
     kinds = types_in_order(rows["distortion_type"])
     unknown = [kind for kind in kinds if kind not in TYPE_ORDER]
     for kind in kinds:

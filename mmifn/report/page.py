@@ -82,6 +82,7 @@ def _drawing(drawing: Drawing, png: Path) -> Html:
 
 
 def _page(found: dict[str, Predictions | None], sections: list[Html]) -> Html:
+    """Put the page together: head with style and policy, what warns, contents, sections."""
     style = resources.files("mmifn.report").joinpath("report.css").read_text(encoding="utf-8")
     head = element("head", element("meta", charset="utf-8"),
                    element("meta", name="viewport", content="width=device-width, initial-scale=1"),

@@ -119,6 +119,7 @@ def score_job(job: ImageJob) -> ImageResult:
 
 
 def _score_job(job: ImageJob) -> ImageResult:
+    """Score one image, or take its row; draw its map where that is not of the same picture, model and drawing."""
     task, digest = job.task, sha256_file(job.path) if job.path.is_file() else ""
     identity = task.identity
     erp = None

@@ -41,7 +41,7 @@ def shipped_path(preset: str) -> Path:
     """Return the file of the model that comes with the package for a preset, refusing presets without one."""
     path = FOLDER / f"{preset}.safetensors"
     if not path.is_file():
-        there = ", ".join(sorted(each.stem for each in FOLDER.glob("*.safetensors"))) or "none"
+        there = ", ".join(sorted(path.stem for path in FOLDER.glob("*.safetensors"))) or "none"
         raise UserError(f"no trained model comes with the package for the preset {preset!r} (there are: {there}); "
                         "train one (python train.py) and give it with --checkpoint")
     return path
@@ -80,8 +80,8 @@ def load_model(path: Path) -> Model:
             raise ArtefactError(f"{path} is not a model: found schema {metadata.get('schema')}, wanted {SCHEMA}{hint}")
         content, calibration = json.loads(metadata["checkpoint"]), json.loads(metadata["calibration"])
         if calibration:
-            one, *widths = map(_infinite, [calibration["half_width"], *calibration.get("half_widths", ())])
-            calibration |= {"half_width": one, "half_widths": tuple(widths), "edges": tuple(calibration.get("edges", ()))}
+            half_width, *widths = map(_infinite, [calibration["half_width"], *calibration.get("half_widths", ())])
+            calibration |= {"half_width": half_width, "half_widths": tuple(widths), "edges": tuple(calibration.get("edges", ()))}
         return Model(from_content({**_tuples(content), "state": state}, path, hint),
                      Calibration(**calibration) if calibration else None, json.loads(metadata.get("counts_size", "false")))
     except (SafetensorError, OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:

@@ -83,8 +83,8 @@ def three_js() -> str:
             page = archive.read("viewer.html.template").decode("utf-8")
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
         raise UserError(f"{source} does not hold the viewer that is expected; install the version in constraints.txt") from error
-    found = re.search(r"/\*\*\s+\* @license[^/]*Three\.js Authors[^/]*\*/\s*!function\([^\n]*\}\)\);?$", page, re.MULTILINE)
-    if not found:
+    library = re.search(r"/\*\*\s+\* @license[^/]*Three\.js Authors[^/]*\*/\s*!function\([^\n]*\}\)\);?$", page, re.MULTILINE)
+    if not library:
         raise UserError(f"{source} holds no three.js that can be told from the rest; install trimesh in the version in "
                         "constraints.txt")
-    return found[0]
+    return library[0]

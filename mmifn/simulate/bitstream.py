@@ -80,8 +80,8 @@ def read_intra_header(stream: bytes, codec: str) -> IntraHeader:
 
 
 def _h264(sps: _Bits, pps: _Bits, piece: _Bits) -> IntraHeader:
-    profile = sps.u(8)
-    sps.u(16)  # constraint flags, level
+    """Walk through the fields of H.264 (7.3.2.1, 7.3.2.2, 7.3.3 of the standard) to those of the slice header that are wanted."""
+    profile, _ = sps.u(8), sps.u(16)  # the latter: constraint flags, level
     sps.ue()
     chroma = 1
     if profile in (100, 110, 122, 244, 44, 83, 86, 118, 128):
@@ -122,6 +122,7 @@ def _h264(sps: _Bits, pps: _Bits, piece: _Bits) -> IntraHeader:
 
 
 def _hevc(sps: _Bits, pps: _Bits, piece: _Bits, slice_kind: int) -> IntraHeader:
+    """Walk through the fields of H.265 (7.3.2.2, 7.3.2.3, 7.3.6 of the standard) to those of the slice header that are wanted."""
     tools = _hevc_sequence(sps)
     pps.ue(), pps.ue()
     dependent, output_flag = pps.u(1), pps.u(1)

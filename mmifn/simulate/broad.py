@@ -29,7 +29,7 @@ VERSIONS = 6  # of each scene, beside the pristine one
 
 
 @dataclass(frozen=True)
-class _Job:
+class _BroadScene:
     scene: Scene
     plan: Simulation
     folder: Path
@@ -50,7 +50,7 @@ def simulate_broad(plan: Simulation, space: Workspace) -> pd.DataFrame:
                                 "ppd": plan.ppd, "label_metric": LABEL_METRIC, "label_rule": RULE,
                                 "noise": "of scene and version",
                                 "scenes": {scene.name: [scene.location, scene.digest()] for scene in chosen}})
-    jobs = [_Job(scene, plan, folder) for scene in chosen]
+    jobs = [_BroadScene(scene, plan, folder) for scene in chosen]
     rows: dict[int, list[dict]] = {}
     with tqdm(total=len(jobs), unit="scene", desc="simulate") as bar:
         for i, made in run_tasks(_make_scene, jobs, plan.workers or usable_cores(), preload=__name__):
@@ -61,7 +61,7 @@ def simulate_broad(plan: Simulation, space: Workspace) -> pd.DataFrame:
     return table
 
 
-def _make_scene(job: _Job) -> list[dict]:
+def _make_scene(job: _BroadScene) -> list[dict]:
     """Write the pristine panorama and its versions, leaving alone what is there; return their rows of des.csv."""
     pixels = job.scene.load(job.plan.height)
     compare = comparison(job.scene, pixels, job.plan)

@@ -66,9 +66,9 @@ def encode_intra(pixels: np.ndarray, codec: str, qp: int) -> bytes:
     frame = frame.reformat(format="yuv420p", interpolation=_EXACT)
     frame.pts = 0
     stream = b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
-    found = read_intra_header(stream, codec)
-    if found.qp != qp or found.chroma != "4:2:0" or not found.intra or found.varies_by_block:
-        raise RuntimeError(f"{_ENCODERS[codec]} was asked for an intra picture at QP {qp} and wrote {found}")
+    header = read_intra_header(stream, codec)
+    if header.qp != qp or header.chroma != "4:2:0" or not header.intra or header.varies_by_block:
+        raise RuntimeError(f"{_ENCODERS[codec]} was asked for an intra picture at QP {qp} and wrote {header}")
     return stream
 
 

@@ -66,7 +66,7 @@ class Simulation:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _SceneImages:
     """All images of one scene."""
 
     scene: Scene
@@ -87,7 +87,7 @@ def simulate(plan: Simulation, space: Workspace) -> pd.DataFrame:
     check_scenes(chosen, plan.height, plan.max_megapixels)
     folder = space.dataset_dir(plan.dataset)
     claim_folder(folder, plan, _record(plan, chosen, levels))
-    jobs = [_Job(scene, levels, plan, folder) for scene in chosen]
+    jobs = [_SceneImages(scene, levels, plan, folder) for scene in chosen]
     table = _label(plan, chosen, levels, dict(_run(jobs)))
     write_manifest(table, space.manifest(plan.dataset))
     return table
@@ -164,7 +164,7 @@ def _short(value: object) -> str:
     return text if len(text) < 90 else text[:87] + "…"
 
 
-def _run(jobs: list[_Job]) -> Iterator[tuple[str, dict]]:
+def _run(jobs: list[_SceneImages]) -> Iterator[tuple[str, dict]]:
     """Yield (scene, what _make_scene returns) as scenes are finished, in parallel processes."""
     plan, levels = jobs[0].plan, jobs[0].levels
     kinds = DESIGNS[plan.like]
@@ -176,7 +176,7 @@ def _run(jobs: list[_Job]) -> Iterator[tuple[str, dict]]:
             bar.update(len(kinds) * len(levels))
 
 
-def _make_scene(job: _Job) -> dict:
+def _make_scene(job: _SceneImages) -> dict:
     """Write the reference, the images and the label scores of one scene, leaving alone what is there.
 
     Returns what label_scores/<scene>.json holds: {"width": in pixels, "fsim": {image name: label metric}}.
@@ -206,7 +206,7 @@ def comparison(scene: Scene, pixels: np.ndarray, plan: Simulation) -> SceneCompa
     return SceneComparison(best, plan.shown_at(pixels.shape[1]))
 
 
-def _make_image(job: _Job, kind: Distortion, level: int, pixels: np.ndarray, path: Path) -> np.ndarray:
+def _make_image(job: _SceneImages, kind: Distortion, level: int, pixels: np.ndarray, path: Path) -> np.ndarray:
     """Return the pixels of one distorted image, making its file unless it is there and whole."""
     kept = read_whole(path)
     if kept is not None:

@@ -112,21 +112,31 @@ def choose_scenes(scenes: list[Scene], count: int | None, seed: int, exclude: It
         raise UserError(f"no scene is called:\n{listed(unknown)}\nThere are {len(known)}:\n{listed(sorted(known))}")
     barred = {known[name].location for name in exclude}
     if only:
-        clash = [name for name in only if known[name].location in barred]
-        if clash or (count is not None and count != len(set(only))):
-            raise UserError(f"--scenes {count} and {len(barred)} excluded places do not fit the {len(set(only))} named "
-                            f"scenes; excluded although named:\n{listed(clash)}")
-        return [known[name] for name in sorted(set(only))]
+        return _named_scenes([known[name] for name in sorted(set(only))], count, barred)
     left = [scene for scene in sorted(scenes, key=lambda scene: scene.name) if scene.location not in barred]
     if count is None or not 1 <= count <= len(left):
         raise UserError(f"--scenes {count} were asked for and {len(left)} are there ({len(scenes)} found, "
                         f"{len(scenes) - len(left)} excluded); ask for 1 to {len(left)}, or add panoramas")
-    order = np.random.default_rng(seed).permutation(len(left))
+    shuffled = [left[i] for i in np.random.default_rng(seed).permutation(len(left))]
+    return sorted(_new_places_first(shuffled)[:count], key=lambda scene: scene.name)
+
+
+def _named_scenes(named: list[Scene], count: int | None, barred: set[str]) -> list[Scene]:
+    """Return the scenes that were asked for by name, unless some of them are barred or they are not `count`."""
+    clash = [scene.name for scene in named if scene.location in barred]
+    if clash or (count is not None and count != len(named)):
+        raise UserError(f"--scenes {count} and {len(barred)} excluded places do not fit the {len(named)} named "
+                        f"scenes; excluded although named:\n{listed(clash)}")
+    return named
+
+
+def _new_places_first(scenes: list[Scene]) -> list[Scene]:
+    """Return the first scene of every place, then the others, both in the order given."""
     first, further, places = [], [], set()
-    for scene in (left[i] for i in order):
+    for scene in scenes:
         (further if scene.location in places else first).append(scene)
         places.add(scene.location)
-    return sorted((first + further)[:count], key=lambda scene: scene.name)
+    return first + further
 
 
 def check_scenes(scenes: list[Scene], height: int | None, max_megapixels: float = MAX_MEGAPIXELS) -> None:

@@ -229,7 +229,7 @@ def test_all_findings_come_in_one_message_and_nothing_is_written(tmp_path, capsy
     shutil.copy(images / "img12.jpg", source / "thumbnail.jpg")
     assert run(tmp_path / "ws", "OIQA", source) == 2
     message = capsys.readouterr().err
-    for part in ("image img7 is missing", "image img8 is missing", "img10.png is cut off", "img11.png is not an image",
+    for part in ("image img7 is missing", "image img8 is missing", "img10.png is cut off", "img11.png is text, not a picture",
                  "img13.png is 50x50", "are both img14", "picture eight.png", "thumbnail.jpg", "Nothing was written"):
         assert part in message
     assert not (tmp_path / "ws").exists()

@@ -30,9 +30,9 @@ def find_label_files(database: Database, source: Path) -> list[Path]:
 
     Raises UserError where there is none, or several and no telling which.
     """
-    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in LABEL_SUFFIXES and path.is_file())
-    candidates = [path for path in found if path.suffix.lower() == ".mat"] if database.vectors else []
-    candidates = candidates or [path for path in found if path.suffix.lower() != ".mat"]
+    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in LABEL_SUFFIXES and path.is_file())
+    candidates = [path for path in files if path.suffix.lower() == ".mat"] if database.vectors else []
+    candidates = candidates or [path for path in files if path.suffix.lower() != ".mat"]
     if len(candidates) == 1:
         return candidates
     if not candidates:
@@ -70,25 +70,26 @@ def read_labels(database: Database, files: list[Path], wanted_scale: str | None)
     return Labels(scores, scale, files, notes)
 
 
-def _lines(database: Database, found: ScoreFile, scale: str | None, notes: list[str]) -> list[Score]:
+def _lines(database: Database, file: ScoreFile, scale: str | None, notes: list[str]) -> list[Score]:
     """Return named lines; a bare vector takes its names from the database's order."""
-    if not found.vectors:
-        return found.lines
-    fitting = {name: values for name, values in found.vectors.items() if len(values) in database.vectors}
+    if not file.vectors:
+        return file.lines
+    fitting = {name: values for name, values in file.vectors.items() if len(values) in database.vectors}
     if not fitting:
-        lengths = [f"{name}: {len(values)} scores" for name, values in found.vectors.items()]
+        lengths = [f"{name}: {len(values)} scores" for name, values in file.vectors.items()]
         wanted = " or ".join(map(str, database.vectors)) or "a table with image names instead of bare scores"
-        raise UserError(f"{found.path} does not fit {database.name}:\n{listed(lengths)}\nwanted {wanted}")
+        raise UserError(f"{file.path} does not fit {database.name}:\n{listed(lengths)}\nwanted {wanted}")
     by_scale = {scale_of(values): name for name, values in sorted(fitting.items(), reverse=True)}
     chosen = by_scale.get(scale or "0-100") or next(iter(by_scale.values()))
     if len(fitting) > 1:
-        notes.append(f"{found.path.name} holds {', '.join(f'{name} ({scale_of(v)})' for name, v in fitting.items())}; "
+        notes.append(f"{file.path.name} holds {', '.join(f'{name} ({scale_of(v)})' for name, v in fitting.items())}; "
                      f"taken: {chosen}")
     values = fitting[chosen]
     return [Score(key, float(value)) for key, value in zip(database.vectors[len(values)], values, strict=True)]
 
 
 def _check_scale(database: Database, scores: dict[str, Score], scale: str, wanted: str | None) -> None:
+    """Refuse scores on another scale than was asked for, than the database has, or partly on each of two."""
     if wanted and wanted != scale:
         raise UserError(f"{database.name}: --mos-scale {wanted} was asked for and the scores are on {scale}")
     if scale not in database.scales:

@@ -53,22 +53,19 @@ def prepare(plan: Import, space: Workspace) -> Imported:
     files, surplus, problems = find_images(database, source)
     slots = database.slots if database.slots is not None else _slots_from(labels)
     missing = [key for key in slots if key not in files]
-    if plan.allow_missing:
-        slots = {key: slot for key, slot in slots.items() if key in files}
-    elif missing:
-        problems += [f"image {key} is missing" for key in missing]
-    problems += [f"image {key} has no score" for key in slots if key in files and key not in labels.scores]
+    surplus += [str(path.relative_to(source)) for key, path in files.items()
+                if key not in slots and key not in database.references]
+    slots = {key: slot for key, slot in slots.items() if key in files}
     references = {scene: files[key] for key, scene in database.references.items() if key in files}
-    sizes, broken = _check_files({key: files[key] for key in slots if key in files}, references, plan.max_megapixels)
-    problems += broken
-    unused = [str(path.relative_to(source)) for key, path in files.items()
-              if key not in slots and key not in database.references]
+    sizes, broken = _check_files({key: files[key] for key in slots}, references, plan.max_megapixels)
+    problems += [f"image {key} is missing" for key in missing if not plan.allow_missing]
+    problems += [f"image {key} has no score" for key in slots if key not in labels.scores] + broken
     if problems or not slots:
-        raise UserError(_refusal(database, source, problems or ["no image has a score"], surplus + unused))
-    notes = _notes(plan, labels, sizes, missing, surplus + unused, references)
+        raise UserError(_refusal(database, source, problems or ["no image has a score"], surplus))
+    notes = _notes(plan, labels, sizes, missing, surplus, references)
     if database.refine:
-        slots, found = database.refine(slots, files)
-        notes += found
+        slots, remarks = database.refine(slots, files)
+        notes += remarks
     return _write(plan, space, slots, files, references, labels, notes)
 
 
@@ -84,6 +81,7 @@ def _slots_from(labels: Labels) -> dict[str, Slot]:
 
 def _check_files(images: dict[str, Path], references: dict[str, Path],
                  max_megapixels: float) -> tuple[list[tuple[int, int]], list[str]]:
+    """Read every image and reference to its last pixel; return the sizes of the good images, and what is wrong with others."""
     sizes, broken = [], []
     for path in images.values():
         size, wrong = check_image(path, max_megapixels)
@@ -105,6 +103,7 @@ def _refusal(database: Database, source: Path, problems: list[str], surplus: lis
 
 def _notes(plan: Import, labels: Labels, sizes: list[tuple[int, int]], missing: list[str], surplus: list[str],
            references: dict[str, Path]) -> list[str]:
+    """Return what a person should read of an import: labels, sizes, what is missing, what was left alone."""
     notes = [f"labels: {', '.join(path.name for path in labels.files)}, MOS scale {labels.scale}", *labels.notes,
              f"resolutions: {resolutions(sizes)}"]
     expected = len(plan.database.references)
@@ -120,6 +119,7 @@ def _notes(plan: Import, labels: Labels, sizes: list[tuple[int, int]], missing: 
 
 def _write(plan: Import, space: Workspace, slots: dict[str, Slot], files: dict[str, Path],
            references: dict[str, Path], labels: Labels, notes: list[str]) -> Imported:
+    """Place the files and write import.json and des.csv (last, so that its presence means complete)."""
     name = plan.database.name
     placed = {key: _target_name(plan.database, key, files[key]) for key in slots}
     table = pd.DataFrame([{"image_name": placed[key], "MOS": repr(labels.scores[key].mos), "distortion_type": slot.type,

@@ -67,6 +67,7 @@ def read_scores(path: Path, scale: str | None = None) -> ScoreFile:
 
 
 def _mat_vectors(path: Path) -> dict[str, np.ndarray]:
+    """Return the vectors of more than two numbers in a MATLAB file, by name."""
     try:
         content = matlab.loadmat(path)
     except (ValueError, TypeError, NotImplementedError, OSError, matlab.matlab.MatReadError) as error:
@@ -110,6 +111,7 @@ def _mos_column(header: list[str], scale: str | None) -> int | None:
 
 
 def _table(path: Path, rows: list[tuple[int, list[str]]], scale: str | None) -> list[Score]:
+    """Read a table with a header; scale: which score column to take, where there are two."""
     (_, header), body = rows[0], rows[1:]
     image, mos = _column(header, _IMAGE_COLUMNS), _mos_column(header, scale)
     if mos is None and _column(header, ("dmos",)) is not None:
@@ -135,6 +137,7 @@ def _table(path: Path, rows: list[tuple[int, list[str]]], scale: str | None) -> 
 
 
 def _list(path: Path, rows: list[tuple[int, list[str]]]) -> list[Score]:
+    """Read lines without a header, told apart by how many values they have."""
     lines, problems = [], []
     for number, row in rows:
         value = _number(row[-1])

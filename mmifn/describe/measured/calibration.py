@@ -68,11 +68,11 @@ def with_squares(standardised: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def constants() -> dict[str, Any]:
     """Return the fitted constants; the lists as float64 arrays."""
-    found = json.loads(FILE.read_text(encoding="utf-8"))
-    if found["features"] != list(FEATURES):
+    stored = json.loads(FILE.read_text(encoding="utf-8"))
+    if stored["features"] != list(FEATURES):
         raise RuntimeError(f"{FILE.name} was fitted on other features; remake it: python tools/calibrate_words.py")
     arrays = ("mean", "scale", "kind_weights", "kind_bias", "severity_weights", "severity_bias")
-    return {**found, **{name: np.array(found[name], dtype=np.float64) for name in arrays}}
+    return {**stored, **{name: np.array(stored[name], dtype=np.float64) for name in arrays}}
 
 
 def revision() -> str:

@@ -93,36 +93,36 @@ def _side_effects(statistics: Statistics, verdict: Verdict) -> list[str]:
     values, severity = statistics.values, verdict.severity["compression"]
     if severity < 1.0:
         return []
-    found = []
+    effects = []
     if values["flat_chroma"] > 0.25:
-        found.append("colours flattened" if values["flat_chroma"] > 0.5 else "colours partly flattened")
+        effects.append("colours flattened" if values["flat_chroma"] > 0.5 else "colours partly flattened")
     if values["banding"] > 0.01:
-        found.append("banding in smooth areas" if values["banding"] < 0.025 else "marked banding in smooth areas")
+        effects.append("banding in smooth areas" if values["banding"] < 0.025 else "marked banding in smooth areas")
     if values["ringing"] > 0.3:
-        found.append("ringing around edges")
-    return found
+        effects.append("ringing around edges")
+    return effects
 
 
 def _look(values: dict[str, float]) -> list[str]:
     """Name exposure, contrast and colour where they stand out."""
-    found = []
+    remarks = []
     if values["brightness"] < 60:
-        found.append("very dark" if values["brightness"] < 35 else "dark exposure")
+        remarks.append("very dark" if values["brightness"] < 35 else "dark exposure")
     elif values["brightness"] > 185:
-        found.append("very bright exposure")
+        remarks.append("very bright exposure")
     if values["bright"] > 0.03:
-        found.append("burnt-out highlights")
+        remarks.append("burnt-out highlights")
     if values["dark"] > 0.15:
-        found.append("crushed shadows")
+        remarks.append("crushed shadows")
     if values["contrast"] < 22:
-        found.append("low contrast")
+        remarks.append("low contrast")
     elif values["contrast"] > 65:
-        found.append("high contrast")
+        remarks.append("high contrast")
     if values["colourfulness"] < 8:
-        found.append("hardly any colour")
+        remarks.append("hardly any colour")
     elif values["colourfulness"] > 60:
-        found.append("vivid colours")
-    return found
+        remarks.append("vivid colours")
+    return remarks
 
 
 def _joined(parts: Sequence[str]) -> str:

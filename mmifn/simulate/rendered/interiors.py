@@ -46,6 +46,7 @@ def _light(view: View, points: np.ndarray, lamp: np.ndarray, axis: np.ndarray, w
 
 
 def _floor(view: View, rows: np.ndarray, points: np.ndarray, hall: bool, noise: SolidNoise) -> None:
+    """Paint the floor: paving in a hall, else planks and a rug."""
     spot, foot = points[rows], view.footprint(rows, level=True)
     if hall:
         view.colour[rows] = paving(spot, foot, noise, 0.8, (0.52, 0.47, 0.42))
@@ -95,6 +96,7 @@ def _window(wall: np.ndarray, u: np.ndarray, v: np.ndarray, points: np.ndarray, 
 
 def _shelves(wall: np.ndarray, u: np.ndarray, v: np.ndarray, points: np.ndarray, foot: np.ndarray, noise: SolidNoise,
              look: dict) -> None:
+    """Paint shelves of books on a wall."""
     on = (v > 0.15) & (v < 0.9 * look["height"]) & (u > 0.3) & (u < look["width"] - 0.3)
     x, y = u[on], v[on]
     shelf, tall = np.floor(y / 0.36), y / 0.36 % 1
@@ -112,6 +114,7 @@ def _shelves(wall: np.ndarray, u: np.ndarray, v: np.ndarray, points: np.ndarray,
 
 def _pictures(wall: np.ndarray, u: np.ndarray, v: np.ndarray, points: np.ndarray, foot: np.ndarray, noise: SolidNoise,
               look: dict) -> None:
+    """Paint a row of framed pictures on a wall."""
     number = np.floor(u / 1.5)
     x, y = u / 1.5 - number - 0.5, (v - 1.6) / 1.1
     size = 0.26 + 0.12 * hash_unit(number, look["seed"])
@@ -125,6 +128,7 @@ def _pictures(wall: np.ndarray, u: np.ndarray, v: np.ndarray, points: np.ndarray
 
 def _poster(wall: np.ndarray, u: np.ndarray, v: np.ndarray, points: np.ndarray, foot: np.ndarray, noise: SolidNoise,
             look: dict) -> None:
+    """Paint posters on a wall: a heading, small print and a figure, all of letters that only detail keeps readable."""
     number = np.floor(u / 1.3)
     x, y = (u / 1.3 - number) * 1.3 - 0.15, 2.35 - v
     on = (x > 0) & (x < 1.0) & (y > 0) & (y < 1.3)

@@ -36,6 +36,7 @@ _LIGHT = {"day": 0.95, "dusk": 0.55, "grey": 0.7, "night": 0.10}
 
 
 def cast_outdoors(view: View, kind: str, world: np.random.Generator, noise: SolidNoise) -> None:
+    """Fill depth and colour of a view with a scene under the sky; kind: one of panorama.KINDS, world: draws what stands there."""
     mood = "night" if kind == "night" else str(world.choice(["day", "day", "dusk", "grey"]))
     sun = np.array([world.uniform(-1, 1), world.uniform(0.35, 0.9), world.uniform(-1, 1)], dtype=np.float32)
     sun /= np.linalg.norm(sun)
@@ -47,6 +48,7 @@ def cast_outdoors(view: View, kind: str, world: np.random.Generator, noise: Soli
 
 
 def _sky(view: View, mood: str, sun: np.ndarray, world: np.random.Generator, noise: SolidNoise) -> None:
+    """Paint the sky where no ray hit anything: gradient, clouds, the halo of sun or moon."""
     rows = np.flatnonzero(np.isinf(view.depth))
     rays = view.rays[rows]
     zenith, horizon, glow = _SKIES[mood]
@@ -72,6 +74,7 @@ def _sky(view: View, mood: str, sun: np.ndarray, world: np.random.Generator, noi
 
 
 def _ground(view: View, kind: str, mood: str, world: np.random.Generator, noise: SolidNoise) -> None:
+    """Paint the ground below the horizon by the kind of scene."""
     rows = np.flatnonzero(view.rays[:, 1] < -0.004)
     view.depth[rows] = -EYE / view.rays[rows, 1]
     points = view.rays[rows] * view.depth[rows, None]
@@ -202,6 +205,7 @@ def _trees(view: View, count: int, mood: str, sun: np.ndarray, world: np.random.
 
 
 def _trunk(view: View, foot: np.ndarray, height: float, mood: str, noise: SolidNoise) -> None:
+    """Paint the trunk of a tree as an upright cylinder seen from afar."""
     half = 0.16
     rows = _rays_near(view, foot - np.float32([half, 0, half]), foot + np.float32([half, height, half]))
     away = np.hypot(foot[0], foot[2])
