@@ -88,7 +88,7 @@ def test_bad_weights_are_one_message_and_write_nothing(space, tmp_path, capsys, 
     named = ["--global-weights", str(weights)]
     broken = {"not a checkpoint of small, but of small_vanilla": named,
               "does not exist": ["--global-weights", str(tmp_path / "none.pth")],
-              "--preset offline, or --global-weights FILE": []}
+              "or anywhere, and name it: --global-weights FILE": []}
     for words, argv in broken.items():
         assert run(space, *argv) == 2
         err = capsys.readouterr().err
