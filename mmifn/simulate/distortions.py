@@ -21,8 +21,13 @@ def blur_sphere(pixels: np.ndarray, sigma_px: float) -> np.ndarray:
     """
     if sigma_px <= 0:
         return pixels.copy()
-    height, width = pixels.shape[:2]
-    spectrum = fft.rfft(np.moveaxis(pixels, 2, 0).astype(np.float32), axis=2)  # (3, H, K)
+    return np.clip(np.rint(blur_values(pixels, sigma_px)), 0, 255).astype(np.uint8)
+
+
+def blur_values(values: np.ndarray, sigma_px: float) -> np.ndarray:
+    """Blur as blur_sphere does, any values (H, 2H, C), sigma above 0; returns (H, 2H, C) float32, not rounded."""
+    height, width = values.shape[:2]
+    spectrum = fft.rfft(np.moveaxis(values, 2, 0).astype(np.float32), axis=2)  # (C, H, K)
     area = latitude_weights(height).numpy()
     reach = min(height - 1, int(np.ceil(_REACH * sigma_px)))
     total, weight = np.zeros_like(spectrum), np.zeros(height, dtype=np.float64)
@@ -32,8 +37,7 @@ def blur_sphere(pixels: np.ndarray, sigma_px: float) -> np.ndarray:
         total[:, rows] += spectrum[:, rows + shift] * kernel
         weight[rows] += kernel[:, 0]
     total /= weight[:, None].astype(np.float32)
-    blurred = fft.irfft(total, n=width, axis=2)
-    return np.moveaxis(np.clip(np.rint(blurred), 0, 255).astype(np.uint8), 0, 2)
+    return np.moveaxis(fft.irfft(total, n=width, axis=2), 0, 2)
 
 
 def _row_kernel(height: int, width: int, rows: np.ndarray, shift: int, sigma_px: float, area: np.ndarray) -> np.ndarray:
