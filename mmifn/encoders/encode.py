@@ -20,7 +20,9 @@ from mmifn.data.features import GLOBAL, VIEWPORT, GlobalFeatures, ViewportFeatur
 from mmifn.data.images import png_made_from, read_image, write_png
 from mmifn.data.manifest import Manifest, image_paths
 from mmifn.data.workspace import Workspace
+from mmifn.encoders import lens_steps
 from mmifn.encoders.encoder import Encoder
+from mmifn.encoders.people import open_people
 from mmifn.encoders.presets import Preset
 from mmifn.sphere import HEADSET_PPD, SAMPLERS, render_viewports, resize_erp, seen_ppd
 
@@ -46,6 +48,10 @@ def viewport_provenance(preset: Preset, encoder: Encoder, inputs: dict[str, str]
                 "size_px": _one_or_all(preset.sizes_px), "projection": "gnomonic, bicubic, low-passed"}
     if preset.with_size:
         settings["size"] = f"log2 of px per degree, at most {HEADSET_PPD:.2f}"
+    if preset.with_people:
+        settings["people"] = open_people("cpu").digest
+    if preset.with_steps:
+        settings["steps"] = lens_steps.SETTINGS
     return Provenance(encoder.name, encoder.weights_sha256, settings, inputs)
 
 
@@ -68,13 +74,26 @@ def size_of(erp_width_px: int, preset: Preset) -> Tensor:
     return torch.tensor([math.log2(share * HEADSET_PPD)] if preset.with_size else [])
 
 
-def embed_views(views: list[Tensor], size: Tensor, encoder: Encoder, name: str) -> Tensor:
+def beside(erp: np.ndarray, views: list[Tensor], preset: Preset, device: torch.device) -> Tensor:
+    """Return what a preset tells of every direction beside its view encoder's numbers, (V, K) float32 on the CPU.
+
+    erp: (H, W, 3) uint8; views: what render_preset made of it.
+    """
+    parts = [size_of(erp.shape[1], preset).expand(len(views[0]), -1)]
+    if preset.with_people:
+        parts.append(open_people(device.type)(views[0])[:, None] / 100)
+    if preset.with_steps:
+        parts.append(lens_steps.lens_steps(erp, SAMPLERS[preset.sampler]()))
+    return torch.cat(parts, dim=1)
+
+
+def embed_views(views: list[Tensor], known: Tensor, encoder: Encoder, name: str) -> Tensor:
     """Embed F views (V, 3, S, S) of each direction as they are kept, one row a direction: (V, F D + K) float16 on the CPU.
 
-    size: (K,), which every row ends with; `name` is for a refusal.
+    known: (V, K), with which the rows end (see `beside`); `name` is for a refusal.
     """
     seen = [encoder(each).float().cpu() for each in views]
-    return _finite(torch.cat([*seen, size.expand(len(seen[0]), -1)], dim=1).half(), name)
+    return _finite(torch.cat([*seen, known], dim=1).half(), name)
 
 
 def global_provenance(preset: Preset, encoder: Encoder, inputs: dict[str, str]) -> Provenance:
@@ -137,13 +156,14 @@ def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encod
 
     def render(i: int) -> tuple[int, list[Tensor], Tensor]:
         erp = read_image(paths[i], max_megapixels=max_megapixels)
-        return i, render_preset(erp, preset), size_of(erp.shape[1], preset)
+        views = render_preset(erp, preset)
+        return i, views, beside(erp, views, preset, encoder.device)
 
     def encode(item: tuple[int, list[Tensor], Tensor]) -> Row:
-        i, views, size = item
+        i, views, known = item
         if write_pngs:
             pictures[i].write(views)
-        return {"views": embed_views(views, size, encoder, manifest.names[i])}
+        return {"views": embed_views(views, known, encoder, manifest.names[i])}
 
     rows = encode_rows(store, manifest.names, render, encode, f"viewports {manifest.dataset}")
     if write_pngs:

@@ -24,6 +24,8 @@ class Preset:
     fovs_deg, sizes_px, sampler: the tangent views: in each direction one of every field of view, the widest first, and how
     many pixels wide each is;
     with_size: whether every view also carries the panorama's own resolution (encode.size_of);
+    with_people: and what the encoder taught by people says of the widest view (encoders/people.py);
+    with_steps: and the steps between lenses that are near it (encoders/lens_steps.py);
     erp_height_px: height of the ERP that the global encoder sees; grid: rows and columns to which its maps are pooled;
     wrap_px: how far the ERP is continued across its seam for it; headset_ppd: pixels per degree that observers are shown.
     """
@@ -39,6 +41,8 @@ class Preset:
     grid: tuple[int, int] = (4, 8)
     wrap_px: int = 0
     with_size: bool = False
+    with_people: bool = False
+    with_steps: bool = False
     headset_ppd: float = HEADSET_PPD
 
     def __post_init__(self) -> None:

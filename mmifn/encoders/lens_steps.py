@@ -1,0 +1,79 @@
+"""Steps along meridians: what lenses of unlike exposure, white balance or focus leave in a panorama.
+
+A view cannot know that its neighbour is darker. Of every longitude we ask how much lighter, bluer or sharper the world is to
+its right than to its left, latitude by latitude; a scene answers differently from row to row, a lens the same in all.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmifn.simulate.light import to_light
+
+STEPS = ("light", "colour", "sharpness")
+SETTINGS = "steps of light, colour and sharpness along meridians, 24 rows within 60 degrees of the equator"
+_WIDTH_PX = 1440
+_LATITUDE_DEG, _ROWS = 60, 24
+_GAP_DEG, _SIDE_DEG = 6, 8  # what feathering may cover on each side of a seam, and how much is looked at beyond
+_AGREEING = 0.7  # share of the rows that must step at least as far
+_DARK = 0.002  # light below which nothing is told
+_WITHIN_DEG = 20.0  # a view hears of seams this near its middle
+
+
+def lens_steps(erp: np.ndarray, centres_deg: Tensor) -> Tensor:
+    """Return the steps near each of V directions: stops of light, stops of colour, octaves of sharpness: (V, 3) float32.
+
+    erp: (H, 2H, 3) uint8; centres_deg: (V, 2). A value is the largest step that 70 % of the rows take in one direction, 0
+    where there is none.
+    """
+    small = cv2.resize(np.asarray(erp), (_WIDTH_PX, _WIDTH_PX // 2), interpolation=cv2.INTER_AREA)
+    steps = torch.from_numpy(np.stack([_light(small), _colour(small), _sharpness(small)]).astype(np.float32))  # (3, W)
+    lon = (torch.arange(_WIDTH_PX) + 0.5) / _WIDTH_PX * 360 - 180
+    away = ((lon - centres_deg[:, :1] + 180) % 360 - 180).abs() * torch.deg2rad(centres_deg[:, 1:]).cos()
+    return torch.where(away[:, None] <= _WITHIN_DEG, steps[None], 0).amax(dim=2)
+
+
+def _light(small: np.ndarray) -> np.ndarray:
+    luminance = to_light(small) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    return _steps(np.log2(luminance + _DARK))
+
+
+def _colour(small: np.ndarray) -> np.ndarray:
+    red, green, blue = np.moveaxis(np.log2(to_light(small) + _DARK), 2, 0)
+    return np.maximum(_steps(red - green), _steps(blue - green))
+
+
+def _sharpness(small: np.ndarray) -> np.ndarray:
+    """Fine detail against less fine, so that it matters little how much detail there is."""
+    grey = small.mean(axis=2).astype(np.float32)
+    soft, softer = (cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in (1, 3))
+    fine, coarse = (_rows(np.abs(band)) for band in (grey - soft, soft - softer))
+    return _between(np.log2((fine + 0.1) / (coarse + 0.1)))
+
+
+def _rows(values: np.ndarray) -> np.ndarray:
+    """Average (H, W) over bands of latitude: (R, W)."""
+    edge = round((90 - _LATITUDE_DEG) / 180 * len(values))
+    return values[edge:len(values) - edge].reshape(_ROWS, -1, values.shape[1]).mean(axis=1)
+
+
+def _steps(values: np.ndarray) -> np.ndarray:
+    return _between(_rows(values))
+
+
+def _between(rows: np.ndarray) -> np.ndarray:
+    """Return the step at every longitude (W,) on which enough rows (R, W) agree."""
+    width = rows.shape[1]
+    gap, side = (round(degrees / 360 * width) for degrees in (_GAP_DEG, _SIDE_DEG))
+    sums = np.cumsum(np.concatenate([np.zeros((len(rows), 1)), rows, rows, rows], axis=1), axis=1)
+    middle = np.arange(width) + width
+
+    def mean(first: int) -> np.ndarray:
+        return (sums[:, middle + first + side] - sums[:, middle + first]) / side
+
+    change = mean(gap) - mean(-gap - side)
+    low, high = np.quantile(change, (1 - _AGREEING, _AGREEING), axis=0)
+    return np.maximum(0, np.maximum(low, -high))

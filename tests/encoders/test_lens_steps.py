@@ -1,0 +1,62 @@
+"""Steps between lenses: a made one is found with its size and its place, and a smooth or busy world has none."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmifn.encoders.lens_steps import lens_steps
+from mmifn.simulate.authentic import ONE_OF_TWO, Happening
+from mmifn.simulate.distortions import blur_sphere
+from mmifn.simulate.light import lens_weights, mix, to_light, to_pixels
+from mmifn.sphere import dodecahedron, equator
+
+FRONT = torch.tensor([[0.0, 0.0], [90.0, 0.0], [180.0, 0.0], [-90.0, 0.0], [90.0, 60.0]])
+
+
+def textured(height: int, sigma_px: float, contrast: float) -> np.ndarray:
+    """A world of random texture without an edge: (height, 2 height, 3) uint8."""
+    noise = np.random.default_rng(0).integers(0, 256, (height, 2 * height, 3), dtype=np.uint8)
+    soft = blur_sphere(noise, sigma_px).astype(float)
+    return np.clip((soft - soft.mean()) * contrast + 110, 30, 200).round().astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def world() -> np.ndarray:
+    return textured(360, 2.0, 1.2)
+
+
+def test_a_brighter_lens_is_found_by_its_stops_at_its_seams_only(world):
+    lens = lens_weights(720, 2, 6.0, first_deg=0.0)[0]  # from -90 to 90
+    brighter = to_pixels(to_light(world) * mix(lens, np.float32(2 ** 0.8), np.float32(1)))
+    light, colour, sharpness = lens_steps(brighter, FRONT).T
+    assert light[1] == pytest.approx(0.8, abs=0.12)
+    assert light[3] == pytest.approx(0.8, abs=0.12)
+    assert light[[0, 2]].max() < 0.1
+    assert colour.max() < 0.15
+    assert sharpness.max() < 0.35
+
+
+def test_a_view_near_a_pole_hears_of_a_seam_at_its_own_distance(world):
+    """At 60 degrees of latitude 30 degrees of longitude are 15 on the sphere: within a view's 20."""
+    lens = lens_weights(720, 2, 6.0, first_deg=30.0)[0]
+    brighter = to_pixels(to_light(world) * mix(lens, np.float32(2 ** 0.8), np.float32(1)))
+    steps = lens_steps(brighter, torch.tensor([[90.0, 60.0], [80.0, 0.0]]))[:, 0]
+    assert steps[0] > 0.6
+    assert steps[1] < 0.1
+
+
+def test_a_coloured_lens_and_a_blurred_one_show_in_their_own_columns(world):
+    plain = lens_steps(world, equator(8)).amax(dim=0)
+    white = lens_steps(Happening("white", 3, ONE_OF_TWO, 4).apply(world), equator(8)).amax(dim=0)
+    assert white[1] > plain[1] + 0.4
+    busy = textured(720, 0.8, 2.0)
+    plain = lens_steps(busy, equator(8)).amax(dim=0)
+    focus = lens_steps(Happening("focus", 3, ONE_OF_TWO, 4).apply(busy), equator(8)).amax(dim=0)
+    assert focus[2] > plain[2] + 0.7
+    assert focus[0] < plain[0] + 0.2
+
+
+def test_the_whole_sphere_brighter_has_no_step(world):
+    half_a_stop = to_pixels(to_light(world) * np.float32(2 ** 0.5))
+    change = lens_steps(half_a_stop, dodecahedron()) - lens_steps(world, dodecahedron())
+    assert change[:, :2].abs().max() < 0.02
