@@ -14,6 +14,7 @@ from pathlib import Path
 from mmifn.cli.flags import add_device_argument, add_limit_argument, add_preset_argument, command_parser
 from mmifn.core.errors import UserError, user_main
 from mmifn.scoring.files import Task, find_images
+from mmifn.scoring.photographs import score_photographs
 from mmifn.scoring.run import Outputs, default_workers, score_all
 from mmifn.scoring.viewer import page_width
 from mmifn.sphere import HEADSET_PPD
@@ -34,6 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--pixels-per-degree", type=float, default=HEADSET_PPD, metavar="PPD",
                         help="of the headset to score for; newer ones show 20 to 25, but nobody's opinions were collected there "
                              "(default: %(default).1f, at which people judged)")
+    parser.add_argument("--perspective", nargs="?", type=float, const=0.0, metavar="FOV_DEG",
+                        help="the pictures are ordinary photographs or single views, not panoramas; their angle across, if known")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for two cores; one on a GPU)")
     add_device_argument(parser)
     add_limit_argument(parser)
@@ -48,9 +51,11 @@ def main(argv: list[str] | None = None) -> int:
     if args.reference and not args.reference.is_file():
         raise UserError(f"--reference {args.reference} does not exist")
     images = find_images(args.images)
+    outputs = Outputs(args.json, args.csv, args.html)
+    if args.perspective is not None:
+        return 1 if score_photographs(images, args.perspective or None, outputs, args.device) else 0
     task = Task(args.preset, args.checkpoint, args.device, args.map, page_width(len(images)) if args.html else 0,
                 args.reference, args.max_megapixels, args.pixels_per_degree)
-    outputs = Outputs(args.json, args.csv, args.html)
     failed = score_all(images, task, outputs, args.workers or default_workers(args.device))
     return 1 if failed else 0
 

@@ -4,7 +4,8 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str):  # `import mmifn` stays light: torch and the networks come with the first use
-    modules = {"score": "mmifn.scoring.panorama", "Prediction": "mmifn.scoring.prediction"}
+    modules = {"score": "mmifn.scoring.panorama", "Prediction": "mmifn.scoring.prediction",
+               "score_view": "mmifn.scoring.perspective"}
     if name in modules:
         import importlib
 

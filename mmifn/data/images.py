@@ -62,7 +62,8 @@ def check_header(size_px: tuple[int, int], path: Path, max_megapixels: float, pa
     if height < MIN_HEIGHT_PX:
         raise UserError(f"{path} is {width}x{height}; at least {2 * MIN_HEIGHT_PX}x{MIN_HEIGHT_PX} is needed")
     if panorama and abs(width - 2 * height) > ASPECT_TOLERANCE * 2 * height:
-        raise UserError(f"{path} is {width}x{height} (aspect {width / height:.3f}); an equirectangular panorama is 2:1")
+        raise UserError(f"{path} is {width}x{height} (aspect {width / height:.3f}); an equirectangular panorama is 2:1 "
+                        "(an ordinary photograph: --perspective, mmifn.score_view)")
 
 
 def read_size(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, panorama: bool = True) -> tuple[int, int]:

@@ -1,0 +1,55 @@
+"""The run behind --perspective: photographs and views, one after another, to the screen and to files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmifn.core.errors import UserError
+from mmifn.core.files import write_text
+from mmifn.scoring.perspective import score_view
+from mmifn.scoring.run import Outputs
+
+COLUMNS = ("image", "score", "quality", "seen_px", "fov_deg", "model")
+
+
+def score_photographs(images: dict[str, Path], fov_deg: float | None, outputs: Outputs, device: str = "auto") -> int:
+    """Score every picture (label -> file); return how many failed. Files are written at the end, whole.
+
+    fov_deg: the angle across of all of them, None where unknown. Raises UserError for outputs that only panoramas have.
+    """
+    if outputs.html:
+        raise UserError("--html shows panoramas; it has no meaning with --perspective (use --json or --csv)")
+    rows, failed = [], 0
+    for label, path in images.items():
+        try:
+            row: dict[str, Any] = {"image": label, **score_view(path, fov_deg=fov_deg, device=device).to_row()}
+        except UserError as error:
+            failed += 1
+            row = {"image": label, "error": str(error)}
+            print(f"error: {error}", file=sys.stderr)
+        rows.append(row)
+        if outputs.to_program:
+            print(json.dumps(row, ensure_ascii=False))
+        elif "error" not in row:
+            print(f"{label}: {row['score']:.0f} of 100, {row['quality']}, as people at screens judge photographs")
+        sys.stdout.flush()
+    if outputs.json and not outputs.to_program:
+        write_text(Path(outputs.json), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    if outputs.csv:
+        write_text(outputs.csv, _table([row for row in rows if "error" not in row]))
+    print(f"{len(rows) - failed} of {len(rows)} scored", file=sys.stderr)
+    return failed
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([("x".join(map(str, row["seen_px"][::-1])) if name == "seen_px" else row[name]) for name in COLUMNS]
+                     for row in rows)
+    return text.getvalue()

@@ -1,0 +1,78 @@
+"""Photographs and views: how large they are looked at, what is refused, and the files of a run."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmifn.core.errors import UserError
+from mmifn.scoring.perspective import check_perspective, score_view, seen_size
+from mmifn.scoring.photographs import score_photographs
+from mmifn.scoring.run import Outputs
+from mmifn.simulate.distortions import add_noise
+from mmifn.simulate.rendered.panorama import render_scene, scene_names
+from mmifn.sphere import render_viewports
+
+
+@pytest.fixture(scope="module")
+def panorama() -> np.ndarray:
+    return render_scene(scene_names()[0], 384)
+
+
+@pytest.fixture(scope="module")
+def view(panorama) -> np.ndarray:
+    import torch
+
+    rendered = render_viewports(panorama, torch.tensor([[20.0, 0.0]]), 80.0, 256)[0]
+    return (rendered * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def test_a_photograph_is_seen_whole_with_the_area_of_448_square():
+    assert seen_size(500, 500, None) == (448, 448)
+    height, width = seen_size(3000, 4000, None)
+    assert width / height == pytest.approx(4 / 3, abs=0.01)
+    assert height * width == pytest.approx(448 ** 2, rel=0.01)
+
+
+def test_a_known_angle_limits_what_is_seen_to_what_a_headset_shows():
+    """400 px over 25 degrees are 15.7 px per degree in the middle, of which a headset shows 11.38."""
+    ppd = 400 / (2 * np.tan(np.radians(12.5))) * np.pi / 180
+    assert seen_size(1000, 1000, 10.0)[0] == 224  # few degrees: the least that the network is given
+    assert seen_size(400, 400, 25.0)[0] == round(400 * (4096 / 360) / ppd) == 289
+    assert seen_size(300, 300, 90.0) == (300, 300)  # never enlarged
+
+
+def test_small_pictures_and_whole_panoramas_are_refused_in_words(panorama, view):
+    with pytest.raises(UserError, match=r"256x128.*224 px on its shorter side"):
+        check_perspective(panorama[:128, :256], "small.png")
+    with pytest.raises(UserError, match=r"768x384 and its left and right edges meet.*without --perspective"):
+        check_perspective(panorama, "whole.png")
+    check_perspective(view, "view.png")
+    with pytest.raises(UserError, match="more than 0 and less than 180"):
+        score_view(view, fov_deg=180)
+    with pytest.raises(UserError, match=r"\(H, W, 3\) uint8"):
+        score_view(view[..., 0])
+
+
+def test_noise_lowers_the_score_and_a_mirror_image_has_the_same(view):
+    score = score_view(view).score
+    assert score_view(np.ascontiguousarray(view[:, ::-1])).score == pytest.approx(score, abs=1e-3)
+    assert score_view(add_noise(view, 40.0, np.random.default_rng(0))).score < score - 5
+    assert 0 <= score <= 100
+    assert score_view(view, fov_deg=20).score != score
+
+
+def test_a_run_writes_rows_and_counts_what_failed(tmp_path, view, capsys):
+    Image.fromarray(view).save(tmp_path / "a.png")
+    Image.fromarray(view[:100]).save(tmp_path / "low.png")
+    images = {name: tmp_path / name for name in ("a.png", "low.png")}
+    failed = score_photographs(images, None, Outputs(str(tmp_path / "rows.jsonl"), tmp_path / "rows.csv"))
+    assert failed == 1
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert rows[0]["score"] == pytest.approx(score_view(view).score, abs=1e-3)
+    assert "224 px" in rows[1]["error"]
+    assert (tmp_path / "rows.csv").read_text().splitlines()[1].startswith("a.png,")
+    assert "a.png: " in capsys.readouterr().out
+    with pytest.raises(UserError, match="--html"):
+        score_photographs(images, None, Outputs(html=tmp_path / "p.html"))
