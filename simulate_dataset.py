@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mmifn.adapt.authentic import LIKE as AUTHENTIC
+from mmifn.adapt.authentic import simulate_authentic
 from mmifn.cli.flags import add_exclusion_argument, add_height_argument, add_limit_argument, add_root_argument, command_parser
 from mmifn.core.errors import UserError, user_main
 from mmifn.data.summary import describe
@@ -31,8 +33,9 @@ def _levels(text: str) -> tuple[int, ...]:
 def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     add_root_argument(parser)
-    parser.add_argument("--like", required=True, choices=[*sorted(DESIGNS), BROAD],
-                        help=f"whose design to follow; {BROAD}: pristine panoramas, pairs of distortions and other kinds")
+    parser.add_argument("--like", required=True, choices=[*sorted(DESIGNS), BROAD, AUTHENTIC],
+                        help=f"whose design to follow; {BROAD}: pristine panoramas, pairs of distortions and other kinds; "
+                             f"{AUTHENTIC}: faults of cameras and stitchers")
     parser.add_argument("--panoramas", required=True, metavar="DIR", help="folder of pristine ERPs, or: synthetic")
     parser.add_argument("--dataset", help="name of the database below datasets/ (default: as --like)")
     parser.add_argument("--scenes", type=int, metavar="N", help="how many scenes (default: 16, or all --only-scenes)")
@@ -58,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
                       _levels(args.levels) if args.levels else (), scene_list(args.exclude_scenes), only, args.workers,
                       args.overwrite, args.max_megapixels, args.ppd)
     space = Workspace(args.root)
-    table = (simulate_broad if args.like == BROAD else simulate)(plan, space)
+    table = {BROAD: simulate_broad, AUTHENTIC: simulate_authentic}.get(args.like, simulate)(plan, space)
     print(describe(table, plan.dataset))
     print(f"{space.manifest(plan.dataset)}: {len(table)} images of {table['reference'].nunique()} scenes, labels simulated")
     return 0
