@@ -1,6 +1,7 @@
 """Measure what labels rest on: losses of settings at several widths, as a headset shows them, and the table made of them.
 
     python benchmarks/labels.py sweep  --panoramas DIR --scenes A,B,… --out FOLDER   losses of photographs of 4096 px, a csv each
+    python benchmarks/labels.py add    --database datasets/DS --out FOLDER   scenes of a simulated database of 4096 px as well
     python benchmarks/labels.py levels --sweep FOLDER             parameters at which OIQA-like levels get OIQA's human means
     python benchmarks/labels.py table  --sweep FOLDER --out CSV   mmifn/simulate/label_curves.csv anew
 
@@ -10,6 +11,7 @@ as large. Widths below 4096 are reduced from it and compared with the photograph
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -23,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mmifn.cli.flags import command_parser
 from mmifn.fullref.headset import HeadsetReference, headset_views
 from mmifn.simulate.curves import Curve
-from mmifn.simulate.designs import DESIGNS
+from mmifn.simulate.designs import DESIGNS, image_name
 from mmifn.simulate.draws import distort
 from mmifn.simulate.human_anchor import HUMAN_MOS, HUMAN_PRISTINE
 from mmifn.simulate.panoramas import Scene, choose_scenes, find_scenes, scene_list
@@ -57,22 +59,22 @@ def _losses_of(scene: Scene) -> list[dict]:
     best, twice = (HeadsetReference(headset_views(source, centres, ppd=HEADSET_PPD / share)) for share in (1, 2))
     rows = []
 
-    def add(kind: str, value: float, width: int, views: torch.Tensor, own: HeadsetReference | None = None) -> None:
+    def compare(kind: str, value: float, width: int, views: torch.Tensor, own: HeadsetReference | None = None) -> None:
         seen, reference = HeadsetReference(views), twice if width > FULL else best
         rows.append({"kind": kind, "parameter": value, "width": width, "fsim_loss": 1 - float(reference.fsim(seen).mean()),
                      "gmsd": float(reference.gmsd(views).mean()),
                      "own_fsim_loss": 1 - float(own.fsim(seen).mean()) if own else np.nan})
 
     for width in SIZES:
-        add("size", width, width, headset_views(scene.load(width // 2), centres))
+        compare("size", width, width, headset_views(scene.load(width // 2), centres))
     for width in (FULL, *REDUCED):
         pixels = source if width == FULL else scene.load(width // 2)
         own = None if width == FULL else HeadsetReference(headset_views(pixels, centres))
         for kind, value in _settings(GRID if width == FULL else COARSE):
             distorted = distort(kind, value, pixels, np.random.default_rng([width]))
-            add(kind, value, width, headset_views(distorted, centres), own)
+            compare(kind, value, width, headset_views(distorted, centres), own)
             if width == FULL and value in COARSE[kind]:
-                add(kind, value, 2 * FULL, headset_views(distorted, centres, ppd=HEADSET_PPD / 2))
+                compare(kind, value, 2 * FULL, headset_views(distorted, centres, ppd=HEADSET_PPD / 2))
     return rows
 
 
@@ -85,21 +87,45 @@ def read_sweep(folder: Path) -> pd.DataFrame:
     return pd.concat([pd.read_csv(path).assign(scene=path.stem) for path in sorted(folder.glob("*.csv"))])
 
 
+def add(database: Path, out: Path) -> None:
+    """Write one csv per scene of a simulated database that was not swept: its label metric, at its own settings."""
+    record = json.loads((database / "simulation.json").read_text(encoding="utf-8"))
+    for path in sorted((database / "label_scores").glob("*.json")):
+        found, rows = json.loads(path.read_text(encoding="utf-8")), []
+        for kind in DESIGNS[record["like"]]:
+            for level in record["levels"]:
+                rows.append({"kind": kind.type, "parameter": record["parameters"][kind.type][kind.parameter][level - 1],
+                             "width": found["width"], "fsim_loss": 1 - found["fsim"][image_name(path.stem, kind, level)]})
+        if not (out / path.with_suffix(".csv").name).is_file():
+            pd.DataFrame(rows).to_csv(out / f"{path.stem}.{database.name}.csv", index=False)
+
+
 def _scale(kind: str, values: object) -> np.ndarray:
     values = np.asarray(values, dtype=float)
     return np.log(values) if kind in ("JP2K", "GN", "GB") else values
 
 
 def _mean_losses(rows: pd.DataFrame, kind: str, width: int, values: object, metric: str = "fsim_loss") -> np.ndarray:
-    """Return the geometric mean over scenes at any parameters, interpolated between those that were swept."""
-    found = rows[(rows["kind"] == kind) & (rows["width"] == width)]
-    logs = np.log(found[metric].clip(lower=1e-6)).groupby(found["parameter"]).mean()
-    if len(logs) == 1:
-        return np.exp(logs.to_numpy())
-    falls = logs.iloc[0] > logs.iloc[-1]  # quality: the larger, the milder
-    # The very strongest can lose less than the strong: what is left has no detail to be unlike.
-    worst = logs.iloc[::-1].cummax().iloc[::-1] if falls else logs.cummax()
-    return np.exp(PchipInterpolator(_scale(kind, logs.index), worst)(_scale(kind, values)))
+    """Return the geometric mean over scenes at any parameters, interpolated between those that were swept.
+
+    Scenes of databases have some of the settings only: how they depart there from the scenes that were swept is interpolated.
+    """
+    found = rows[(rows["kind"] == kind) & (rows["width"] == width) & rows[metric].notna()]
+    logs = np.log(found.assign(**{metric: found[metric].clip(lower=1e-6)}).pivot_table(metric, "parameter", "scene"))
+    whole = logs.notna().sum() == logs.notna().sum().max()
+    mean = logs.loc[:, whole].dropna(how="all").mean(axis=1)
+    if len(mean) == 1:
+        return np.exp(mean.to_numpy())
+    x = _scale(kind, mean.index)
+    departs = [np.zeros(len(x))] * int(whole.sum())
+    for scene in logs.columns[~whole]:
+        own = logs[scene].dropna()
+        at = _scale(kind, own.index)
+        departs.append(np.interp(x, at, own.to_numpy() - PchipInterpolator(x, mean)(at)))
+    mean = mean + np.mean(departs, axis=0)
+    # The very strongest can lose less than the strong: what is left has no detail to be unlike. JPEG: high quality is mild.
+    worst = mean.iloc[::-1].cummax().iloc[::-1] if mean.iloc[0] > mean.iloc[-1] else mean.cummax()
+    return np.exp(PchipInterpolator(x, worst)(_scale(kind, values)))
 
 
 def _cviq_curve(rows: pd.DataFrame, kind: str) -> Curve:
@@ -113,6 +139,7 @@ def levels(rows: pd.DataFrame) -> None:
     OIQA's means are shifted by the difference of the two databases' pristine means. JPEG goes by CVIQ's JPEG, JP2K and GB by
     its AVC and HEVC, GN by all three.
     """
+    rows = rows[rows["scene"].isin(rows.loc[rows["kind"] == "size", "scene"])]  # the same scenes for all types
     shift = HUMAN_PRISTINE["CVIQ"][0] - HUMAN_PRISTINE["OIQA"][0]
     curves = {kind: _cviq_curve(rows, kind) for kind in ("JPEG", "AVC", "HEVC")}
     steps = np.linspace(np.log(1e-4), np.log(0.6), 4000)
@@ -148,14 +175,17 @@ def _judged(kind: str) -> dict[float, float]:
 
 def main() -> int:
     parser = command_parser(__doc__)
-    parser.add_argument("what", choices=("sweep", "levels", "table"))
+    parser.add_argument("what", choices=("sweep", "add", "levels", "table"))
     parser.add_argument("--panoramas", default="synthetic")
     parser.add_argument("--scenes", default="", help="names, separated by commas")
+    parser.add_argument("--database", type=Path, default=Path("datasets/CVIQ"))
     parser.add_argument("--sweep", type=Path, default=Path("sweep"))
     parser.add_argument("--out", type=Path, default=Path("sweep"))
     args = parser.parse_args()
     if args.what == "sweep":
         sweep(args.panoramas, scene_list(args.scenes), args.out)
+    elif args.what == "add":
+        add(args.database, args.out)
     else:
         rows = read_sweep(args.sweep)
         levels(rows) if args.what == "levels" else table(rows, args.out)

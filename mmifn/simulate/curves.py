@@ -19,7 +19,7 @@ from scipy.interpolate import PchipInterpolator
 from mmifn.simulate.human_anchor import HUMAN_PRISTINE
 from mmifn.sphere import HEADSET_PPD
 
-RULE = "headset/1"  # raise it whenever a change alters labels
+RULE = "headset/2"  # raise it whenever a change alters labels
 PRISTINE_MOS = float(np.mean([mean for mean, _ in HUMAN_PRISTINE.values()]))
 WORST_MOS = 10.0  # what curves approach beyond the worst that people judged; CVIQ's lowest score is 16.1
 HEADSET_WIDTH = round(360 * HEADSET_PPD)
@@ -134,12 +134,17 @@ def seen_width(width_px: float, ppd: float = HEADSET_PPD) -> float:
 
 
 def setting_loss(kind: str, parameter: float, width_px: float, ppd: float = HEADSET_PPD, metric: str = "fsim") -> float:
-    """Return the mean loss of a setting at a width: interpolated over parameters, then over log width; clipped outside."""
+    """Return the mean loss of a setting at a width: interpolated over parameters, then over log width; clipped outside.
+
+    On a panorama of less than the headset's width a setting loses at least what it loses there, and the size besides: FSIM sees
+    the coarse grain of strong noise that was enlarged less than the fine.
+    """
     sweeps = _sweeps(kind, metric)
     x = _scale(kind, parameter)
-    logs = [float(each.between(np.clip(x, each.parameters[0], each.parameters[-1]))) for each in sweeps.values()]
-    widths = np.log(list(sweeps))
-    return float(np.exp(np.interp(np.log(seen_width(width_px, ppd)), widths, logs)))
+    logs = {width: float(each.between(np.clip(x, each.parameters[0], each.parameters[-1]))) for width, each in sweeps.items()}
+    loss = float(np.exp(np.interp(np.log(seen_width(width_px, ppd)), np.log(list(logs)), list(logs.values()))))
+    size = size_loss(width_px, ppd, metric)
+    return max(loss, 1 - (1 - float(np.exp(logs[HEADSET_WIDTH]))) * (1 - size)) if size else loss
 
 
 @lru_cache(maxsize=256)
