@@ -1,6 +1,7 @@
 """A model for scoring any panorama: a checkpoint with its calibration, in one safetensors file that ships.
 
-Tensors are the parameters; the metadata of the file hold the rest as JSON.
+Tensors are the parameters; the metadata of the file hold the rest as JSON, and a digest of it all: a flipped bit would give
+other scores in silence. Files made before there was a digest are read without that check.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
+from mmifn.core.artefact import sha256_tensors
 from mmifn.core.errors import ArtefactError, UserError
-from mmifn.core.files import atomic_path
+from mmifn.core.files import atomic_path, sha256_json
 from mmifn.scoring.interval import Calibration
 from mmifn.training.checkpoint import Checkpoint, as_content, from_content, load_checkpoint
 
@@ -58,6 +61,7 @@ def save_model(model: Model, path: Path) -> None:
         calibration["half_widths"] = widths
     metadata = {"schema": SCHEMA, "checkpoint": json.dumps(content, sort_keys=True),
                 "calibration": json.dumps(calibration, sort_keys=True), "counts_size": json.dumps(model.counts_size)}
+    metadata["digest"] = _digest(metadata, state)
     with atomic_path(path) as temporary:
         save_file(state, temporary, metadata)
 
@@ -78,6 +82,9 @@ def load_model(path: Path) -> Model:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no iterator)
         if metadata.get("schema") != SCHEMA:
             raise ArtefactError(f"{path} is not a model: found schema {metadata.get('schema')}, wanted {SCHEMA}{hint}")
+        if metadata.get("digest", found := _digest(metadata, state)) != found:
+            raise ArtefactError(f"{path} is damaged: its content is not what was written (digest {found[:16]}, wanted "
+                                f"{metadata['digest'][:16]}); fetch or make it again{hint}")
         content, calibration = json.loads(metadata["checkpoint"]), json.loads(metadata["calibration"])
         if calibration:
             half_width, *widths = map(_infinite, [calibration["half_width"], *calibration.get("half_widths", ())])
@@ -86,6 +93,11 @@ def load_model(path: Path) -> Model:
                      Calibration(**calibration) if calibration else None, json.loads(metadata.get("counts_size", "false")))
     except (SafetensorError, OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ArtefactError(f"{path} is damaged or not whole ({error}){hint}") from error
+
+
+def _digest(metadata: dict[str, str], state: dict[str, Tensor]) -> str:
+    """Return the SHA-256 of all that a file holds but this digest itself."""
+    return sha256_json([{key: value for key, value in metadata.items() if key != "digest"}, sha256_tensors(state)])
 
 
 def _finite(width: float) -> float | None:

@@ -98,6 +98,8 @@ class Predictor:
         checkpoint, calibration = self.model.checkpoint, self.model.calibration
         with one_thread():
             views = viewport_scores(self.network, inputs, checkpoint.scale)[0]
+        if not np.isfinite(views).all():
+            raise UserError(f"{name}: the model gives scores that are not finite numbers; make or fetch it again")
         low, high = SCALES[checkpoint.mos_scale]
 
         def percent(value: float) -> float:

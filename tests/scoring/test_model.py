@@ -157,6 +157,29 @@ def test_parameters_of_another_network_are_refused(path):
         load_model(path).checkpoint.network(torch.device("cpu"))
 
 
+def test_every_flipped_bit_of_the_content_is_found(path):
+    save_model(Model(small_checkpoint(), CALIBRATION), path)
+    content = path.read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")  # after the header, where the parameters are
+    for place in range(begin, len(content), (len(content) - begin) // 40):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        assert "digest" in refusal(path)
+    damaged = content.replace(b'half_width\\": 7.25', b'half_width\\": 7.75')
+    assert damaged != content
+    path.write_bytes(damaged)
+    assert "digest" in refusal(path)
+
+
+def test_files_without_a_digest_are_read_and_the_shipped_one_has_one(path):
+    save_model(Model(small_checkpoint(), CALIBRATION), path)
+    state, metadata = parts_of(path)
+    metadata.pop("digest")
+    save_file(state, path, metadata)
+    assert load_model(path).calibration == CALIBRATION
+    for shipped_file in shipped.FOLDER.glob("*.safetensors"):
+        assert len(parts_of(shipped_file)[1].get("digest", "")) == 64, shipped_file.name
+
+
 def test_presets_without_a_model_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(shipped, "FOLDER", tmp_path)
     with pytest.raises(UserError, match=r"'offline' \(there are: none\).*--checkpoint"):

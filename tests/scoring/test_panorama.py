@@ -1,5 +1,6 @@
 """mmifn.score and the predictor: the mean of the views, the same from file and pixels, and clear refusals."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -156,6 +157,14 @@ def test_scores_are_clipped_to_the_scale_and_the_interval_with_them(tmp_path):
     said = open_predictor("offline", path, "cpu").score_pixels(panorama(256))
     assert max(view.score for view in said.viewports) == 100 == said.interval[1] and said.quality == "excellent"
     assert said.interval[0] < said.score <= 100
+
+
+def test_a_score_that_is_not_finite_is_refused(model):
+    loaded = open_predictor("offline", model, "cpu")
+    network = copy.deepcopy(loaded.network)
+    next(network.parameters()).data.fill_(torch.nan)
+    with pytest.raises(UserError, match=r"a\.jpg: .* not finite"):
+        dataclasses.replace(loaded, network=network).score_pixels(panorama(256), "a.jpg")
 
 
 def test_a_scale_of_one_to_ten_becomes_percent(tmp_path, said):
