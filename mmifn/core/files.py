@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import platform
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,32 +19,76 @@ from typing import Any
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
+# The second form is that of folders which earlier versions made for links.
+_LEFTOVER = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-\w+\.tmp(\.\w+)?|\.link\.\w+", re.DOTALL)
+_open: set[str] = set()  # temporary files of this very process: in a container every run may have the same number
+
+
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on any failure it is removed."""
+def atomic_path(path: Path, through_link: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it replaces `path`, on any failure it is removed.
+
+    through_link: where `path` is a symbolic link, what it points to is replaced, not the link. The temporary may itself be
+    made a link. Raises OSError that names `path`, not the temporary, where a disk is full or cannot be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    prefix = f".{path.stem[:40]}.{_HOST}-{os.getpid()}-"
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=f".tmp{path.suffix}", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    if through_link and path.is_symlink():
+        path = Path(os.path.realpath(path))
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, path)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.{_HOST}-{os.getpid()}-", suffix=f".tmp{path.suffix}",
+                                        dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        _open.add(temporary.name)
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        if not temporary.is_symlink():
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
+    except OSError as error:
+        raise _naming(path, error, temporary) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
+            _open.discard(temporary.name)
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove temporary files of `path` whose process, on this host, was killed before it could do so."""
-    mine = re.compile(re.escape(f".{path.stem[:40]}.{_HOST}-") + r"(\d+)-\w+" + re.escape(f".tmp{path.suffix}"))
-    for name in os.listdir(path.parent):
-        if (match := mine.fullmatch(name)) and not _alive(int(match[1])):
-            (path.parent / name).unlink(missing_ok=True)
+def _naming(path: Path, error: OSError, temporary: Path | None) -> OSError:
+    """Return the error with the name of the file that was to be written, where it is that file which could not be."""
+    ours = {str(temporary), temporary}
+    about_space = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    named = error.filename is None or error.filename in ours or error.filename2 in ours
+    if error.errno is None or not (temporary is None or about_space or named):
+        return error
+    return OSError(error.errno, error.strerror, str(path))
+
+
+def is_leftover(name: str) -> bool:
+    """Tell whether a file of this name is a temporary one of atomic_path, of whatever process."""
+    return _LEFTOVER.fullmatch(name) is not None
+
+
+def holds_nothing(folder: Path) -> bool:
+    """Tell whether a folder is not there, or holds only what dead runs left half-written, which is removed."""
+    if not folder.exists():
+        return True
+    remove_leftovers(folder)
+    return all(is_leftover(name) for name in os.listdir(folder))
+
+
+def remove_leftovers(folder: Path, path: Path | None = None) -> None:
+    """Remove temporary files of atomic_path in a folder, or those of `path` alone, that dead runs of this host left there."""
+    start = f".{path.stem[:40]}." if path else "."
+    for name in os.listdir(folder) if folder.is_dir() else []:
+        match = _LEFTOVER.fullmatch(name) if name.startswith(start) else None
+        if match and match[1] is None:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        elif match and match[1] == _HOST and name not in _open and (int(match[2]) == os.getpid() or not _alive(int(match[2]))):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:

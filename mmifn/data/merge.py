@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from mmifn.core.errors import UserError, listed
-from mmifn.core.files import write_text
+from mmifn.core.files import holds_nothing, write_text
 from mmifn.data.manifest import Manifest, image_paths, read_manifest, write_manifest
 from mmifn.data.workspace import Workspace
 
@@ -45,10 +45,7 @@ def _claim_folder(folder: Path, datasets: list[str]) -> None:
     """Make the folder ours: new, or an earlier merge of the very same databases."""
     record = folder / "merge.json"
     wanted = json.dumps({"merged": datasets}) + "\n"
-    if record.is_file():
-        ours = record.read_text(encoding="utf-8", errors="replace") == wanted
-    else:
-        ours = not folder.exists() or not any(folder.iterdir())
+    ours = record.read_text(encoding="utf-8", errors="replace") == wanted if record.is_file() else holds_nothing(folder)
     if not ours:
         raise UserError(f"{folder} is there and no merge of {', '.join(datasets)}; it is left alone.\n"
                         "Use another name with --into, or remove that folder first.")

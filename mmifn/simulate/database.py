@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from mmifn import __version__
 from mmifn.core.errors import UserError, listed
-from mmifn.core.files import atomic_path, write_text
+from mmifn.core.files import atomic_path, holds_nothing, write_text
 from mmifn.core.workers import run_tasks, usable_cores
 from mmifn.data.images import MAX_MEGAPIXELS, MIN_HEIGHT_PX, read_image, write_png
 from mmifn.data.manifest import SIMULATED, write_manifest
@@ -139,13 +139,13 @@ def claim_folder(folder: Path, plan: Simulation, record: dict) -> None:
                    if found.get(key) != json.loads(json.dumps(record[key])) and not (finished and key == "made_with")]
         if not changed:
             return
-        if not plan.overwrite and any((folder / "images").glob("*")):
+        if not plan.overwrite and not holds_nothing(folder / "images"):
             raise UserError(f"{folder} was simulated with other settings:\n{listed(changed)}\n"
                             "Use another --dataset name, or --overwrite to make it anew.")
         for name in ("images", "references", "label_scores", "viewports"):
             shutil.rmtree(folder / name, ignore_errors=True)
         (folder / "des.csv").unlink(missing_ok=True)
-    elif folder.exists() and any(folder.iterdir()):
+    elif not holds_nothing(folder):
         raise UserError(f"{folder} holds files that no simulation made (no simulation.json); it may be a real database."
                         "\nUse another --dataset name or another --root.")
     write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")

@@ -15,6 +15,7 @@ from PIL import Image
 
 import simulate_dataset
 from mmifn.core.errors import UserError
+from mmifn.data import merge
 from mmifn.data.images import read_image
 from mmifn.data.manifest import read_manifest
 from mmifn.simulate import database as module
@@ -307,3 +308,20 @@ def test_the_shared_panoramas_know_their_places():
     first = {scene.name for scene in choose_scenes(found, 16, 0)}
     second = {scene.name for scene in choose_scenes(found, 16, 0, exclude=first)}
     assert len(first) == len(second) == 16 and not first & second
+
+
+def test_a_folder_with_only_what_a_killed_run_left_is_nobodys(tmp_path):
+    """Killed while its first file was being written, the same command goes on; so does a merge."""
+    left = ".simulation.0123abcd-77-x1y2.tmp.json"
+    folder, record = tmp_path / "OIQA", {"like": "OIQA"}
+    (folder / "images").mkdir(parents=True)
+    (folder / left).touch()
+    with pytest.raises(UserError, match="real database"):  # images/ is somebody's
+        module.claim_folder(folder, module.Simulation("OIQA", "OIQA", "x"), record)
+    (folder / "images").rmdir()
+    module.claim_folder(folder, module.Simulation("OIQA", "OIQA", "x"), record)
+    assert json.loads((folder / "simulation.json").read_text()) == record
+    (tmp_path / "ALL").mkdir()
+    (tmp_path / "ALL" / left.replace("simulation", "merge")).touch()
+    merge._claim_folder(tmp_path / "ALL", ["OIQA"])
+    assert (tmp_path / "ALL" / "merge.json").is_file()

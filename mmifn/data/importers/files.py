@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import shutil
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -61,16 +60,16 @@ def place(source: Path, target: Path, copy: bool) -> None:
     if copy:
         whole = target.is_file() and not target.is_symlink() and target.stat().st_size == source.stat().st_size
         if not whole:
-            with atomic_path(target) as temporary:
+            with atomic_path(target, through_link=False) as temporary:
                 shutil.copyfile(source, temporary)
         return
     if target.is_symlink() and target.exists() and target.samefile(source):
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".link.", dir=target.parent) as folder:
-        link = Path(folder) / target.name
-        try:
-            link.symlink_to(source.resolve())
-        except (OSError, NotImplementedError) as error:
-            raise UserError(f"{target}: this disk or system allows no links ({error}); use --copy") from error
-        os.replace(link, target)
+    try:
+        with atomic_path(target, through_link=False) as temporary:
+            temporary.unlink()
+            temporary.symlink_to(source.resolve())
+    except (OSError, NotImplementedError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        raise UserError(f"{target}: this disk or system allows no links ({error}); use --copy") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from mmifn.core.errors import UserError, listed
-from mmifn.core.files import sha256_file, write_text
+from mmifn.core.files import remove_leftovers, sha256_file, write_text
 from mmifn.data.images import MAX_MEGAPIXELS
 from mmifn.data.importers.database import UNKNOWN_TYPE, Database, Slot
 from mmifn.data.importers.files import check_image, find_images, place, resolutions
@@ -129,6 +129,8 @@ def _write(plan: Import, space: Workspace, slots: dict[str, Slot], files: dict[s
         notes.append("no reference scenes are known: splits by scene are impossible until des.csv has the column")
         table = table.drop(columns="reference")
     _refuse_replacing(space.dataset_dir(name), table, plan.overwrite)
+    for folder in (space.images_dir(name), space.references_dir(name)):
+        remove_leftovers(folder)
     for key, target in placed.items():
         place(files[key], space.images_dir(name) / target, plan.copy)
     for scene, path in references.items():
