@@ -8,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from mmifn.adapt import people
 from mmifn.adapt.opinion_labels import POWER, RANGE, harm_of, label, pool, unevenness
 from mmifn.adapt.opinions import read_photographs
-from mmifn.adapt.people import as_seen, correlation_loss, fidelity
+from mmifn.adapt.people import PeopleConfig, as_seen, correlation_loss, fidelity, judge, teach, write_people
 from mmifn.core.errors import UserError
+from mmifn.encoders.people import load_people
 
 
 @pytest.fixture
@@ -80,3 +82,34 @@ def test_harms_add_by_their_squares_up_to_the_range():
     assert label(0.0, 62.0, 17.5) == 62.0
     assert label(RANGE, 62.0, 17.5) == 17.5
     assert label(RANGE / 2, 62.0, 17.5) == pytest.approx((62 + 17.5) / 2)
+
+
+def test_a_stopped_lesson_goes_on_to_the_same_weights_and_the_ladders_change_them(opinions, tmp_path, monkeypatch):
+    monkeypatch.setattr(people, "_SIZES_PX", (64,))
+    monkeypatch.setattr(people, "_SAVE_EVERY", 1)
+    photographs, config = read_photographs(opinions), PeopleConfig(epochs=2, batch_size=8)
+    rows, state = photographs.rows(0, 1, 2)[:16], tmp_path / "state.pt"
+    ladders = torch.randint(0, 256, (2, 3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    stops = iter((False, True))
+
+    def stop(_epoch, _network):
+        if next(stops):
+            raise KeyboardInterrupt
+
+    whole = teach(config, photographs, rows, ladders, tmp_path / "other.pt", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        teach(config, photographs, rows, ladders, state, stop)
+    again = teach(config, photographs, rows, ladders, state, lambda *_: None)
+    alone = PeopleConfig(epochs=2, batch_size=8, ladder_weight=0)
+    plain = teach(alone, photographs, rows, ladders, tmp_path / "plain.pt", lambda *_: None)
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
+    assert not torch.equal(whole.head.weight, plain.head.weight)
+    scores = judge(whole, photographs, rows)
+    assert np.corrcoef(scores, photographs.mos[rows])[0, 1] > 0.9  # learnt by heart
+    write_people(whole, {"photographs": len(rows)}, tmp_path / "w.safetensors")
+    loaded, about = load_people(tmp_path / "w.safetensors")
+    assert about["photographs"] == 16
+    assert judge(loaded, photographs, rows[:3]) == pytest.approx(scores[:3], abs=1.5)
+    (tmp_path / "w.safetensors").write_bytes(b"no weights")
+    with pytest.raises(UserError, match=r"not a readable safetensors file[\s\S]*adapt_to_people"):
+        load_people(tmp_path / "w.safetensors")

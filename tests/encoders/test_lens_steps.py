@@ -1,10 +1,13 @@
 """Steps between lenses: a made one is found with its size and its place, and a smooth or busy world has none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from mmifn.encoders.lens_steps import lens_steps
+from mmifn.encoders.presets import PRESETS
 from mmifn.simulate.authentic import ONE_OF_TWO, Happening
 from mmifn.simulate.distortions import blur_sphere
 from mmifn.simulate.light import lens_weights, mix, to_light, to_pixels
@@ -60,3 +63,21 @@ def test_the_whole_sphere_brighter_has_no_step(world):
     half_a_stop = to_pixels(to_light(world) * np.float32(2 ** 0.5))
     change = lens_steps(half_a_stop, dodecahedron()) - lens_steps(world, dodecahedron())
     assert change[:, :2].abs().max() < 0.02
+
+
+def test_a_preset_adds_what_people_say_and_the_steps_to_every_direction(world):
+    from mmifn.encoders.encode import beside, render_preset, viewport_provenance
+    from mmifn.encoders.networks import load_view_encoder
+    from mmifn.encoders.people import open_people
+
+    cpu = torch.device("cpu")
+    plain = replace(PRESETS["offline"], fovs_deg=(70.0,), sizes_px=(64,), with_size=False)
+    views = render_preset(world, plain)
+    told = beside(world, views, replace(plain, with_people=True, with_steps=True), cpu)
+    assert beside(world, views, plain, cpu).shape == (20, 0)
+    assert told[:, 0] == pytest.approx(open_people("cpu")(views[0]) / 100)
+    assert torch.equal(told[:, 1:], lens_steps(world, dodecahedron()))
+    encoder = load_view_encoder("lite0_adapted", cpu)
+    methods = [viewport_provenance(preset, encoder, {}).method_digest()
+               for preset in (plain, replace(plain, with_people=True), replace(plain, with_steps=True))]
+    assert len(set(methods)) == 3

@@ -1,0 +1,41 @@
+"""The database of authentic faults: every fault once a scene, labels below the ceiling, and what each rests on."""
+
+import pandas as pd
+import pytest
+
+from mmifn.adapt.authentic import LIKE, VERSIONS, simulate_authentic
+from mmifn.adapt.opinion_labels import RULE
+from mmifn.core.errors import UserError
+from mmifn.data.manifest import read_manifest
+from mmifn.data.workspace import Workspace
+from mmifn.simulate.authentic import FAULTS
+from mmifn.simulate.curves import ceiling
+from mmifn.simulate.database import Simulation
+from mmifn.simulate.panoramas import SYNTHETIC
+
+
+def test_a_database_of_one_scene_has_every_fault_and_says_what_labels_rest_on(tmp_path):
+    plan, space = Simulation(LIKE, "FAULTY", SYNTHETIC, scenes=1, height=128, workers=1), Workspace(tmp_path)
+    table = simulate_authentic(plan, space)
+    rows = pd.read_csv(space.manifest("FAULTY"))
+    assert len(rows) == VERSIONS + 1
+    assert set(rows["distortion_type"]) == {*FAULTS, "pristine"}
+    best = ceiling(256, 256 / 360)
+    assert rows["MOS"][rows["distortion_type"] == "pristine"].item() == pytest.approx(best, abs=1e-3)
+    assert (rows["MOS"] <= best + 1e-3).all()
+    assert rows["MOS"].min() < best - 10
+    assert set(rows["label_rule"]) == {RULE}
+    assert set(rows["mos_source"]) == {"simulated"}
+    stitched = rows[rows["distortion_type"].isin(("step", "ghost"))]
+    assert stitched["basis"].str.contains("stitching").all()
+    assert not rows["basis"][rows["distortion_type"].isin(("webp", "halo"))].str.contains("light|stitching").any()
+    assert read_manifest(space.manifest("FAULTY"), "FAULTY").mos_source == "simulated"
+    images = sorted((tmp_path / "datasets" / "FAULTY" / "images").iterdir())
+    images[3].unlink()
+    assert simulate_authentic(plan, space).equals(table)  # the lost image is made again, the same
+
+
+def test_levels_have_no_meaning_here(tmp_path):
+    plan = Simulation(LIKE, "FAULTY", SYNTHETIC, scenes=1, height=128, levels=(1,))
+    with pytest.raises(UserError, match="--levels 1 has no meaning"):
+        simulate_authentic(plan, Workspace(tmp_path))
