@@ -46,6 +46,17 @@ def test_one_setting_is_better_on_a_larger_panorama():
         assert small < own - 0.3 and own + 0.3 < large, (kind, value, small, own, large)
 
 
+def test_strong_noise_loses_no_less_on_a_smaller_panorama():
+    for kind in JUDGED_BY:
+        for value in curves.measured_parameters(kind, 30):
+            least = 1 - (1 - setting_loss(kind, value, 4096)) * (1 - size_loss(1024))
+            assert setting_loss(kind, value, 1024) >= least - 1e-9
+    with open(curves._TABLE, newline="", encoding="utf-8") as file:
+        measured = next(float(row["fsim_loss"]) for row in csv.DictReader(file)
+                        if (row["kind"], row["parameter"], row["width"]) == ("GN", "40", "1024"))
+    assert setting_loss("GN", 40, 1024) > measured + 0.01  # FSIM alone would have it milder than it is
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_scores_fall_with_strength_and_stay_between_the_ceiling_and_the_worst(width):
     for kind in JUDGED_BY:
