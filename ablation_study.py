@@ -20,7 +20,7 @@ from mmifn.core.errors import user_main
 from mmifn.experiment.controls import CONTROLS
 from mmifn.experiment.predictions import write_predictions
 from mmifn.experiment.runs import ablation_runs
-from mmifn.fusion.model import VARIANTS
+from mmifn.fusion.config import VARIANTS
 from mmifn.report.comparisons import ablation_table
 from mmifn.report.tables import write_tables
 

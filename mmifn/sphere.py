@@ -17,12 +17,12 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
+from mmifn.core.defaults import HEADSET_PPD
+
 # A view may be coarser than the ERP by this much before the ERP is low-passed for it; tangent views gain resolution
 # towards their edges, so a slightly coarser centre does not alias visibly.
 MINIFY_TOLERANCE = 1.15
 _PAD_PX = 3  # reach of the bicubic kernel beyond the border
-# What the headsets show in which people judged OIQA and CVIQ, pixels per degree: a panorama of 4096 px, one of its pixels each.
-HEADSET_PPD = 4096 / 360
 
 
 def viewport_directions(lon_deg: float, lat_deg: float, fov_deg: float, size_px: int) -> Tensor:

@@ -10,8 +10,9 @@ import torch
 from mmifn.data.splits import Split
 from mmifn.encoders.adapted import weights_file
 from mmifn.encoders.presets import PRESETS
+from mmifn.fusion.config import ModelConfig
 from mmifn.fusion.inputs import Dimensions
-from mmifn.fusion.model import MMIFN, ModelConfig
+from mmifn.fusion.model import MMIFN
 from mmifn.scoring.interval import Calibration
 from mmifn.scoring.model import Model, save_model
 from mmifn.scoring.panorama import Encoders

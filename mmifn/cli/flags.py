@@ -6,17 +6,14 @@ import argparse
 from dataclasses import fields, replace
 from pathlib import Path
 
+from mmifn.core.defaults import MAX_MEGAPIXELS
 from mmifn.core.device import DEVICES
 from mmifn.core.workers import usable_cores
-from mmifn.data.images import MAX_MEGAPIXELS
-from mmifn.describe.conversation import KEEPS, VlmSettings
 from mmifn.describe.depictqa.checkout import DEFAULT_EXPERIMENT
-from mmifn.describe.generation import DEFAULT_PROMPT
-from mmifn.describe.vlm import DEFAULT_MODEL
+from mmifn.describe.settings import DEFAULT_MODEL, DEFAULT_PROMPT, KEEPS, VlmSettings
 from mmifn.encoders.presets import PRESETS
-from mmifn.fusion.model import ModelConfig
-from mmifn.training.configs import CONFIGS, Config, TrainConfig
-from mmifn.training.fit import LOSSES, SCHEDULES
+from mmifn.fusion.config import ModelConfig
+from mmifn.training.configs import CONFIGS, LOSSES, SCHEDULES, Config, TrainConfig
 
 DATABASES = ["OIQA", "CVIQ"]  # what scripts on several databases take unless told otherwise
 SOURCES = ("depictqa", "vlm", "openai", "measured")

@@ -6,10 +6,9 @@ import argparse
 
 from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError
-from mmifn.describe.conversation import VlmSettings
 from mmifn.describe.depictqa.checkout import open_checkout
-from mmifn.describe.generation import DEFAULT_PROMPT, Describer
-from mmifn.describe.vlm import DEFAULT_MODEL, VlmDescriber
+from mmifn.describe.generation import Describer
+from mmifn.describe.settings import DEFAULT_MODEL, DEFAULT_PROMPT, VlmSettings
 from mmifn.encoders.presets import PRESETS
 
 
@@ -62,6 +61,8 @@ def make_describer(args: argparse.Namespace) -> Describer:
     settings = VlmSettings(**{name: getattr(args, name) for name in vars(VlmSettings())})
     if source == "openai":
         return _chat_describer(args, prompt, settings)
+    from mmifn.describe.vlm import VlmDescriber
+
     return VlmDescriber(args.model or DEFAULT_MODEL, prompt, resolve_device(args.device), settings, args.max_megapixels)
 
 

@@ -11,9 +11,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.connection import wait
 from typing import Any
 
-import cv2
-import torch
-
 
 def usable_cores() -> int:
     """Return how many cores this process may use."""
@@ -64,6 +61,9 @@ def _end_with_parent() -> None:
 
 def use_one_thread() -> None:
     """Keep torch and OpenCV to one thread in this process."""
+    import cv2
+    import torch
+
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
@@ -71,6 +71,9 @@ def use_one_thread() -> None:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Let torch and OpenCV use one thread: on small work several cost more than they bring, and results stay the same."""
+    import cv2
+    import torch
+
     before = torch.get_num_threads(), cv2.getNumThreads()
     use_one_thread()
     try:

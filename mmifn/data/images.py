@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from mmifn.core.defaults import MAX_MEGAPIXELS
 from mmifn.core.errors import UserError
 from mmifn.core.files import atomic_path
 from mmifn.data.colour import to_srgb
 from mmifn.data.formats import read_heif, what_it_is
 
-MAX_MEGAPIXELS = 300.0
 MIN_HEIGHT_PX = 32
 ASPECT_TOLERANCE = 0.01
 OPAQUE = 250  # alpha from which a pixel counts as opaque: rounding of an editor's is not transparency

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,39 +10,13 @@ from mmifn.data.images import read_image
 from mmifn.describe.answers import fault_of, whole_sentences
 from mmifn.describe.generation import Answer, Item
 from mmifn.describe.inputs import native_views, reduce_erp
+from mmifn.describe.settings import VlmSettings
 from mmifn.sphere import cube, dodecahedron
 
 CONTEXT = ("The first image is a whole 360° panorama in equirectangular projection; the others are views of it at full "
            "resolution. ")
-KEEPS = ("answer", "reasoning")
 _THOUGHT = re.compile(r"<think>(.*?)</think>", re.DOTALL)
 _ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class VlmSettings:
-    """What the model sees and how long it may answer.
-
-    erp_height_px: the ERP is reduced to this height (its width is twice it); views: viewports shown beside it, 0 to 6;
-    view_px: their side, at native resolution; max_new_tokens: longest answer; batch_size: conversations at once;
-    system_prompt: said before the question, "" for nothing; keep: "answer", what follows the thinking, or "reasoning",
-    the thinking itself (models tuned to rate images describe the image there, and answer with a bare number).
-    """
-
-    erp_height_px: int = 512
-    views: int = 6
-    view_px: int = 448
-    max_new_tokens: int = 256
-    batch_size: int = 1
-    system_prompt: str = ""
-    keep: str = "answer"
-
-    def identity(self) -> list:
-        """Return all that changes an answer; what was not there before is left out where it is as before."""
-        kept = {key: value for key, value in vars(self).items() if key != "batch_size"}
-        new = {name: kept.pop(name) for name in ("system_prompt", "keep")}
-        defaults = vars(VlmSettings())
-        return [kept | {name: value for name, value in new.items() if value != defaults[name]}]
 
 
 def pictures_of(item: Item, settings: VlmSettings, max_megapixels: float) -> list[np.ndarray]:

@@ -15,9 +15,6 @@ from mmifn.core.errors import UserError, listed
 from mmifn.core.files import sha256_file, sha256_text
 from mmifn.describe.table import Row, append, read_rows, upsert
 
-# The prompt that the method's README gives.
-DEFAULT_PROMPT = "Evaluate the image quality with a comprehensive explanation."
-
 
 @dataclass(frozen=True)
 class Item:

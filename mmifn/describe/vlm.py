@@ -21,11 +21,11 @@ from mmifn.core import torchvision_shim as compat  # noqa: F401  (before transfo
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_file, sha256_json
 from mmifn.data.images import MAX_MEGAPIXELS
-from mmifn.describe.conversation import CONTEXT, VlmSettings, judged, pictures_of, question, shortened, what_is_shown
+from mmifn.describe.conversation import CONTEXT, judged, pictures_of, question, shortened, what_is_shown
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
+from mmifn.describe.settings import DEFAULT_MODEL, VlmSettings
 
 # 8.8 billion parameters: 18 GB in bfloat16, which leaves a 24 GB GPU room for one conversation of default size.
-DEFAULT_MODEL = "Qwen/Qwen3-VL-8B-Instruct"
 _OLD_QWEN = re.compile(r"(^|/)Qwen-VL(-Chat)?(-Int4)?/?$", re.IGNORECASE)
 _OLD_QWEN_MESSAGE = ("{model} is the first Qwen-VL (2023): it runs only by executing code from its repository "
                      "(trust_remote_code), with a tokenizer interface of its own and transformers 4.31 to 4.37, so it "

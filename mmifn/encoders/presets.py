@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from mmifn.core.defaults import HEADSET_PPD
 from mmifn.core.errors import UserError
-from mmifn.sphere import HEADSET_PPD
 
 MIN_SIZE_PX = 32
 HEADSET_LIMITS = (5, 60)  # pixels per degree; 60 is what a good eye resolves

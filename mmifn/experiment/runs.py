@@ -24,8 +24,8 @@ from mmifn.data.manifest import Manifest
 from mmifn.data.splits import PROTOCOLS, SIDES, Split, make_splits, published_split, whole_database_split
 from mmifn.data.workspace import Workspace
 from mmifn.experiment.controls import CONTROLS, UNTRAINED, controlled
+from mmifn.fusion.config import VARIANTS
 from mmifn.fusion.inputs import Database, load_database, require_same_method
-from mmifn.fusion.model import VARIANTS
 from mmifn.training.configs import Config
 from mmifn.training.fit import Fit, fit_all, fit_joint, image_scores
 from mmifn.training.trial import Trial

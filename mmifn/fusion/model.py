@@ -2,48 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from mmifn.core.errors import UserError
 from mmifn.fusion.afm import AFM, ConcatFusion, Head
+from mmifn.fusion.config import ModelConfig
 from mmifn.fusion.gff import GFF
 from mmifn.fusion.inputs import Dimensions, FusedInputs, Inputs
 from mmifn.fusion.lff import LIT, AttentionLFF, ConcatLFF, VisionOnlyLFF
 
-# Numbers as in the paper's Table IV; number 2 is not known.
 _SAME = 1e-6  # spread, for the size of the values, below which a feature is constant but for rounding
-VARIANTS = {"full": 1, "w/o text": 3, "w/o GFF": 4, "w/o LFF": 5, "w/o AFM": 6, "w/o LIT": 7}
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """What a model is made of, apart from the dimensions of its inputs.
-
-    level_widths: widths of the three GFF levels; None keeps those of the features, as the paper does (192/384/768
-    with VMamba-T). lit_hidden, width: hidden width of LIT's MLPs and width of AFM (not given by the paper).
-    text_dropout: share of the training images that a branch sees without their text, so that it does not lean on words
-    alone (not in the paper; 0 is off).
-    """
-
-    variant: str = "full"
-    level_widths: tuple[int, int, int] | None = None
-    lit_hidden: int = 256
-    width: int = 256
-    heads: int = 8
-    dropout: float = 0.1
-    afm_residual: bool = True
-    lit_residual: bool = True
-    text_dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.variant not in VARIANTS:
-            raise ValueError(f"variant {self.variant!r} is not one of {', '.join(VARIANTS)}")
-        for name in ("dropout", "text_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} must be at least 0 and below 1, got {getattr(self, name)}")
 
 
 class Standardise(nn.Module):

@@ -13,8 +13,8 @@ from mmifn.experiment.controls import CONTROLS
 from mmifn.experiment.intervals import resampled_figures, with_interval
 from mmifn.experiment.runs import Outcome
 from mmifn.fullref.metrics import LABEL_METRIC, METRICS
+from mmifn.fusion.config import VARIANTS
 from mmifn.fusion.inputs import Database
-from mmifn.fusion.model import VARIANTS
 from mmifn.metrics import Agreement, agreement
 from mmifn.report.claims import CLAIMED_ABLATION
 from mmifn.report.evaluation import (

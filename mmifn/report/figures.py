@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 from mmifn.core.files import atomic_path
 from mmifn.data.manifest import SIMULATED
 from mmifn.experiment.predictions import Predictions
-from mmifn.fusion.model import VARIANTS
+from mmifn.fusion.config import VARIANTS
 from mmifn.metrics import logistic_fit
 from mmifn.report.evaluation import TYPE_ORDER, types_in_order
 from mmifn.report.findings import run_agreements

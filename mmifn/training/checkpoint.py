@@ -14,8 +14,9 @@ from mmifn import __version__
 from mmifn.core.artefact import load_torch, save_torch
 from mmifn.core.errors import ArtefactError
 from mmifn.data.splits import Split
+from mmifn.fusion.config import ModelConfig
 from mmifn.fusion.inputs import Dimensions
-from mmifn.fusion.model import MMIFN, ModelConfig
+from mmifn.fusion.model import MMIFN
 from mmifn.training.configs import TrainConfig
 from mmifn.training.fit import Fit, MosScale
 from mmifn.training.trial import Trial

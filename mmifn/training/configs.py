@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from mmifn.core.errors import UserError
-from mmifn.fusion.model import ModelConfig
+from mmifn.fusion.config import ModelConfig
+
+LOSSES = ("mse", "mse+plcc")  # computed in training.fit, as are the schedules
+SCHEDULES = ("constant", "cosine")  # of the learning rate
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,9 @@ class TrainConfig:
                 raise UserError(f"--{name.replace('_', '-')} must be at least {low}, got {getattr(self, name)}")
         if self.freeze_branches and not self.branch_epochs:
             raise UserError("frozen branches must have been fitted: --freeze-branches does not go with --from-scratch")
-        if not 0 < self.learning_rate < np.inf:
+        if not 0 < self.learning_rate < math.inf:
             raise UserError(f"--learning-rate must be positive, got {self.learning_rate}")
-        if not 0 <= self.weight_decay < np.inf:
+        if not 0 <= self.weight_decay < math.inf:
             raise UserError(f"--weight-decay must not be negative, got {self.weight_decay}")
         if self.loss != "mse" and self.batch_size < 2:
             raise UserError(f"--loss {self.loss} correlates the scores of a batch: --batch-size must be at least 2")

@@ -29,8 +29,8 @@ from mmifn.data.features import FusedFeatures, GlobalFeatures, ViewportFeatures
 from mmifn.data.workspace import Workspace
 from mmifn.experiment import runs as protocol
 from mmifn.experiment.controls import CONTROLS
+from mmifn.fusion.config import VARIANTS
 from mmifn.fusion.inputs import load_database
-from mmifn.fusion.model import VARIANTS
 from mmifn.training.checkpoint import load_checkpoint
 from mmifn.training.fit import viewport_scores
 from tools import adapt_encoders, convert_checkpoint, merge_databases

@@ -12,7 +12,8 @@ import generate_text
 from mmifn.core.errors import UserError
 from mmifn.describe.depictqa.checkout import open_checkout
 from mmifn.describe.depictqa.describer import DepictQADescriber
-from mmifn.describe.generation import DEFAULT_PROMPT, list_items
+from mmifn.describe.generation import list_items
+from mmifn.describe.settings import DEFAULT_PROMPT
 from mmifn.describe.table import read_rows
 
 STAND_IN = textwrap.dedent('''

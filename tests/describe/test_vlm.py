@@ -12,9 +12,10 @@ import generate_text
 from mmifn.core import torchvision_shim as compat  # noqa: F401
 from mmifn.core.errors import UserError
 from mmifn.describe import vlm
-from mmifn.describe.generation import DEFAULT_PROMPT, Item
+from mmifn.describe.generation import Item
+from mmifn.describe.settings import DEFAULT_MODEL, DEFAULT_PROMPT, VlmSettings
 from mmifn.describe.table import read_rows
-from mmifn.describe.vlm import DEFAULT_MODEL, VlmDescriber, VlmSettings, refuse_old_qwen
+from mmifn.describe.vlm import VlmDescriber, refuse_old_qwen
 
 DARK, BRIGHT = "The dark image is blurred everywhere . It is poor .", "A bright picture with clear noise . Quality is fair ."
 SPECIAL = ["<pad>", "<|im_end|>", "<|im_start|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",

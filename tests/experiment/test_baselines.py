@@ -26,7 +26,7 @@ from mmifn.experiment.measurements import measure_full_reference, measure_statis
 from mmifn.experiment.runs import Experiments, Outcome, Run
 from mmifn.fullref import database as fullref
 from mmifn.fullref.metrics import measure
-from mmifn.fusion.model import ModelConfig
+from mmifn.fusion.config import ModelConfig
 from mmifn.metrics import agreement, selection_quality
 from mmifn.report import comparisons
 from mmifn.report.evaluation import overall_agreement

@@ -10,7 +10,8 @@ from mmifn.experiment import controls
 from mmifn.experiment import runs as protocol
 from mmifn.experiment.controls import CONTROLS, SHUFFLED, TEXT_ONLY, TYPE_ONLY, UNTRAINED, controlled
 from mmifn.experiment.runs import Run, train_and_score
-from mmifn.fusion.model import MMIFN, ModelConfig
+from mmifn.fusion.config import ModelConfig
+from mmifn.fusion.model import MMIFN
 from mmifn.training.configs import Config, TrainConfig
 from mmifn.training.fit import build
 from mmifn.training.trial import Trial

@@ -15,7 +15,7 @@ from mmifn.experiment import runs as protocol
 from mmifn.experiment.controls import CONTROLS
 from mmifn.experiment.predictions import prediction_rows, write_predictions
 from mmifn.experiment.runs import Experiments, ablation_runs, cross_runs, published_run, split_runs
-from mmifn.fusion.model import ModelConfig
+from mmifn.fusion.config import ModelConfig
 from mmifn.metrics import selection_quality
 from mmifn.training.configs import Config, TrainConfig
 

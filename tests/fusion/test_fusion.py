@@ -11,10 +11,11 @@ from conftest import DIMS, VIEWS, make_workspace
 from mmifn.cli.flags import add_training_arguments, chosen_config
 from mmifn.core.errors import ArtefactError, UserError
 from mmifn.fusion.afm import AFM, ConcatFusion, Head
+from mmifn.fusion.config import VARIANTS, ModelConfig
 from mmifn.fusion.gff import GFF, BiLSTM, GlobalLevel, head_count
 from mmifn.fusion.inputs import Dimensions, Inputs, load_database, require_same_method
 from mmifn.fusion.lff import LIT, AttentionLFF, ConcatLFF, VisionOnlyLFF
-from mmifn.fusion.model import MMIFN, VARIANTS, FusionOnly, ModelConfig, Standardise, TextDropout
+from mmifn.fusion.model import MMIFN, FusionOnly, Standardise, TextDropout
 from mmifn.training.configs import CONFIGS
 
 SMALL = ModelConfig(level_widths=(8, 12, 16), lit_hidden=14, width=16, heads=4)

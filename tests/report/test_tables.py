@@ -15,8 +15,8 @@ from mmifn.core.errors import UserError
 from mmifn.data.splits import make_split, whole_database_split
 from mmifn.experiment import intervals
 from mmifn.experiment.runs import Outcome, Run
+from mmifn.fusion.config import ModelConfig
 from mmifn.fusion.inputs import load_database
-from mmifn.fusion.model import ModelConfig
 from mmifn.report import claims, comparisons
 from mmifn.report import evaluation as reporting
 from mmifn.report.tables import Table, mean_sd, write_tables

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from stand_in import small_checkpoint
 
 from mmifn.core.errors import ArtefactError, UserError
-from mmifn.fusion.model import ModelConfig
+from mmifn.fusion.config import ModelConfig
 from mmifn.scoring import model as shipped
 from mmifn.scoring.interval import Calibration
 from mmifn.scoring.model import Model, load_model, save_model, shipped_path

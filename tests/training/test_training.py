@@ -13,8 +13,8 @@ from mmifn.core.errors import ArtefactError, UserError
 from mmifn.data.features import FusedFeatures, TextFeatures
 from mmifn.data.splits import Split, make_split
 from mmifn.experiment.runs import Run, train_and_score
+from mmifn.fusion.config import ModelConfig
 from mmifn.fusion.inputs import load_database
-from mmifn.fusion.model import ModelConfig
 from mmifn.metrics import plcc, srcc
 from mmifn.training import fit as training
 from mmifn.training.branches import CACHES, make_branch_cache, train_jointly

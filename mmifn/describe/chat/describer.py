@@ -17,8 +17,9 @@ from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_json
 from mmifn.data.images import MAX_MEGAPIXELS
 from mmifn.describe.chat.server import Refused, Server, choose_model
-from mmifn.describe.conversation import CONTEXT, VlmSettings, judged, pictures_of, question, shortened, what_is_shown
+from mmifn.describe.conversation import CONTEXT, judged, pictures_of, question, shortened, what_is_shown
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
+from mmifn.describe.settings import VlmSettings
 
 _HOPELESS = 3  # refusals in a row from the first on, after which all would be refused
 
