@@ -1,63 +1,20 @@
-"""Score any panoramas, one or whole folders: how good (0-100, in words, with an interval), where, and why.
+"""Score any panoramas, one or whole folders: how good, where, and why. In an installed package: mmifn score.
 
-Reads   360° images (equirectangular, 2:1), the trained model that comes with the package (or --checkpoint)
-Writes  to the screen; --json and --csv: one line per image, as they come (after a stop, run the same command again to continue);
-        --map DIR: DIR/<image>/map.png, worst_1.png …; --html FILE: one page to look around in, without a network
+Reads   360° images, the trained model that comes with the package (or --checkpoint)
+Writes  to the screen, and what --json, --csv, --map and --html ask for; see --help
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
-from mmifn.cli.flags import add_device_argument, add_limit_argument, add_preset_argument, command_parser
-from mmifn.core.errors import UserError, user_main
-from mmifn.scoring.files import Task, find_images
-from mmifn.scoring.photographs import score_photographs
-from mmifn.scoring.run import Outputs, default_workers, score_all
-from mmifn.scoring.viewer import page_width
-from mmifn.sphere import HEADSET_PPD
+from mmifn.cli import score
+
+build_parser = score.build_parser
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = command_parser(__doc__)
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER", help="panoramas, or folders that hold some")
-    parser.add_argument("--json", metavar="FILE", help="write lines of JSON; '-' for the screen, instead of the words")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table")
-    parser.add_argument("--map", type=Path, metavar="DIR", help="draw where each panorama is good and bad, and its worst views")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page in which the panoramas can be looked at")
-    add_preset_argument(parser, default="offline")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE",
-                        help="model of tools/export_model.py or checkpoint of train.py (default: the preset's own)")
-    parser.add_argument("--reference", type=Path, metavar="PRISTINE",
-                        help="the undistorted panorama: also score by full-reference metrics")
-    parser.add_argument("--pixels-per-degree", type=float, default=HEADSET_PPD, metavar="PPD",
-                        help="of the headset to score for; newer ones show 20 to 25, but nobody's opinions were collected there "
-                             "(default: %(default).1f, at which people judged)")
-    parser.add_argument("--perspective", nargs="?", type=float, const=0.0, metavar="FOV_DEG",
-                        help="the pictures are ordinary photographs or single views, not panoramas; their angle across, if known")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for two cores; one on a GPU)")
-    add_device_argument(parser)
-    add_limit_argument(parser)
-    return parser
-
-
-@user_main
 def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
-    if args.workers is not None and args.workers < 1:
-        raise UserError(f"--workers {args.workers}: at least 1 is needed")
-    if args.reference and not args.reference.is_file():
-        raise UserError(f"--reference {args.reference} does not exist")
-    images = find_images(args.images)
-    outputs = Outputs(args.json, args.csv, args.html)
-    if args.perspective is not None:
-        return 1 if score_photographs(images, args.perspective or None, outputs, args.device) else 0
-    task = Task(args.preset, args.checkpoint, args.device, args.map, page_width(len(images)) if args.html else 0,
-                args.reference, args.max_megapixels, args.pixels_per_degree)
-    failed = score_all(images, task, outputs, args.workers or default_workers(args.device))
-    return 1 if failed else 0
+    return score.main(argv)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,6 @@
-"""Flags, and what scripts share."""
+"""Flags, and what scripts share. Every script and command imports this package before anything that computes."""
+
+import os
+
+# OpenMP's threads spin while they wait, and take the core that others on this machine need; it reads this when torch loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

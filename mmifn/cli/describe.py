@@ -1,0 +1,48 @@
+"""Say in words what is wrong with each panorama, from measurements alone: no network is run and no score is given.
+
+Writes  to the screen; --json: one line per image with the words, the dominant distortion and all that was measured
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+
+from mmifn.cli.flags import add_limit_argument, command_parser
+from mmifn.cli.score import add_images_argument
+from mmifn.core.errors import UserError, user_main
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `mmifn describe`."""
+    parser = command_parser(__doc__)
+    add_images_argument(parser)
+    parser.add_argument("--json", action="store_true", help="print lines of JSON instead")
+    add_limit_argument(parser)
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; 0 where every image was described, 1 where some could not be read."""
+    args = build_parser().parse_args(argv)
+    from mmifn.data.images import read_image
+    from mmifn.describe.measured.describer import describe
+    from mmifn.scoring.files import find_images
+
+    failed = 0
+    for label, path in find_images(args.images).items():
+        try:
+            said = describe(read_image(path, max_megapixels=args.max_megapixels))
+        except UserError as error:
+            failed += 1
+            print(f"error: {error}", file=sys.stderr)
+            continue
+        if args.json:
+            row = {"image": label, "description": said.told, "dominant": said.dominant, "statistics": said.statistics}
+            print(json.dumps(row, ensure_ascii=False), flush=True)
+        else:
+            print(f"{label}:", textwrap.fill(said.told, 110, initial_indent="  ", subsequent_indent="  "), sep="\n", flush=True)
+    return 1 if failed else 0

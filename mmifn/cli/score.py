@@ -1,0 +1,67 @@
+"""Score any panoramas, one or whole folders: how good (0-100, in words, with an interval), where, and why.
+
+Reads   360° images (equirectangular, 2:1), the trained model that comes with the package (or --checkpoint)
+Writes  to the screen; --json and --csv: one line per image, as they come (after a stop, run the same command again to continue);
+        --map DIR: DIR/<image>/map.png, worst_1.png …; --html FILE: one page to look around in, without a network
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmifn.cli.flags import add_device_argument, add_limit_argument, add_preset_argument, command_parser
+from mmifn.core.defaults import HEADSET_PPD
+from mmifn.core.errors import UserError, user_main
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `mmifn score` and predict.py."""
+    parser = command_parser(__doc__)
+    add_images_argument(parser)
+    parser.add_argument("--json", metavar="FILE", help="write lines of JSON; '-' for the screen, instead of the words")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table")
+    parser.add_argument("--map", type=Path, metavar="DIR", help="draw where each panorama is good and bad, and its worst views")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page in which the panoramas can be looked at")
+    add_preset_argument(parser, default="offline")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE",
+                        help="model of tools/export_model.py or checkpoint of train.py (default: the preset's own)")
+    parser.add_argument("--reference", type=Path, metavar="PRISTINE",
+                        help="the undistorted panorama: also score by full-reference metrics")
+    parser.add_argument("--pixels-per-degree", type=float, default=HEADSET_PPD, metavar="PPD",
+                        help="of the headset to score for; newer ones show 20 to 25, but nobody's opinions were collected there "
+                             "(default: %(default).1f, at which people judged)")
+    parser.add_argument("--perspective", nargs="?", type=float, const=0.0, metavar="FOV_DEG",
+                        help="the pictures are ordinary photographs or single views, not panoramas; their angle across, if known")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for two cores; one on a GPU)")
+    add_device_argument(parser)
+    add_limit_argument(parser)
+    return parser
+
+
+def add_images_argument(parser: argparse.ArgumentParser) -> None:
+    """Give a command its images, or folders that hold some."""
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER", help="panoramas, or folders that hold some")
+
+
+@user_main
+def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None = None) -> int:
+    """Run the command; 0 where every image was scored, 1 where some could not be, 2 for a mistake of the user's."""
+    args = (parser or build_parser()).parse_args(argv)
+    from mmifn.scoring.files import Task, find_images  # what computes is loaded once there is something to compute
+    from mmifn.scoring.photographs import score_photographs
+    from mmifn.scoring.run import Outputs, default_workers, score_all
+    from mmifn.scoring.viewer import page_width
+
+    if args.workers is not None and args.workers < 1:
+        raise UserError(f"--workers {args.workers}: at least 1 is needed")
+    if args.reference and not args.reference.is_file():
+        raise UserError(f"--reference {args.reference} does not exist")
+    images = find_images(args.images)
+    outputs = Outputs(args.json, args.csv, args.html)
+    if args.perspective is not None:
+        return 1 if score_photographs(images, args.perspective or None, outputs, args.device) else 0
+    task = Task(args.preset, args.checkpoint, args.device, args.map, page_width(len(images)) if args.html else 0,
+                args.reference, args.max_megapixels, args.pixels_per_degree)
+    failed = score_all(images, task, outputs, args.workers or default_workers(args.device))
+    return 1 if failed else 0
