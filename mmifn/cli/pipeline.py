@@ -30,6 +30,7 @@ class Stage:
     argv: list[str] = field(default_factory=list)
 
     def run(self) -> int:
+        """Say the command, run it in this process, and return its exit code."""
         print(f"\n$ python {self.script}.py {' '.join(self.argv)}", flush=True)
         return importlib.import_module(self.script.replace("/", ".")).main(self.argv)
 
@@ -82,6 +83,7 @@ class Plan:
         return stages
 
     def used_places(self) -> Path:
+        """Return the file that lists the places of the first simulation, for the second to leave out."""
         return self.space.dataset_dir(self.datasets[0]) / "places.txt"
 
     def stages(self) -> list[Stage]:
@@ -92,18 +94,18 @@ class Plan:
         root = ["--root", str(self.space.root)]
         first, *others = self.datasets
 
-        def each(script: str, *extra: str) -> list[Stage]:
+        def for_each(script: str, *extra: str) -> list[Stage]:
             return [Stage(script, [*root, "--dataset", name, *self.encoders, *extra]) for name in self.datasets]
 
         train = [*root, *self.training]
         all_of_them = ["--datasets", *self.datasets]
         across = [Stage("cross_eval", [*train, *self.runs, *all_of_them])] if others else []
         return [
-            *each("generate_text", *self.extra["text"]),
+            *for_each("generate_text", *self.extra["text"]),
             Stage("text_encoder", [*root, *self.encoders, *(word for name in self.datasets for word in ("--dataset", name)),
                                    *self.words]),
-            *each("viewport_encoder", *self.extra["viewport"]),
-            *each("global_feature_extractor", *self.extra["global"]),
+            *for_each("viewport_encoder", *self.extra["viewport"]),
+            *for_each("global_feature_extractor", *self.extra["global"]),
             Stage("gff_module", [*train, "--dataset", first]),
             Stage("lff_module", [*train, "--dataset", first]),
             Stage("train", [*train, "--dataset", first, "--test-dataset", *(others or ["none"])]),

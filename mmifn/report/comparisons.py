@@ -96,6 +96,7 @@ class _Row:
 
     @classmethod
     def of(cls, outcomes: list[Outcome], database: Database, logistic: int) -> _Row:
+        """Measure a method's runs on the images that each is measured on."""
         figures = [overall_agreement(outcome, database, logistic) for outcome in outcomes]
         scored = pooled(outcomes, database)
         return cls(figures, agreement(scored.pred, scored.mos, logistic), resampled_figures(scored, logistic))

@@ -95,11 +95,11 @@ def _seeds(count: int, noun: str = "split") -> str:
     return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
-def _sizes(found: pd.DataFrame, noun: str = "split") -> str:
+def _sizes(agreements: pd.DataFrame, noun: str = "split") -> str:
     """Say how many images of a database every run was measured on, and how many runs there are."""
-    each = found.drop_duplicates(["dataset", "seed"]).groupby("dataset", sort=False)["images"]
-    counts = {name: "–".join(map(str, sorted({some.min(), some.max()}))) for name, some in each}
-    return "; ".join(f"{name} {counts[name]} images × {_seeds(len(some), noun)}" for name, some in each)
+    per_run = agreements.drop_duplicates(["dataset", "seed"]).groupby("dataset", sort=False)["images"]
+    counts = {name: "–".join(map(str, sorted({images.min(), images.max()}))) for name, images in per_run}
+    return "; ".join(f"{name} {counts[name]} images × {_seeds(len(images), noun)}" for name, images in per_run)
 
 
 def _spread(count: int, half: float) -> np.ndarray:
@@ -141,8 +141,8 @@ def _scatter_panel(place: Axes, rows: pd.DataFrame, name: str) -> None:
     x = np.linspace(rows["score"].min(), rows["score"].max(), 200)
     place.plot(x, fit(x), color="black", linewidth=1.6,
                label="logistic fit" if fit.converged else "straight line (logistic fit failed)")
-    one = run_agreements(rows)
-    place.set_title(f"{name}: PLCC {mean_sd(list(one['plcc']))}\nSRCC {mean_sd(list(one['srcc']))}")
+    agreements = run_agreements(rows)
+    place.set_title(f"{name}: PLCC {mean_sd(list(agreements['plcc']))}\nSRCC {mean_sd(list(agreements['srcc']))}")
     place.set(xlabel="predicted score", ylabel="MOS", aspect="equal")
     place.grid(True)
     place.legend(loc="best", handletextpad=0.3, borderaxespad=0.2)
@@ -150,11 +150,11 @@ def _scatter_panel(place: Axes, rows: pd.DataFrame, name: str) -> None:
 
 def draw_splits(evaluated: Predictions) -> Drawing:
     """PLCC and SRCC of every split as box plots, a box for each database."""
-    found = run_agreements(evaluated.rows)
-    datasets = list(dict.fromkeys(found["dataset"]))
+    agreements = run_agreements(evaluated.rows)
+    datasets = list(dict.fromkeys(agreements["dataset"]))
     figure, axes = _sheet(1, 2, 3.0, remark_on(evaluated, datasets), sharey=True)
     for place, key in zip(axes.flat, ("plcc", "srcc"), strict=True):
-        groups = [found.loc[found["dataset"] == name, key].to_numpy() for name in datasets]
+        groups = [agreements.loc[agreements["dataset"] == name, key].to_numpy() for name in datasets]
         place.boxplot(groups, tick_labels=datasets, widths=0.5, showfliers=False,
                       medianprops={"color": "black", "linewidth": 1.6},
                       boxprops={"color": SOFT}, whiskerprops={"color": SOFT}, capprops={"color": SOFT})
@@ -164,35 +164,36 @@ def draw_splits(evaluated: Predictions) -> Drawing:
         place.set(xlabel="database", ylabel=key.upper())
         place.tick_params(labelleft=True)
         place.grid(True, axis="y")
-    caption = (f"PLCC (after a 4-parameter logistic fit) and SRCC on the test images of each split ({_sizes(found)}). "
+    caption = (f"PLCC (after a 4-parameter logistic fit) and SRCC on the test images of each split ({_sizes(agreements)}). "
                "Dots: single splits by seed from left to right; box: quartiles; line: median; whiskers: furthest split within "
                "1.5 interquartile ranges.")
-    return Drawing("splits", "Agreement split by split", caption, figure, found[["dataset", *RUN_NUMBERS]])
+    return Drawing("splits", "Agreement split by split", caption, figure, agreements[["dataset", *RUN_NUMBERS]])
 
 
 def draw_ablation(ablated: Predictions) -> Drawing:
     """Mean PLCC of every variant and of the control, and its gap to the full model on the same splits."""
-    found = run_agreements(ablated.rows)
-    found["label"] = np.where(found["control"] == "", found["variant"], found["control"])
-    order = list(dict.fromkeys(found["label"]))
-    full = found[found["label"] == "full"].set_index(["dataset", "seed"])["plcc"]
-    found["gap"] = found["plcc"].to_numpy() - full.reindex(pd.MultiIndex.from_frame(found[["dataset", "seed"]])).to_numpy()
-    datasets = list(dict.fromkeys(found["dataset"]))
+    agreements = run_agreements(ablated.rows)
+    agreements["label"] = np.where(agreements["control"] == "", agreements["variant"], agreements["control"])
+    order = list(dict.fromkeys(agreements["label"]))
+    full = agreements[agreements["label"] == "full"].set_index(["dataset", "seed"])["plcc"]
+    same_split = pd.MultiIndex.from_frame(agreements[["dataset", "seed"]])
+    agreements["gap"] = agreements["plcc"].to_numpy() - full.reindex(same_split).to_numpy()
+    datasets = list(dict.fromkeys(agreements["dataset"]))
     figure, axes = _sheet(len(datasets), 2, 0.6 + 2.6 * len(datasets), remark_on(ablated, datasets), sharey="row",
                           width_ratios=(1.15, 1))
     for (bars, gaps), name in zip(axes, datasets, strict=True):
-        mine = [found[(found["dataset"] == name) & (found["label"] == label)] for label in order]
-        _interval_bars(bars, [one["plcc"].to_numpy() for one in mine], order)
-        bars.set(xlabel="PLCC", title=f"{name}: PLCC", xlim=(min(0, found["plcc"].min()), 1))
-        _interval_bars(gaps, [one["gap"].to_numpy() for one in mine], order)
+        mine = [agreements[(agreements["dataset"] == name) & (agreements["label"] == label)] for label in order]
+        _interval_bars(bars, [label["plcc"].to_numpy() for label in mine], order)
+        bars.set(xlabel="PLCC", title=f"{name}: PLCC", xlim=(min(0, agreements["plcc"].min()), 1))
+        _interval_bars(gaps, [label["gap"].to_numpy() for label in mine], order)
         gaps.axvline(0, color=INK, linewidth=0.8)
         gaps.set(xlabel="PLCC − PLCC of the full model", title=f"{name}: difference to the full model")
         gaps.xaxis.set_major_locator(MaxNLocator(5))
-        _zoom_on_variants(gaps, [one["gap"].to_numpy() for one in mine], order)
-    caption = (f"PLCC (after a 4-parameter logistic fit) on the test images ({_sizes(found)}): bars are means over splits, "
+        _zoom_on_variants(gaps, [label["gap"].to_numpy() for label in mine], order)
+    caption = (f"PLCC (after a 4-parameter logistic fit) on the test images ({_sizes(agreements)}): bars are means over splits, "
                "whiskers ± 1 SD, dots single splits. Right: differences on the same split and seed, in the range of the variants "
                "(beside an arrow: a mean further away). Hatched: controls on the full model, explained below Table IV.")
-    return Drawing("ablation", "Ablation", caption, figure, found[["dataset", "label", *RUN_NUMBERS, "gap"]])
+    return Drawing("ablation", "Ablation", caption, figure, agreements[["dataset", "label", *RUN_NUMBERS, "gap"]])
 
 
 def _zoom_on_variants(place: Axes, groups: list[np.ndarray], labels: list[str]) -> None:
@@ -228,15 +229,15 @@ def _interval_bars(place: Axes, groups: list[np.ndarray], labels: list[str]) -> 
 
 def draw_cross(evaluated: Predictions | None, crossed: Predictions) -> Drawing:
     """PLCC and SRCC of every source (row) on every database (column)."""
-    found = run_agreements(crossed.rows)
+    agreements = run_agreements(crossed.rows)
     if evaluated is not None:
         own = evaluated.rows[evaluated.rows["source"].isin(list(crossed.labels))]
-        found = pd.concat([run_agreements(own), found], ignore_index=True)
-    datasets = list(dict.fromkeys([*found["source"], *found["dataset"]]))
+        agreements = pd.concat([run_agreements(own), agreements], ignore_index=True)
+    datasets = list(dict.fromkeys([*agreements["source"], *agreements["dataset"]]))
     figure, axes = _sheet(1, 2, 2.8, remark_on(crossed, datasets))
     for place, key in zip(axes.flat, ("plcc", "srcc"), strict=True):
-        groups = [[found.loc[(found["source"] == row) & (found["dataset"] == column), key].to_numpy() for column in datasets]
-                  for row in datasets]
+        groups = [[agreements.loc[(agreements["source"] == row) & (agreements["dataset"] == column), key].to_numpy()
+                   for column in datasets] for row in datasets]
         means = np.array([[values.mean() if len(values) else np.nan for values in line] for line in groups])
         place.imshow(means, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for edge in np.arange(0.5, len(datasets) - 1):
@@ -249,12 +250,12 @@ def draw_cross(evaluated: Predictions | None, crossed: Predictions) -> Drawing:
         place.set_xticks(range(len(datasets)), datasets)
         place.set_yticks(range(len(datasets)), datasets, rotation=90, va="center")
         place.set(xlabel="tested on", ylabel="trained on", title=key.upper())
-    targets = found[found["source"] != found["dataset"]]
-    diagonal = "test images of the splits of Tables I and II" if len(found) > len(targets) else "not there yet (evaluate.py)"
+    targets = agreements[agreements["source"] != agreements["dataset"]]
+    diagonal = "test images of the splits of Tables I and II" if len(agreements) > len(targets) else "not there yet (evaluate.py)"
     caption = ("Trained on the row's database, tested on the column's: mean ± SD over runs, PLCC after a 4-parameter logistic "
                f"fit. Off the diagonal: trained on the whole source, every image of the target ({_sizes(targets, 'training')}), "
                f"nothing chosen on it. Diagonal: {diagonal}.")
-    return Drawing("cross_database", "Across databases", caption, figure, found[["source", "dataset", *RUN_NUMBERS]])
+    return Drawing("cross_database", "Across databases", caption, figure, agreements[["source", "dataset", *RUN_NUMBERS]])
 
 
 def draw_training(evaluated: Predictions) -> Drawing:

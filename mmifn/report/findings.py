@@ -20,12 +20,12 @@ def run_agreements(rows: pd.DataFrame) -> pd.DataFrame:
     rows: of mmifn.experiment.predictions. Returns RUN, dataset, images, plcc, srcc, rmse; sets too small for a
     correlation are left out.
     """
-    found = []
+    agreements = []
     for keys, group in rows[rows["side"].isin(MEASURED_SIDES)].groupby([*RUN, "dataset"], sort=False):
         if len(group) >= MIN_PER_TYPE:
-            one = agreement(group["score"].to_numpy(), group["mos"].to_numpy())
-            found.append((*keys, one.images, one.plcc, one.srcc, one.rmse))
-    return pd.DataFrame(found, columns=[*RUN, "dataset", "images", "plcc", "srcc", "rmse"])
+            figures = agreement(group["score"].to_numpy(), group["mos"].to_numpy())
+            agreements.append((*keys, figures.images, figures.plcc, figures.srcc, figures.rmse))
+    return pd.DataFrame(agreements, columns=[*RUN, "dataset", "images", "plcc", "srcc", "rmse"])
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Example:
 
     @property
     def score(self) -> float:
+        """Mean of the scores."""
         return float(np.mean(self.scores))
 
     @property
@@ -65,6 +66,6 @@ def pick_examples(examples: list[Example], count: int) -> dict[str, list[Example
 
     Of equals the first come first.
     """
-    best, worst = (sorted(examples, key=lambda one, sign=sign: sign * abs(one.error)) for sign in (1, -1))
-    disputed = sorted((one for one in examples if len(one.scores) > 1), key=lambda one: -one.spread)
+    best, worst = (sorted(examples, key=lambda example, sign=sign: sign * abs(example.error)) for sign in (1, -1))
+    disputed = sorted((example for example in examples if len(example.scores) > 1), key=lambda example: -example.spread)
     return {"Best predicted": best[:count], "Worst predicted": worst[:count], "Most disputed": disputed[:count]}

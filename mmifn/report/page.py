@@ -50,18 +50,18 @@ def make_report(space: Workspace) -> list[Path]:
 
     Parts whose script has not run are named as missing. Raises UserError where nothing has run at all, or a file is damaged.
     """
-    found = {part.anchor: read_predictions(space.results / f"{part.predictions}.pt", part.script) for part in PARTS}
-    if not any(found.values()):
+    predictions = {part.anchor: read_predictions(space.results / f"{part.predictions}.pt", part.script) for part in PARTS}
+    if not any(predictions.values()):
         raise UserError(f"{space.results} has no predictions to report.\nMake them: python evaluate.py (then cross_eval.py and "
                         "ablation_study.py), or everything with python run_pipeline.py")
     tables = {part.anchor: _tables(space.results / f"{part.tables}.csv") for part in PARTS}
-    drawings = draw_all(*found.values())
+    drawings = draw_all(*predictions.values())
     pictures = {name: drawing.save(space.results / "figures") for name, drawing in drawings.items()}
     sections = [_section(part, tables[part.anchor], [_drawing(drawings[name], pictures[name][0]) for name in part.figures
                                                      if name in drawings]) for part in PARTS]
     path = space.results / "report.html"
-    write_text(path, _page(found, [*sections, _images(space, found["within"])]))
-    return [path, *(each for paths in pictures.values() for each in paths)]
+    write_text(path, _page(predictions, [*sections, _images(space, predictions["within"])]))
+    return [path, *(file for files in pictures.values() for file in files)]
 
 
 def _tables(path: Path) -> list[Html]:
@@ -81,7 +81,8 @@ def _drawing(drawing: Drawing, png: Path) -> Html:
     return element("figure", scrolling(image, drawing.title), words, class_="drawing")
 
 
-def _page(found: dict[str, Predictions | None], sections: list[Html]) -> Html:
+def _page(predictions: dict[str, Predictions | None], sections: list[Html]) -> Html:
+    """Return the whole page: what must be said of the data, links to the sections, and these."""
     """Put the page together: head with style and policy, what warns, contents, sections."""
     style = resources.files("mmifn.report").joinpath("report.css").read_text(encoding="utf-8")
     head = element("head", element("meta", charset="utf-8"),
@@ -90,7 +91,7 @@ def _page(found: dict[str, Predictions | None], sections: list[Html]) -> Html:
                    element("title", "MMIFN: report"), element("style", Html(style)))
     links = [element("li", element("a", title, href=f"#{anchor}"))
              for anchor, title in [*((part.anchor, part.title) for part in PARTS), ("images", "Images")]]
-    warnings = dict.fromkeys(remark_on(one, list(one.labels)) for one in found.values() if one is not None)
+    warnings = dict.fromkeys(remark_on(part, list(part.labels)) for part in predictions.values() if part is not None)
     top = element("header", element("h1", "MMIFN: report"),
                   element("p", "No-reference quality assessment of 360° images: how predicted scores agree with opinion scores.",
                           class_="lead"),
@@ -116,42 +117,43 @@ def _images(space: Workspace, evaluated: Predictions | None) -> Html:
 
 
 def _database(space: Workspace, name: str, kinds: dict[str, list[Example]], share: int) -> Html:
-    shown = [one for some in kinds.values() for one in some]
-    values = [value for one in shown for value in (one.mos, *one.scores)]
+    shown = [example for examples in kinds.values() for example in examples]
+    values = [value for example in shown for value in (example.mos, *example.scores)]
     ends = (math.floor(min(values)), math.ceil(max(values)))
     return element("section", [
         element("section", element("h3", f"{name}: {kind.lower()}"),
-                element("div", [_card(space, one, ends, share) for one in some], class_="cards") if some
+                element("div", [_card(space, example, ends, share) for example in examples], class_="cards") if examples
                 else element("p", "No image was a test image of two splits; more splits will tell (--splits).", class_="missing"))
-        for kind, some in kinds.items()])
+        for kind, examples in kinds.items()])
 
 
-def _card(space: Workspace, one: Example, ends: tuple[int, int], share: int) -> Html:
+def _card(space: Workspace, example: Example, ends: tuple[int, int], share: int) -> Html:
     """Return one image: panorama, viewports, MOS and scores on a common scale, description."""
-    splits = f"{len(one.scores)} split{'s' if len(one.scores) > 1 else ''}"
-    spread = f", SD {one.spread:.1f}" if len(one.scores) > 1 else ""
-    words = f"MOS {one.mos:.1f}, predicted {one.score:.1f} (error {one.error:+z.1f}; {splits}{spread})"
+    splits = f"{len(example.scores)} split{'s' if len(example.scores) > 1 else ''}"
+    spread = f", SD {example.spread:.1f}" if len(example.scores) > 1 else ""
+    words = f"MOS {example.mos:.1f}, predicted {example.score:.1f} (error {example.error:+z.1f}; {splits}{spread})"
 
     def at(value: float) -> str:
         return f"left:{100 * (value - ends[0]) / max(1, ends[1] - ends[0]):.2f}%"
 
-    marks = [element("b", style=at(one.mos)), *(element("i", style=at(score)) for score in one.scores)]
+    marks = [element("b", style=at(example.mos)), *(element("i", style=at(score)) for score in example.scores)]
     scale = element("div", element("div", marks, class_="scale", aria_hidden="true"),
                     element("div", element("span", ends[0]), element("span", "bar MOS, rings scores"), element("span", ends[1]),
                             class_="ends", aria_hidden="true"))
-    return element("article", _pictures(space, one, share), element("h4", one.image_name, class_="name"),
-                   element("p", f"{one.distortion_type}. {words}"), scale, _description(space, one))
+    return element("article", _pictures(space, example, share), element("h4", example.image_name, class_="name"),
+                   element("p", f"{example.distortion_type}. {words}"), scale, _description(space, example))
 
 
-def _pictures(space: Workspace, one: Example, share: int) -> Html:
+def _pictures(space: Workspace, example: Example, share: int) -> Html:
     """Return the panorama and a few of its viewports; half of the bytes are for either."""
-    if check_name(one.image_name):
+    if check_name(example.image_name):
         return element("p", "The panorama's name leaves its folder; not shown.", class_="missing")
-    folder = space.viewports_dir(one.dataset) / Path(one.image_name).with_suffix("")
+    folder = space.viewports_dir(example.dataset) / Path(example.image_name).with_suffix("")
     views = sorted(folder.glob("viewport_*.png"))
     views = [views[i * len(views) // VIEWS] for i in range(VIEWS)] if len(views) >= VIEWS else views
-    whole = _picture(space.images_dir(one.dataset) / one.image_name, f"Panorama {one.image_name}", PANORAMA_PX, share // 2, True)
-    some = [_picture(path, f"{path.stem.replace('_', ' ')} of {one.image_name}", VIEW_PX, share // (2 * VIEWS), False)
+    whole = _picture(space.images_dir(example.dataset) / example.image_name, f"Panorama {example.image_name}", PANORAMA_PX,
+                     share // 2, True)
+    some = [_picture(path, f"{path.stem.replace('_', ' ')} of {example.image_name}", VIEW_PX, share // (2 * VIEWS), False)
             for path in views]
     return element("figure", whole, element("div", some, class_="views") if some
                    else element("p", "No viewport pictures.", class_="missing"))
@@ -165,9 +167,9 @@ def _picture(path: Path, words: str, width_px: int, limit_bytes: int, panorama: 
     return element("img", src=data_uri(content, "jpeg"), alt=words, width=width, height=height)
 
 
-def _description(space: Workspace, one: Example) -> Html:
+def _description(space: Workspace, example: Example) -> Html:
     try:
-        words = read_descriptions(space.descriptions, one.dataset, [one.image_name])[one.image_name]
+        words = read_descriptions(space.descriptions, example.dataset, [example.image_name])[example.image_name]
     except UserError:
         return element("p", "No description in text/des.csv.", class_="missing")
     return element("p", words, dir="auto")

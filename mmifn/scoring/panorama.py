@@ -7,7 +7,7 @@ tangent views (3), the resized ERP (4), and a trained MMIFN, whose viewport scor
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from mmifn.data.features import GLOBAL, TEXT, VIEWPORT
 from mmifn.data.images import MAX_MEGAPIXELS, check_header, read_image
 from mmifn.data.is_panorama import doubts
 from mmifn.data.mos_scale import SCALES
-from mmifn.describe.measured.describer import MeasuredDescriber, describe
+from mmifn.describe.measured.describer import Description, MeasuredDescriber, describe
 from mmifn.encoders.encode import (
     beside,
     embed_erp,
@@ -46,7 +46,7 @@ from mmifn.sphere import HEADSET_PPD, SAMPLERS
 from mmifn.training.checkpoint import as_content, require_method
 from mmifn.training.fit import viewport_scores
 
-SCHEMA = "prediction/1"  # bump when the same picture and model would give other numbers
+SCHEMA = "prediction/2"  # bump when the same picture and model would give other numbers or words
 _WORD_THREADS = 2  # the words of a large panorama take longer than its networks
 
 
@@ -69,15 +69,15 @@ class Encoders:
                 GLOBAL: global_provenance(preset, self.erp, {})}
         return {name: provenance.method_digest() for name, provenance in made.items()}
 
-    def encode(self, erp: np.ndarray, preset: Preset, name: str = "the image") -> tuple[Inputs, str]:
-        """Return the model inputs of one panorama (H, W, 3) uint8, and its description."""
+    def encode(self, erp: np.ndarray, preset: Preset, name: str = "the image") -> tuple[Inputs, Description]:
+        """Return the model inputs of one panorama (H, W, 3) uint8, and what was measured, in words."""
         with ThreadPoolExecutor(1) as pool, one_thread():  # the words take about as long as the networks
             words = pool.submit(describe, erp, _WORD_THREADS)
             rendered = render_preset(erp, preset)
             views = embed_views(rendered, beside(erp, rendered, preset, self.views.device), self.views, name)
             levels = embed_erp(resize_preset(erp, preset), self.erp, name)
-            description = words.result().text
-            text = encode_descriptions("", {name: description}, self.text, show=False)[0]
+            description = words.result()
+            text = encode_descriptions("", {name: description.text}, self.text, show=False)[0]
         inputs = Inputs.of(text.tokens, text.mask, text.pooled, views[None], [level[None] for level in levels])
         return inputs, description
 
@@ -111,9 +111,10 @@ class Predictor:
         if self.preset.description != "measured":
             warnings.append(f"described by measurements, not by {self.preset.description}, as is usual with this preset")
         centres = SAMPLERS[self.preset.sampler]().tolist()
-        return Prediction(percent(mean), in_words(percent(mean)), interval, calibration.level if calibration else None,
+        said = Prediction(percent(mean), in_words(percent(mean)), interval, calibration.level if calibration else None,
                           tuple(View(lon, lat, percent(value)) for (lon, lat), value in zip(centres, views, strict=True)),
-                          self.preset.fov_deg, description, tuple(warnings), self.identity, self.ceiling(erp.shape[1]))
+                          self.preset.fov_deg, description.told, tuple(warnings), self.identity, self.ceiling(erp.shape[1]))
+        return replace(said, worst_words=tuple(description.of_view(*centres[i]) for i in said.worst()))
 
     def ceiling(self, erp_width_px: int) -> float | None:
         """Return the score of a flawless panorama of that width, or None where the model's labels do not count the size."""

@@ -13,7 +13,7 @@ from typing import Any
 QUALITY_WORDS = ("bad", "poor", "fair", "good", "excellent")  # equal fifths, as on the continuous scale of ITU-R BT.500
 # The fields of a row, in the order of a table's columns; full-reference scores, where wanted, follow the worst view.
 _FIRST = ("image", "score", "quality", "low", "high", "level")
-_WORST = ("worst_lon_deg", "worst_lat_deg", "worst_score")  # for people's tables: `viewports` holds them all
+_WORST = ("worst_lon_deg", "worst_lat_deg", "worst_score", "worst_words")  # for people's tables: `viewports` holds them all
 _SIZE = ("ceiling",)  # not in files of earlier versions
 _LAST = ("description", "warnings", "fov_deg", "viewports", "image_sha256", "model")
 REQUIRED = (*_FIRST, *_LAST)  # what every row has; a prediction can be made of it again
@@ -50,9 +50,10 @@ class Prediction:
 
     score: 0..100, higher is better; quality: the same in one word; interval: where the mean opinion is expected with
     probability `level` (None where the model was never calibrated); viewports: every view with its own score;
-    fov_deg: how wide they look; description: the quality in words; warnings: why the score may not mean anything;
+    fov_deg: how wide they look; description: what was found, in words, without a verdict of its own; warnings: why
+    the score may not mean anything;
     model: identity of all that made it; ceiling: the score of a flawless panorama of this size, which shows less than a
-    headset could (None where the model's labels do not count that).
+    headset could (None where the model's labels do not count that); worst_words: the views of `worst()` in words.
     """
 
     score: float
@@ -65,6 +66,7 @@ class Prediction:
     warnings: tuple[str, ...]
     model: str
     ceiling: float | None = None
+    worst_words: tuple[str, ...] = ()
 
     def worst(self, count: int = 3) -> list[int]:
         """Return the indices of the viewports with the lowest scores, worst first."""
@@ -86,7 +88,7 @@ class Prediction:
         worst = self.viewports[self.worst(1)[0]]
         values = {"image": image, "score": self.score, "quality": self.quality, "low": low, "high": high, "level": self.level,
                   "ceiling": self.ceiling, "worst_lon_deg": worst.lon_deg, "worst_lat_deg": worst.lat_deg,
-                  "worst_score": worst.score, **compared,
+                  "worst_score": worst.score, "worst_words": list(self.worst_words), **compared,
                   "description": self.description, "warnings": list(self.warnings), "fov_deg": self.fov_deg,
                   "viewports": [list(map(_rounded, astuple(view))) for view in self.viewports],
                   "image_sha256": image_sha256, "model": self.model}
@@ -98,4 +100,4 @@ class Prediction:
         interval = None if row["low"] is None else (row["low"], row["high"])
         views = tuple(View(*view) for view in row["viewports"])
         return cls(row["score"], row["quality"], interval, row["level"], views, row["fov_deg"], row["description"],
-                   tuple(row["warnings"]), row["model"], row.get("ceiling"))
+                   tuple(row["warnings"]), row["model"], row.get("ceiling"), tuple(row.get("worst_words") or ()))

@@ -17,10 +17,12 @@ from PIL import Image, ImageDraw, ImageFont
 from mmifn.core.pixels import to_pixels
 from mmifn.describe.directions import direction_words
 from mmifn.scoring.prediction import Prediction, View
+from mmifn.simulate.human_anchor import HUMAN_PRISTINE
 from mmifn.sphere import degrees_to_directions, directions_to_degrees, erp_directions, render_viewports, viewport_directions
 
 MAP_WIDTH_PX = 2048  # widest picture drawn
 FIELD_HEIGHT_PX = 256  # the map is smooth; this is enlarged
+PRISTINE_SPREAD = max(sd for _, sd in HUMAN_PRISTINE.values())  # points by which flawless panoramas differ by their scenes
 WORST_PX = 512  # side of the pictures of the worst views
 _HALF_RANGE = 10.0  # the colours span at least this many points to either side of the panorama's score
 # From bad to good, red-yellow-blue: told apart by colour-blind readers too (RdYlBu of ColorBrewer, 5 classes).
@@ -131,7 +133,10 @@ def score_line(prediction: Prediction) -> str:
     if prediction.interval:
         low, high = prediction.interval
         spread = f", {low:.0f} to {high:.0f} with {100 * prediction.level:.0f} % confidence"
-    limit = "" if prediction.ceiling is None else f" (a flawless one of this size: {prediction.ceiling:.0f})"
+    limit = ""
+    if prediction.ceiling is not None:
+        equal = "as good as " if prediction.score >= prediction.ceiling - PRISTINE_SPREAD else ""
+        limit = f" ({equal}a flawless one of this size: {prediction.ceiling:.0f})"
     return f"{prediction.score:.0f} of 100{limit}, {prediction.quality}{spread}"
 
 

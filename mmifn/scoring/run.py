@@ -100,7 +100,7 @@ def in_plain_words(result: ImageResult) -> str:
     lines = [f"{result.job.label}: {score_line(prediction)}",
              *textwrap.wrap(prediction.description, 110, initial_indent="  ", subsequent_indent="  "),
              f"  worst view: {worst.score:.0f}, looking {looking(worst)} (longitude {worst.lon_deg:.0f}°, latitude "
-             f"{worst.lat_deg:.0f}°)",
+             f"{worst.lat_deg:.0f}°)" + "".join(f": {words}" for words in prediction.worst_words[:1]),
              *(f"  warning: {text}" for text in prediction.warnings)]
     if result.job.task.reference:
         lines.append("  against the reference: " + ", ".join(_compared(result.row)))

@@ -48,10 +48,11 @@ def make_panel(erp: np.ndarray, prediction: Prediction, label: str, width: int) 
     low, high = colour_range(prediction)
     field = colours(quality_field(prediction.viewports, prediction.fov_deg, 128), low, high)
     order = prediction.worst(len(prediction.viewports))
-    views = [{"lon": view.lon_deg, "lat": view.lat_deg, "score": view.score, "where": looking(view),
+    words = dict(zip(prediction.worst(), prediction.worst_words, strict=False))  # rows of earlier versions have none
+    views = [{"lon": prediction.viewports[i].lon_deg, "lat": prediction.viewports[i].lat_deg,
+              "score": prediction.viewports[i].score, "where": looking(prediction.viewports[i]), "words": words.get(i, ""),
               "picture": _data_uri(picture, "JPEG")}
-             for view, picture in zip((prediction.viewports[i] for i in order),
-                                      view_pictures(erp, prediction, order, _THUMBNAIL_PX), strict=True)]
+             for i, picture in zip(order, view_pictures(erp, prediction, order, _THUMBNAIL_PX), strict=True)]
     return Panel({"name": label, "score": prediction.score, "quality": prediction.quality, "level": prediction.level,
                   "interval": prediction.interval, "ceiling": prediction.ceiling,
                   "description": prediction.description, "fov": prediction.fov_deg,

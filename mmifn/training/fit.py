@@ -49,12 +49,15 @@ class MosScale:
 
     @classmethod
     def fit(cls, mos: np.ndarray) -> MosScale:
+        """Return the scale of training scores (N,)."""
         return cls(float(mos.mean()), float(mos.std()) or 1.0)
 
     def standardise(self, mos: np.ndarray) -> Tensor:
+        """Return opinion scores (N,) with mean 0 and SD 1, in float32: what a network learns."""
         return torch.from_numpy((mos - self.mean) / self.sd).float()
 
     def restore(self, score: Tensor) -> np.ndarray:
+        """Return what a network gave, of any shape, on the scale of the opinion scores."""
         return score.double().cpu().numpy() * self.sd + self.mean
 
 

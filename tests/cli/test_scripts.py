@@ -47,7 +47,7 @@ def files_of(root):
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-# --- stages 5 to 10 --------------------------------------------------------------------------------------------------
+# Stages 5 to 10.
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +195,7 @@ def test_results_survive_a_later_mistake(done, tmp_path, capsys):
     assert files_of(space.root) == before
 
 
-# --- stages 3 and 4 --------------------------------------------------------------------------------------------------
+# Stages 3 and 4.
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_stages_3_and_4_from_pixels_to_caches(panoramas, capsys):
     )
 
 
-# --- bad input -------------------------------------------------------------------------------------------------------
+# Bad input.
 
 
 def refused(main, argv, space, capsys):
@@ -275,7 +275,8 @@ def test_a_missing_database_or_stage(script, argv, space, capsys):
     cache = space.features("OIQA", "viewport_features")
     cache.unlink()
     message = refused(script.main, [*argv, *SMALL], space, capsys)
-    assert "viewport_features.pt does not exist" in message and "python viewport_encoder.py --dataset OIQA" in message
+    assert "viewport_features.pt does not exist" in message
+    assert f"python viewport_encoder.py --root {space.root} --dataset OIQA" in message
     space.manifest("OIQA").unlink()
     message = refused(script.main, [*argv, *SMALL], space, capsys)
     assert "des.csv does not exist" in message and "prepare_dataset.py" in message
@@ -286,14 +287,15 @@ def test_a_half_written_cache(script, argv, space, capsys):
     cache = space.features("OIQA", "global_features")
     cache.write_bytes(cache.read_bytes()[:-100])
     message = refused(script.main, [*argv, *SMALL], space, capsys)
-    assert "damaged" in message and "python global_feature_extractor.py --dataset OIQA" in message
+    assert "damaged" in message and f"python global_feature_extractor.py --root {space.root} --dataset OIQA" in message
 
 
 def test_a_cache_copied_from_another_dataset(space, capsys):
     make_workspace(space.root, "CVIQ", seed=1)
     shutil.copy(space.features("CVIQ", "text_features"), space.features("OIQA", "text_features"))
     message = refused(evaluate.main, ["--datasets", "OIQA", *SMALL], space, capsys)
-    assert "was made for dataset CVIQ, not for OIQA" in message and "python text_encoder.py --dataset OIQA" in message
+    assert "was made for dataset CVIQ, not for OIQA" in message
+    assert f"python text_encoder.py --root {space.root} --dataset OIQA" in message
 
 
 def test_databases_of_different_encoders(space, capsys):
@@ -315,7 +317,7 @@ def test_stage_7_without_5_and_6_or_of_another_split(space, capsys):
     message = refused(train.main, one, space, capsys)
     assert (
         "global_fusion_features.pt does not exist" in message
-        and "python gff_module.py --dataset OIQA (same flags), or use --from-scratch" in message
+        and f"python gff_module.py --root {space.root} --dataset OIQA (same flags), or use --from-scratch" in message
     )
     for script in (gff_module, lff_module):
         assert script.main(["--root", str(space.root), "--dataset", "OIQA", *SMALL]) == 0

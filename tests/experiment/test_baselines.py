@@ -88,7 +88,7 @@ def test_group_means_by_hand():
     assert group_means([types], mos)([0, 1, 2, 3], []).tolist() == [15, 15, 40, 40, 15, 27.5]
 
 
-# --- what is measured on pixels --------------------------------------------------------------------------------------
+# What is measured on pixels.
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_two_workers_measure_what_one_does(pictures):
     assert measure_full_reference(space, manifest, 2).values.equal(alone.values)
 
 
-# --- the tables ------------------------------------------------------------------------------------------------------
+# The tables.
 
 
 @pytest.fixture

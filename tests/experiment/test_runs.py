@@ -233,7 +233,7 @@ def test_a_control_cannot_reach_a_model_that_does_not_read_it(both):
     assert results[0] != results[1] and results[2] == results[3]
 
 
-# --- the field's habit beside the honest protocol ---------------------------------------------------------------------
+# The field's habit beside the honest protocol.
 
 
 def poisoned(experiments, split):

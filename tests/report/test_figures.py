@@ -43,7 +43,7 @@ def saved(drawing, folder):
     return pd.read_csv(paths[2], keep_default_na=False)
 
 
-# --- numbers ---------------------------------------------------------------------------------------------------------
+# Numbers.
 
 
 def test_splits_are_the_agreement_of_every_run(tmp_path):
@@ -171,7 +171,7 @@ def test_runs_under_the_published_protocol_are_in_no_figure():
         pd.testing.assert_frame_equal(draw(both).numbers, draw(alone).numbers)
 
 
-# --- words -----------------------------------------------------------------------------------------------------------
+# Words.
 
 
 def test_captions_tell_images_splits_and_what_spreads_mean():
@@ -214,7 +214,7 @@ def test_only_databases_with_simulated_labels_are_named():
     assert remark_on(across, ["OIQA"]) == ""
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
+# Files.
 
 
 def test_a_rerun_gives_the_same_bytes(tmp_path):

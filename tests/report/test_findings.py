@@ -65,7 +65,7 @@ def test_runs_under_the_published_protocol_are_not_measured():
     assert run_agreements(both)["control"].tolist() == [""]
 
 
-# --- examples --------------------------------------------------------------------------------------------------------
+# Examples.
 
 
 def example(name, *scores, mos=50.0):

@@ -85,7 +85,7 @@ def whole(space):
     return made(space)
 
 
-# --- the page --------------------------------------------------------------------------------------------------------
+# The page.
 
 
 def test_the_page_asks_nobody_for_anything(whole):
@@ -155,7 +155,7 @@ def test_a_rerun_gives_the_same_bytes(space):
     assert found[0] == found[1] and "report.html" in found[0] and "scatter.pdf" in found[0]
 
 
-# --- images ----------------------------------------------------------------------------------------------------------
+# Images.
 
 
 def scored(*values):
@@ -239,7 +239,7 @@ def test_many_large_pictures_stay_within_the_limit(space, monkeypatch):
     assert len(found) == 2 * report.EXAMPLES * (1 + report.VIEWS) and sum(map(len, found)) <= 40_000 * 4 / 3 + 4 * len(found)
 
 
-# --- refusals --------------------------------------------------------------------------------------------------------
+# Refusals.
 
 
 def refused(space, capsys):
@@ -308,7 +308,7 @@ def test_an_unknown_flag_and_help(capsys):
     assert stopped.value.code == 0 and "report.html" in capsys.readouterr().out
 
 
-# --- end to end ------------------------------------------------------------------------------------------------------
+# End to end.
 
 
 def test_from_evaluate_to_the_page(tmp_path, capsys):

@@ -55,7 +55,7 @@ def test_mean_and_sd():
     assert mean_sd([0.9]) == "0.900" and mean_sd([]) == "–" and mean_sd([3, 4], 1) == "3.5 ± 0.7"
 
 
-# --- figures ---------------------------------------------------------------------------------------------------------
+# Figures.
 
 
 def outcome_of(database, seed, noise, split=None, source=None, variant="full"):
@@ -236,7 +236,7 @@ def test_figures_of_the_literature_are_those_published():
     assert rows["MMIFN"] == ["0.986/0.982", "0.984/0.983", "as claimed by the paper"]
 
 
-# --- what every table states -----------------------------------------------------------------------------------------
+# What every table states.
 
 
 def test_encoders_preset_logistic_and_code_are_named(database, runs):

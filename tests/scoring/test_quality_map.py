@@ -216,6 +216,9 @@ def test_the_score_in_one_line():
     assert score_line(prediction(np.full(20, 49.6), None)) == "50 of 100, fair"
     capped = replace(prediction(np.full(20, 49.6), None), ceiling=63.7)
     assert score_line(capped) == "50 of 100 (a flawless one of this size: 64), fair"
+    whole = replace(capped, score=60.0)  # flawless panoramas differ by 3.74 points by their scenes
+    assert score_line(whole) == "60 of 100 (as good as a flawless one of this size: 64), fair"
+    assert "as good as" not in score_line(replace(capped, score=59.9))
 
 
 def test_the_number_of_a_view_on_the_seam_is_whole():

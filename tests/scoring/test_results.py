@@ -38,7 +38,8 @@ def opened(path, images, model=MODEL, columns=COLUMNS):
 def row_of(label, images, model=MODEL, **changes):
     row = {"image": label, "score": 61.25, "quality": "good", "low": 50.0, "high": 72.5, "level": 0.9, "ceiling": 64.1235,
            "worst_lon_deg": -180.0,
-           "worst_lat_deg": 10.8, "worst_score": 40.0, "description": 'Soft; "blurred",\nand noisy. 图像模糊\u2028 Ende.',
+           "worst_lat_deg": 10.8, "worst_score": 40.0, "worst_words": ["soft, stronger than elsewhere.", "clean"],
+           "description": 'Soft; "blurred",\nand noisy. 图像模糊\u2028 Ende.',
            "warnings": [], "fov_deg": 40.0, "viewports": [[-180.0, 10.8, 40.0], [0.0, 52.6, 82.5]],
            "image_sha256": sha256_file(images[label]), "model": model}
     return row | changes

@@ -62,7 +62,7 @@ def test_it_learns(database):
     assert fit.curve[-1]["loss"] < 0.5 * fit.curve[0]["loss"] and [row["epoch"] for row in fit.curve] == list(range(1, 13))
 
 
-# --- what training may not see ---------------------------------------------------------------------------------------
+# What training may not see.
 
 
 def test_test_scores_change_nothing(database, base):
@@ -119,7 +119,7 @@ def test_feature_scales_come_from_training_images(database, base):
     torch.testing.assert_close(1 / fit.network.global_branch.standardise[1].scale, wanted)
 
 
-# --- the best epoch ---------------------------------------------------------------------------------------------------
+# The best epoch.
 
 
 def test_the_epoch_is_the_best_on_validation_and_its_state_is_kept(database, monkeypatch):
@@ -148,7 +148,7 @@ def test_validation_is_the_mean_of_plcc_and_srcc_of_the_validation_scenes(databa
     assert fit.curve[fit.epoch - 1]["validation"] == max(row["validation"] for row in fit.curve)
 
 
-# --- repetition ------------------------------------------------------------------------------------------------------
+# Repetition.
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_others(database):
@@ -249,7 +249,7 @@ def test_frozen_branches_stay_and_the_rest_learns(database):
     assert not torch.equal(thawed["local_branch.lff.conv.conv.weight"], branches["lff"]["lff.conv.conv.weight"])
 
 
-# --- refusals --------------------------------------------------------------------------------------------------------
+# Refusals.
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_a_loss_or_a_score_that_is_not_finite_is_a_message(database):
         run(replace(database, inputs=replace(database.inputs, views=broken)))
 
 
-# --- the staged flow -------------------------------------------------------------------------------------------------
+# The staged flow.
 
 
 def staged(space, database, config, split=SPLIT, seed=0):
@@ -379,7 +379,7 @@ def test_epochs_and_freezing_do_not_need_new_branches(space, database):
         assert train_jointly(space, Trial(database, SPLIT, Config(MODEL, train), 0), CPU).epoch
 
 
-# --- checkpoints -----------------------------------------------------------------------------------------------------
+# Checkpoints.
 
 
 @pytest.fixture

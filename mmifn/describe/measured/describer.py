@@ -15,7 +15,7 @@ from mmifn.data.images import MAX_MEGAPIXELS, read_image
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
 from mmifn.describe.measured.calibration import judge, revision
 from mmifn.describe.measured.statistics import Statistics, measure
-from mmifn.describe.measured.wording import WORDING, put_into_words, put_view_into_words
+from mmifn.describe.measured.wording import WORDING, causes_in_words, put_into_words, put_view_into_words, view_in_words
 
 MODEL = "mmifn.describe.measured"
 
@@ -24,14 +24,24 @@ MODEL = "mmifn.describe.measured"
 class Description:
     """A panorama in words.
 
-    text: the description; dominant: "none", "blur", "noise" or "compression"; statistics: name -> value over the whole
-    sphere; per_viewport: what was measured in each of the 20 views, with their lon_deg and lat_deg.
+    text: as in text/des.csv, which models are trained on, with a verdict at its end; told: the same for a reader, who has the
+    score as the verdict; dominant: "none", "blur", "noise" or "compression"; statistics: name -> value over the whole
+    sphere; per_viewport: what was measured in each of the 20 views, with their lon_deg and lat_deg; views: each in words.
     """
 
     text: str
+    told: str
     dominant: str
     statistics: dict[str, float]
     per_viewport: list[dict[str, float]]
+    views: list[str]
+
+    def of_view(self, lon_deg: float, lat_deg: float) -> str:
+        """Return the words for the measured view that looks nearest to a direction."""
+        lon, lat = np.radians([(view["lon_deg"], view["lat_deg"]) for view in self.per_viewport]).T
+        here_lon, here_lat = np.radians(lon_deg), np.radians(lat_deg)
+        nearness = np.sin(lat) * np.sin(here_lat) + np.cos(lat) * np.cos(here_lat) * np.cos(lon - here_lon)
+        return self.views[int(np.argmax(nearness))]
 
 
 def describe(erp: np.ndarray, threads: int = 1) -> Description:
@@ -45,7 +55,9 @@ def describe_statistics(measured: Statistics) -> Description:
     verdict = judge(measured.values)
     views = [{"lon_deg": float(lon), "lat_deg": float(lat), **view}
              for (lon, lat), view in zip(measured.centres_deg, measured.per_viewport, strict=True)]
-    return Description(put_into_words(measured, verdict), verdict.dominant, dict(measured.values), views)
+    words = [view_in_words(measured, verdict, i) for i in range(len(views))]
+    return Description(put_into_words(measured, verdict), causes_in_words(measured, verdict), verdict.dominant,
+                       dict(measured.values), views, words)
 
 
 def _describe_file(items: list[Item], max_megapixels: float) -> list[Answer]:

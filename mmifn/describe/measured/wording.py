@@ -131,7 +131,15 @@ def _joined(parts: Sequence[str]) -> str:
 
 
 def put_into_words(statistics: Statistics, verdict: Verdict) -> str:
-    """Return the description of a panorama: the dominant distortion first, then what is beside it, then the verdict."""
+    """Return the description of a panorama as text/des.csv has it: causes, then the verdict.
+
+    Models are trained on these texts: a change here, and in what it calls, raises WORDING.
+    """
+    return f"{causes_in_words(statistics, verdict)} Overall: {overall_word(verdict.loss)}."
+
+
+def causes_in_words(statistics: Statistics, verdict: Verdict) -> str:
+    """Return what a reader is told beside a score: the dominant distortion, then what is beside it, and no verdict."""
     kind, second = verdict.dominant, []
     if kind == "none":
         first = _pick(_CLEAN, verdict.loss)
@@ -143,18 +151,22 @@ def put_into_words(statistics: Statistics, verdict: Verdict) -> str:
         second = [f"{strength_word(verdict.severity[other])} {other}" for other in others]
         second += _side_effects(statistics, verdict)
     sentences = [_joined([first]), _joined([*second, *_look(statistics.values)])]
-    return " ".join([*filter(None, sentences), f"Overall: {overall_word(verdict.loss)}."])
+    return " ".join(filter(None, sentences))
 
 
 def put_view_into_words(statistics: Statistics, verdict: Verdict, index: int) -> str:
     """Return the description of one viewport: where it looks, how the panorama's distortion shows there, its look."""
     lon, lat = statistics.centres_deg[index]
+    return f"View towards longitude {lon:.0f}°, latitude {lat:+.0f}°: {view_in_words(statistics, verdict, index)}"
+
+
+def view_in_words(statistics: Statistics, verdict: Verdict, index: int) -> str:
+    """Return how the panorama's distortion shows in one viewport, and the viewport's look."""
     kind, look = verdict.dominant, _joined(_look(statistics.per_viewport[index]))
-    place = f"View towards longitude {lon:.0f}°, latitude {lat:+.0f}°"
     if kind == "none":
-        return " ".join(filter(None, [f"{place}: clean, no visible distortion.", look]))
+        return " ".join(filter(None, ["clean, no visible distortion.", look]))
     relative = float(strength_by_view(_sign(kind, statistics), statistics.per_viewport)[index])
     compared = ("stronger than elsewhere" if relative > 1.15 else "weaker than elsewhere" if relative < 0.85
                 else "about as everywhere")
     sentence = _sentence(kind, statistics, min(5.0, verdict.severity[kind] * min(relative, 1.5)), "")
-    return " ".join(filter(None, [f"{place}: {sentence}; {compared}.", look]))
+    return " ".join(filter(None, [f"{sentence}; {compared}.", look]))
