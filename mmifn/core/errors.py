@@ -10,6 +10,9 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
+from mmifn.core.stopping import STOPPING, Stopped, answered_signals
+from mmifn.core.text import printable
+
 
 class UserError(ValueError):
     """Something a user can mend; the message says what, where, found, wanted and the next step."""
@@ -28,6 +31,8 @@ MAX_LISTED = 20
 ROOTED = ("prepare_dataset", "simulate_dataset", "generate_text", "text_encoder", "viewport_encoder", "global_feature_extractor",
           "gff_module", "lff_module", "train", "evaluate", "cross_eval", "ablation_study", "run_pipeline",
           "tools/full_reference", "tools/make_report", "tools/merge_databases")
+_LAYOUT = "\n\t"  # of our own messages
+_NO_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory|insufficient memory", re.IGNORECASE)
 _COMMAND = re.compile(rf"(python (?:{'|'.join(ROOTED)})\.py)(?! --root)")
 
 
@@ -51,26 +56,44 @@ def with_root(message: str, argv: Sequence[str]) -> str:
     return _COMMAND.sub(lambda match: f"{match[1]} --root {shlex.quote(given[-1])}", message) if given else message
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error of whatever library means that memory was short."""
+    return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
+
+
 def user_main(main: Callable[..., int]) -> Callable[..., int]:
-    """Wrap a script's `main`: UserError and a full disk become a message and exit code 2, Ctrl-C 130."""
+    """Wrap a script's `main`: UserError and a full disk become a message and exit code 2, Ctrl-C 130, SIGTERM 143."""
 
     @functools.wraps(main)
     def wrapped(*args: object) -> int:
         try:
-            return main(*args)
+            with answered_signals():
+                return main(*args)
         except UserError as error:
             argv = next((each for each in args if isinstance(each, list)), sys.argv[1:])
-            print(f"error: {with_root(str(error), argv)}", file=sys.stderr)
+            _complain(with_root(str(error), argv))
             return 2
         except OSError as error:
             if error.filename is None and error.errno is None:
                 raise
-            place = f"{error.filename}: " if error.filename else ""
-            print(f"error: {place}{os.strerror(error.errno) if error.errno else error}. "
-                  "Nothing was half-written; mend it and run the same command again.", file=sys.stderr)
+            place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+            _complain(f"{place}{os.strerror(error.errno) if error.errno else error}. "
+                      "Nothing was half-written; mend it and run the same command again.")
             return 2
+        except Stopped as stopped:
+            return stopped.code
         except KeyboardInterrupt:
-            print("stopped; run the same command again to go on", file=sys.stderr)
+            print(STOPPING, file=sys.stderr)
             return 130
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            _complain(f"memory is short ({first_line(error)}). Nothing was half-written; close other programs or use fewer "
+                      "--workers, where there are any, and run the same command again.")
+            return 2
 
     return wrapped
+
+
+def _complain(message: str) -> None:
+    print(f"error: {printable(message, keep=_LAYOUT)}", file=sys.stderr)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Any
+
+from mmifn.core.errors import UserError
 
 
 def usable_cores() -> int:
@@ -18,12 +24,15 @@ def usable_cores() -> int:
 
 
 def run_tasks(function: Callable[[Any], Any], jobs: Sequence[Any], workers: int, start: Callable[..., None] | None = None,
-              args: tuple[Any, ...] = (), preload: str | None = None) -> Iterator[tuple[int, Any]]:
+              args: tuple[Any, ...] = (), preload: str | None = None,
+              killed: Callable[[Any], Any] | None = None) -> Iterator[tuple[int, Any]]:
     """Yield (index, function(job)) of every job as each is ready, computed by several processes of one torch thread each.
 
     start(*args) is called first in every process; one worker or one job is computed here, without it. Processes come
     from a clean one (forking one with torch's threads can hang) that has imported the module `preload`, where the
-    platform can. They end with this process, even when it is killed; an exception cancels what has not begun.
+    platform can. They end with this process, even when it is killed, and at once when it is stopped; an exception cancels
+    what has not begun. A job whose worker is killed from outside is given once more, alone, to a fresh one; where that is
+    killed too, killed(job) stands for its result, or a UserError is raised.
     """
     if workers <= 1 or len(jobs) < 2:
         for i, job in enumerate(jobs):
@@ -35,27 +44,85 @@ def run_tasks(function: Callable[[Any], Any], jobs: Sequence[Any], workers: int,
     context = multiprocessing.get_context("forkserver" if forkserver else "spawn")
     if forkserver:
         context.set_forkserver_preload([preload])
-    with ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (start, args)) as pool:
-        futures = {pool.submit(function, job): i for i, job in enumerate(jobs)}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    todo = deque(enumerate(jobs))
+    while todo:
+        with _pool(context, min(workers, len(todo)), start, args) as pool:
+            suspects = yield from _run(pool, function, todo, 2 * workers)
+        for i, job in suspects:
+            with _pool(context, 1, start, args) as pool:
+                again = yield from _run(pool, function, deque([(i, job)]), 1)
+            if again:
+                yield i, (killed or _refuse)(job)
 
 
-def _begin(start: Callable[..., None] | None, args: tuple[Any, ...]) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _run(pool: ProcessPoolExecutor, function: Callable[[Any], Any], todo: deque[tuple[int, Any]],
+         ahead: int) -> Generator[tuple[int, Any], None, list[tuple[int, Any]]]:
+    """Yield results, taking jobs from the left of `todo`; return the jobs under way when a worker was killed, if one was."""
+    running: dict[Future, tuple[int, Any]] = {}
+    try:
+        while todo or running:
+            while todo and len(running) < ahead:
+                with _interrupts_held():  # a process that is being started cannot yet answer Ctrl-C in silence
+                    running[pool.submit(function, todo[0][1])] = todo[0]
+                todo.popleft()
+            for future in wait_for(running, return_when=FIRST_COMPLETED).done:
+                result = future.result()
+                yield running.pop(future)[0], result
+    except BrokenProcessPool:
+        return list(running.values())
+    return []
+
+
+def _refuse(job: Any) -> Any:
+    raise UserError("a worker process was killed twice over the same piece of work (out of memory, or by somebody); finished "
+                    "work is kept: run the same command again, with fewer --workers where memory is short")
+
+
+@contextlib.contextmanager
+def _pool(context: Any, workers: int, start: Callable[..., None] | None, args: tuple[Any, ...]) -> Iterator[ProcessPoolExecutor]:
+    """Open worker processes. Left by an Exception they end their jobs, left by a stop (or unread) they end at once."""
+    reader, writer = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, context, _begin, (reader, start, args))
+    try:
+        yield pool
+    except Exception:
+        raise
+    except BaseException:
+        writer.close()  # which the workers wait for
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        writer.close()
+        reader.close()
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back; what is started meanwhile inherits that."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(stop: Any, start: Callable[..., None] | None, args: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which tells the whole group; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
     use_one_thread()
     if start:
         start(*args)
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever, holding its memory."""
+def _end_with_parent(stop: Any) -> None:
+    """End at once with the parent or when it says so: a worker whose parent was killed would hold its memory for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        wait([parent.sentinel])
+        wait([parent.sentinel, stop])
         os._exit(1)
 
 

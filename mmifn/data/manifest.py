@@ -12,6 +12,7 @@ import pandas as pd
 
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import atomic_path
+from mmifn.core.text import printable
 from mmifn.data.mos_scale import scale_of
 
 Problem = tuple[int, str]  # line of the file, and what is wrong there
@@ -80,6 +81,8 @@ def check_name(name: str) -> str | None:
         return "is empty or has spaces around it"
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
         return "climbs out of the images folder"
+    if printable(name) != name:
+        return "holds control characters or is not UTF-8"
     if str(path) != name:
         return f"is written otherwise than {str(path)!r}"  # so that one file has one name
     return None

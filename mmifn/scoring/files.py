@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mmifn.core.errors import UserError
+from mmifn.core.errors import UserError, out_of_memory
 from mmifn.core.files import sha256_file, sha256_json
+from mmifn.core.text import printable
 from mmifn.core.workers import run_tasks
 from mmifn.data.images import EXTENSIONS, MAX_MEGAPIXELS, png_made_from, read_image, write_png
 from mmifn.scoring.panorama import Predictor, open_predictor
@@ -92,7 +93,7 @@ def find_images(places: list[Path]) -> dict[str, Path]:
             raise UserError(f"{place} does not exist; give images, or folders that hold some")
     absolute = {Path(os.path.abspath(path)): path for path in images}
     parent = os.path.commonpath([path.parent for path in absolute])
-    return {path.relative_to(parent).as_posix(): shown for path, shown in absolute.items()}
+    return {printable(path.relative_to(parent).as_posix()): shown for path, shown in absolute.items()}
 
 
 def _passed_over(path: Path) -> bool:
@@ -102,20 +103,33 @@ def _passed_over(path: Path) -> bool:
 
 def score_jobs(jobs: list[ImageJob], workers: int) -> Iterator[ImageResult]:
     """Yield the result of every job as each is ready."""
-    for _, result in run_tasks(score_job, jobs, workers, preload="mmifn.scoring.files"):
+    for _, result in run_tasks(score_job, jobs, workers, preload="mmifn.scoring.files", killed=_killed):
         yield result
 
 
 def score_job(job: ImageJob) -> ImageResult:
-    """Score one image and draw what is wanted of it; a bad image gives a result with an error."""
+    """Score one image and draw what is wanted of it; a bad image, or one too large for memory, gives a result with an error."""
     try:
         return _score_job(job)
     except UserError as error:
-        return ImageResult(job, {"image": job.label, "error": str(error)})
+        return _failed(job, str(error))
     except PermissionError as error:
         if error.filename is None or Path(error.filename) != job.path:
             raise  # not the image is to blame, but where results go
-        return ImageResult(job, {"image": job.label, "error": f"{job.path} may not be read; give yourself the permission"})
+        return _failed(job, f"{job.path} may not be read; give yourself the permission")
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        return _failed(job, f"{job.path} does not fit into memory; use fewer --workers, or refuse such images with a lower "
+                       "--max-megapixels")
+
+
+def _failed(job: ImageJob, error: str) -> ImageResult:
+    return ImageResult(job, {"image": job.label, "error": printable(error, keep="\n")})
+
+
+def _killed(job: ImageJob) -> ImageResult:
+    return _failed(job, f"{job.path}: the process that scored it was killed, twice (out of memory?); use fewer --workers")
 
 
 def _score_job(job: ImageJob) -> ImageResult:

@@ -1,6 +1,9 @@
 """User mistakes end in one message and exit code 2; programming mistakes keep their traceback."""
 
 import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,9 @@ def raising(error):
         (OSError(errno.ENOSPC, "no", "out.pt"), 2, "out.pt: No space left on device"),
         (PermissionError(errno.EACCES, "no", "x"), 2, "x: Permission denied"),
         (KeyboardInterrupt(), 130, "run the same command again"),
+        (MemoryError("Unable to allocate 3 GiB"), 2, "memory is short (MemoryError: Unable to allocate 3 GiB)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), 2, "memory is short"),
+        (UserError("a\x1b[2J\r\x07\udcff.jpg is bad\n  b"), 2, "error: a\\x1b[2J\\r\\x07\\xff.jpg is bad\n  b\n"),
     ],
 )
 def test_a_mistake_is_one_message_and_a_code(error, code, words, capsys):
@@ -66,3 +72,12 @@ def test_commands_in_messages_repeat_the_root(capsys):
 def test_scripts_that_are_given_the_root_take_it(script):
     text = (Path(__file__).parents[2] / f"{script}.py").read_text(encoding="utf-8")
     assert any(word in text for word in ("add_root_argument", "training_parser", "experiment_parser", "run_branch_script"))
+
+
+def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path):
+    """Before main has begun, as when torch is being imported."""
+    (tmp_path / "slow.py").write_text("raise KeyboardInterrupt")
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run([sys.executable, "-c", "import mmifn.cli.flags, slow"], capture_output=True, text=True, check=False,
+                          env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{tmp_path}"})
+    assert done.returncode and "run the same command again" in done.stderr and "Traceback" not in done.stderr

@@ -15,6 +15,8 @@ import torch
 from mmifn.core.errors import UserError
 from mmifn.core.workers import run_tasks
 
+PRELOAD = "mmifn.core.artefact"  # torch is imported once, not by every process
+
 
 def square(value: int) -> tuple[int, int, int]:
     if value == 13:
@@ -36,16 +38,43 @@ def test_a_user_error_comes_through(workers):
         list(run_tasks(square, [1, 13, 2], workers))
 
 
+def deadly(job: tuple[int, Path | None]) -> int:
+    """Square a number; with a folder, be killed as by the system when memory is out: once, or (a file there) each time."""
+    value, folder = job
+    if folder and not (folder / f"{value}.seen").exists():
+        if not (folder / "always").exists():
+            (folder / f"{value}.seen").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value * value
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system kills otherwise")
+def test_a_killed_worker_costs_nothing_but_a_job_that_kills_each_time_is_given_up(tmp_path):
+    jobs = [(value, tmp_path if value == 2 else None) for value in range(5)]
+    assert dict(run_tasks(deadly, jobs, 2, preload=PRELOAD)) == {i: i * i for i in range(5)}
+    (tmp_path / "always").touch()
+    (tmp_path / "2.seen").unlink()
+    results = dict(run_tasks(deadly, jobs, 2, preload=PRELOAD, killed=lambda job: -job[0]))
+    assert results == {0: 0, 1: 1, 2: -2, 3: 9, 4: 16}
+    with pytest.raises(UserError, match=r"killed twice.*fewer --workers"):
+        list(run_tasks(deadly, jobs[1:3], 2, preload=PRELOAD))
+
+
 WAITING = """
 import os, sys, time
+from mmifn.core.errors import user_main
 from mmifn.core.workers import run_tasks
 
 def wait(path):
     open(path, "w").write(str(os.getpid()))
     time.sleep(600)
 
+@user_main
+def main():
+    list(run_tasks(wait, sys.argv[1:], 2, preload="mmifn.core.artefact"))
+
 if __name__ == "__main__":
-    list(run_tasks(wait, sys.argv[1:], 2))
+    sys.exit(main())
 """
 
 
@@ -57,20 +86,24 @@ def running(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
-def test_workers_end_when_their_parent_is_killed(tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_workers_end_with_their_parent_and_stops_are_answered(tmp_path, number, code):
     script = tmp_path / "waiting.py"
     script.write_text(WAITING)
     notes = [tmp_path / "a", tmp_path / "b"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
-    parent = subprocess.Popen([sys.executable, str(script), *map(str, notes)], env=environment)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    parent = subprocess.Popen([sys.executable, str(script), *map(str, notes)], env=environment, stderr=subprocess.PIPE,
+                              text=True)
     deadline = time.monotonic() + 120
     while not all(note.exists() and note.read_text() for note in notes):
         assert time.monotonic() < deadline and parent.poll() is None
         time.sleep(0.05)
     pids = [int(note.read_text()) for note in notes]
     assert all(running(pid) for pid in pids)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    parent.send_signal(number)
+    _, said = parent.communicate(timeout=60)
+    assert parent.returncode == code and "Traceback" not in said
+    assert ("run the same command again to continue" in said) == ("leaked" not in said) == (number != signal.SIGKILL)
     while any(running(pid) for pid in pids):
         assert time.monotonic() < deadline, "workers outlived their parent"
         time.sleep(0.05)
