@@ -1,6 +1,6 @@
 """Hold a model of predict.py against what it promises, on scenes that neither it nor its encoders learnt from.
 
-    python benchmarks/model.py --root DIR --datasets OIQA CVIQ BROAD [--checkpoint FILE]
+    python benchmarks/model.py --root DIR [--datasets DS …] [--checkpoint FILE]
 
 Reads the databases below --root that the model was made from (docs/model_card.md), keeps the places on the test side of
 its split, and scores files as predict.py does: distorted and pristine images, turned, saved again, resized and partly
@@ -142,7 +142,7 @@ def jobs_of(space: Workspace, datasets: list[str], places: set[str], checkpoint:
             if place in places:
                 images.setdefault(scene, []).append(Sample(path, dataset, scene, kind, level, float(mos)))
         found = {each.scene: each.path for mine in images.values() for each in mine if each.level == 0}
-        pristine |= found if dataset == "BROAD" else reference_paths(space, manifest)
+        pristine |= found if dataset.startswith("BROAD") else reference_paths(space, manifest)
     jobs = []
     for scene, mine in sorted(images.items()):
         if not any(image.level == 0 for image in mine):
@@ -154,9 +154,13 @@ def jobs_of(space: Workspace, datasets: list[str], places: set[str], checkpoint:
     return jobs
 
 
+def of_design(table: pd.DataFrame) -> pd.Series:
+    return ~table.dataset.str.startswith("BROAD")
+
+
 def step_shares(table: pd.DataFrame) -> Iterator[bool]:
     """Yield for each step to the next level, within scene, database and type, whether the score falls."""
-    graded = table[table.dataset.isin(["OIQA", "CVIQ"]) & (table.level > 0)].sort_values("level")
+    graded = table[of_design(table) & (table.level > 0)].sort_values("level")
     for _, one in graded.groupby(["dataset", "scene", "kind"]):
         yield from (np.diff(one.score) < 0).tolist()
 
@@ -164,7 +168,7 @@ def step_shares(table: pd.DataFrame) -> Iterator[bool]:
 def pristine_above(table: pd.DataFrame) -> Iterator[bool]:
     """Yield for each image of the upper three fifths of the levels whether the pristine panorama scores higher."""
     best = table[table.level == 0].groupby("scene").score.min()
-    for _, group in table[table.dataset.isin(["OIQA", "CVIQ"])].groupby(["dataset", "kind"]):
+    for _, group in table[of_design(table)].groupby(["dataset", "kind"]):
         worst = group.level.max()
         if worst in UPPER_LEVELS:
             upper = group[group.level >= UPPER_LEVELS[worst]]
@@ -203,7 +207,8 @@ def report(scored: list[Scored], renders: list[float], interval: Callable[[float
 def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     add_root_argument(parser)
-    parser.add_argument("--datasets", nargs="+", default=["OIQA", "CVIQ", "BROAD"], metavar="DS")
+    parser.add_argument("--datasets", nargs="+", default=["CVIQ2K", "OIQA2K", "BROAD2K"], metavar="DS",
+                        help="of one size (default: %(default)s)")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="model (default: the one that ships)")
     return parser
 

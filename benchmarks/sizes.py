@@ -1,0 +1,204 @@
+"""Hold a model of predict.py against what people said, at every size of panorama, on scenes that nothing learnt from.
+
+    python benchmarks/sizes.py --panoramas DIR [--scenes NAMES] [--checkpoint FILE] [--levels 1,4,7,9,11]
+
+DIR holds pristine panoramas of 4096 px or more. CVIQ's own settings are applied to each at 4096 px, where people judged
+them, reduced to 2048 px, and enlarged to 8192 px (JPEG only), and scored as predict.py does. Then panoramas are reduced,
+enlarged, saved again and turned, flawless and distorted, and noise is made stronger than any that was trained on. Prints
+one line per promise: what was asked, what was measured, on how many.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from mmifn.core.errors import UserError, user_main
+from mmifn.core.workers import run_tasks, usable_cores
+from mmifn.describe.inputs import to_pixels
+from mmifn.metrics import srcc
+from mmifn.scoring.model import load_model, shipped_path
+from mmifn.scoring.panorama import Predictor, open_predictor
+from mmifn.simulate import codecs
+from mmifn.simulate.comparison import SceneComparison
+from mmifn.simulate.curves import ceiling, mos_of_fsim, setting_mos
+from mmifn.simulate.designs import DESIGNS, Distortion
+from mmifn.simulate.distortions import add_noise
+from mmifn.simulate.human_anchor import HUMAN_MOS
+from mmifn.simulate.panoramas import Scene, find_scenes, scene_list
+from mmifn.sphere import resize_erp
+
+JUDGED_WIDTH, SMALL_WIDTH, LARGE_WIDTH = 4096, 2048, 8192
+NOISE = (10, 20, 40, 80, 120)  # standard deviation in grey values; people judged up to 34
+MIDDLE = 7  # level of CVIQ's designs that is enlarged, reduced, turned and saved again
+
+
+@dataclass(frozen=True)
+class Job:
+    scene: Scene
+    checkpoint: Path | None
+    levels: tuple[int, ...]
+
+    def predictor(self) -> Predictor:
+        return open_predictor("offline", self.checkpoint, "cpu")
+
+
+def resized(pixels: np.ndarray, width: int) -> np.ndarray:
+    return pixels if pixels.shape[1] == width else to_pixels(resize_erp(pixels, width // 2, width))
+
+
+def distort(pixels: np.ndarray, kind: Distortion, level: int) -> np.ndarray:
+    return kind.apply(pixels, kind.values[level - 1], np.random.default_rng(0)).pixels
+
+
+HARMLESS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "turned by 37 degrees": lambda x: np.roll(x, x.shape[1] * 37 // 360, axis=1),
+    "saved again as JPEG, quality 98": lambda x: codecs.decode(codecs.encode_jpeg(x, 98)),
+    "reduced to 3/4 of its width": lambda x: resized(x, x.shape[1] * 3 // 4)}
+
+
+def score_scene(job: Job) -> list[dict]:
+    """Return one row per scored picture: what (group), kind, level, width, score, and the person's or the rule's score."""
+    score, full = job.predictor().score_pixels, resized(job.scene.load(), JUDGED_WIDTH)
+    rows: list[dict] = []
+
+    def note(what: str, pixels: np.ndarray, kind: str = "pristine", level: int = 0, wanted: float = np.nan) -> float:
+        said = score(pixels)
+        low, high = said.interval or (np.nan, np.nan)
+        rows.append({"scene": job.scene.name, "what": what, "kind": kind, "level": level, "width": pixels.shape[1],
+                     "score": said.score, "wanted": wanted, "low": low, "high": high})
+        return said.score
+
+    for width in (JUDGED_WIDTH, SMALL_WIDTH, LARGE_WIDTH):
+        pristine = resized(full, width)
+        note("flawless", pristine, wanted=ceiling(width))
+        for kind in DESIGNS["CVIQ"]:
+            if width == LARGE_WIDTH and kind.type != "JPEG":
+                continue  # minutes a picture for the others
+            for level in job.levels if width != LARGE_WIDTH else job.levels[1:4]:
+                people = HUMAN_MOS["CVIQ", kind.type][level - 1][0]
+                wanted = people if width == JUDGED_WIDTH else setting_mos(kind.type, kind.values[level - 1], width)
+                note("settings", distort(pristine, kind, level), kind.type, level, wanted)
+    _resized_and_changed(full, note)
+    return rows
+
+
+def _resized_and_changed(full: np.ndarray, note: Callable[..., float]) -> None:
+    """Note what becomes of one picture of each kind when it is resized or changed harmlessly, and of more and more noise."""
+    small = resized(full, SMALL_WIDTH)
+    note("enlarged", resized(small, JUDGED_WIDTH))
+    compare = SceneComparison(full)
+    flawless = compare.fsim(small)
+    for kind in DESIGNS["CVIQ"][::2]:  # JPEG and HEVC
+        note("enlarged", resized(distort(small, kind, MIDDLE), JUDGED_WIDTH), kind.type, MIDDLE)
+        reduced = resized(distort(full, kind, MIDDLE), SMALL_WIDTH)
+        note("reduced", reduced, kind.type, MIDDLE, mos_of_fsim((kind.type,), compare.fsim(reduced), flawless))
+    noisy = {sigma: add_noise(small, sigma, np.random.default_rng(0)) for sigma in NOISE}
+    for sigma, pixels in noisy.items():
+        note("noise", pixels, "GN", sigma)
+    for kind, pixels in (("GN", noisy[NOISE[1]]), ("JPEG", distort(small, DESIGNS["CVIQ"][0], MIDDLE)),
+                         ("HEVC", distort(small, DESIGNS["CVIQ"][2], MIDDLE))):
+        before = note("changed", pixels, kind)
+        for name, change in HARMLESS.items():
+            note(name, change(pixels), kind, wanted=before)
+
+
+# --- the report --------------------------------------------------------------------------------------------------------
+
+def level_means(table: pd.DataFrame) -> pd.DataFrame:
+    return table.groupby(["kind", "level"])[["score", "wanted"]].mean()
+
+
+def pairs(table: pd.DataFrame, narrow: int, wide: int) -> Iterator[bool]:
+    """Yield for each scene, kind and level at two widths whether the wider scores higher."""
+    settings = table[table.what == "settings"].set_index(["scene", "kind", "level"])
+    for key, row in settings[settings.width == wide].iterrows():
+        smaller = settings[settings.width == narrow]
+        if key in smaller.index:
+            yield row.score > smaller.loc[key].score
+
+
+def line(what: str, wanted: str, measured: str, count: int | str) -> None:
+    print(f"{what:<66} {wanted:>10}  {measured:>16}  {count}")
+
+
+def spread(moved: pd.Series) -> str:
+    return f"{moved.median():.1f} ({moved.max():.1f})"
+
+
+def report(table: pd.DataFrame) -> None:
+    line("promise", "wanted", "measured", "of")
+    for width in (JUDGED_WIDTH, SMALL_WIDTH, LARGE_WIDTH):
+        mine = table[(table.what == "settings") & (table.width == width)]
+        means = level_means(mine)
+        error = means.score - means.wanted
+        whose = "people's" if width == JUDGED_WIDTH else "the label rule's"
+        line(f"{width} px: bias against {whose} level means", "<= 3", f"{error.mean():+.1f}", len(means))
+        line("  RMSE of the level means", "<= 4", f"{np.sqrt((error ** 2).mean()):.1f}", len(means))
+        line("  SRCC of the level means", ">= .985", f"{srcc(means.score.to_numpy(), means.wanted.to_numpy()):.3f}", len(means))
+        for kind, rows in mine.groupby("kind"):
+            inside = (rows.low <= rows.wanted) & (rows.wanted <= rows.high)
+            line(f"  {kind}: mean inside the 90 % interval", "85-95 %", f"{100 * inside.mean():.0f} %", len(rows))
+        flawless = table[(table.what == "flawless") & (table.width == width)]
+        off = (flawless.score - flawless.wanted)
+        line(f"  flawless against the ceiling {flawless.wanted.iloc[0]:.1f}, median (worst)", "<= 3",
+             f"{off.median():+.1f} ({off.loc[off.abs().idxmax()]:+.1f})", len(off))
+    for narrow, wide in ((SMALL_WIDTH, JUDGED_WIDTH), (JUDGED_WIDTH, LARGE_WIDTH)):
+        held = list(pairs(table, narrow, wide))
+        line(f"one setting scores higher at {wide} than at {narrow} px", ">= 95 %", f"{100 * np.mean(held):.1f} %", len(held))
+    _report_changes(table)
+
+
+def _report_changes(table: pd.DataFrame) -> None:
+    by = table.set_index(["scene", "kind", "level"])
+    small = by[by.what.isin(["settings", "flawless"]) & (by.width == SMALL_WIDTH)].score
+    enlarged = by[by.what == "enlarged"].score
+    moved = (enlarged - small.reindex(enlarged.index)).dropna().abs()
+    line("points moved when enlarged from 2048 to 4096 px, median (worst)", "<= 2", spread(moved), len(moved))
+    reduced = table[table.what == "reduced"]
+    off = (reduced.score - reduced.wanted).abs()
+    line("distorted at 4096, reduced to 2048 px: off the label rule by", "<= 4", spread(off), len(off))
+    noise = table[table.what == "noise"].sort_values("level").groupby("scene").score.apply(list)
+    steps = [bool(b <= a) for values in noise for a, b in pairwise(values)]
+    line(f"noise of sigma {NOISE[0]} to {NOISE[-1]}: the score falls", "100 %", f"{100 * np.mean(steps):.0f} %", len(steps))
+    for name in HARMLESS:
+        rows = table[table.what == name]
+        moved = (rows.score - rows.wanted).abs()
+        line(f"points moved when distorted and {name}, median (worst)", "<= 3", spread(moved), len(moved))
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--panoramas", type=Path, required=True, metavar="DIR", help="pristine panoramas of 4096 px or more")
+    parser.add_argument("--scenes", default="", metavar="NAMES", help="only these, by name or from a file (default: all)")
+    parser.add_argument("--levels", default="1,4,7,9,11", metavar="LIST", help="of CVIQ's 11 (default: %(default)s)")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="model (default: the one that ships)")
+    parser.add_argument("--table", type=Path, metavar="CSV", help="also write every score")
+    parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N")
+    args = parser.parse_args(argv)
+    load_model(args.checkpoint or shipped_path("offline"))
+    wanted = set(scene_list(args.scenes))
+    scenes = [scene for scene in find_scenes(args.panoramas) if not wanted or scene.name in wanted]
+    if not scenes:
+        raise UserError(f"{args.panoramas} has none of the scenes {', '.join(sorted(wanted))}")
+    levels = tuple(sorted({MIDDLE, *(int(level) for level in args.levels.split(","))}))
+    jobs = [Job(scene, args.checkpoint, levels) for scene in scenes]
+    made = tqdm(run_tasks(score_scene, jobs, args.workers), total=len(jobs), desc="scoring", unit="scene")
+    table = pd.DataFrame([row for _, rows in made for row in rows])
+    if args.table:
+        table.to_csv(args.table, index=False)
+    report(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
