@@ -43,6 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
                              "(default: the preset's)")
     parser.add_argument("--size-px", type=int, nargs="+", metavar="PX",
                         help="side of a view, one for every field of view (default: the preset's)")
+    parser.add_argument("--with-size", action="store_const", const=True,
+                        help="also tell the fusion how many pixels per degree are seen of a panorama (default: the preset's)")
     parser.add_argument("--sampler", choices=sorted(SAMPLERS), help="where the views look (default: the preset's)")
     parser.add_argument("--no-png", action="store_true", help="do not write the views as pictures")
     add_limit_argument(parser)
@@ -54,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     space = Workspace(args.root)
     preset = choose(args.preset, viewport=args.viewport_encoder, fovs_deg=args.fov_deg and tuple(args.fov_deg),
-                    sizes_px=args.size_px and tuple(args.size_px), sampler=args.sampler)
+                    sizes_px=args.size_px and tuple(args.size_px), sampler=args.sampler, with_size=args.with_size)
     wide = " and ".join(f"{fov_deg:g}° at {px} px" for fov_deg, px in zip(preset.fovs_deg, preset.sizes_px, strict=True))
     print(f"{heading('viewport_encoder')}: {args.dataset}, {preset.sampler} views of {wide}, "
           f"embedded by {preset.viewport}")

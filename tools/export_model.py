@@ -10,9 +10,11 @@ import argparse
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from mmifn.cli.flags import command_parser
 from mmifn.core.errors import UserError, user_main
-from mmifn.scoring.interval import LEVEL, calibrate, left_out_coverage, read_residuals
+from mmifn.scoring.interval import LEVEL, calibrate, left_out, left_out_coverage, read_residuals
 from mmifn.scoring.model import FOLDER, Model, save_model
 from mmifn.training.checkpoint import load_checkpoint
 
@@ -47,6 +49,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB; trained on {checkpoint.database} ({checkpoint.mos_source} "
           f"labels), interval ± {widths}{between} at {100 * LEVEL:.0f} % from {calibration.images} images of "
           f"{calibration.scenes} scenes{held}")
+    if "distortion_type" in residuals and calibration.scenes > 1:
+        by_type = pd.Series(left_out(residuals)).groupby(residuals["distortion_type"].to_numpy()).mean()
+        print("the same by type: " + ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in by_type.items()))
     if calibration.scenes < LEVEL / (1 - LEVEL) - 1e-9:
         print(f"warning: {calibration.scenes} scenes are too few for {100 * LEVEL:.0f} %: the interval is the whole scale",
               file=sys.stderr)

@@ -71,9 +71,12 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     "paper": Preset("depictqa", "google-bert/bert-base-uncased", "vit_base_patch16_224.augreg_in21k",
                     "vmamba_tiny_s1l8", fovs_deg=(90.0,), sizes_px=(224,)),
-    # 40° at 224 px is 5.6 px per degree: the resolution of a 2048 px wide ERP, where fine distortions survive.
+    # 40° at 224 px is 5.4 px per degree, about a 2048 px wide ERP's own; 14.8° at 160 px 10.7, about that of 4096 px, which is
+    # what people's headsets showed. The two together tell how large a panorama is: being told beside that gains nothing, and a
+    # small one that was enlarged would count as large (docs/experiments.md).
     # The encoder was adapted at the resolution of the views; of the ERP it sees half of it, which is a scale of its own.
-    "offline": Preset("measured", "minilm", "lite0_adapted", "lite0_adapted", fovs_deg=(40.0,), sizes_px=(224,)),
+    "offline": Preset("measured", "minilm", "lite0_adapted", "lite0_adapted", fovs_deg=(40.0, 14.8),
+                      sizes_px=(224, 160)),
 }
 
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT, make_workspace, write_csv
 from PIL import Image
 
@@ -212,7 +213,8 @@ def panoramas(tmp_path):
     return space
 
 
-VIEWS = ["--dataset", "DS", "--preset", "offline", "--viewport-encoder", "lite0", "--size-px", "32", "--device", "cpu"]
+VIEWS = ["--dataset", "DS", "--preset", "offline", "--viewport-encoder", "lite0", "--fov-deg", "40", "--size-px",
+         "32", "--device", "cpu"]  # fmt: skip
 WHOLE = ["--dataset", "DS", "--preset", "offline", "--global-encoder", "lite0", "--erp-height-px", "128", "--device", "cpu"]
 
 
@@ -239,6 +241,10 @@ def test_stages_3_and_4_from_pixels_to_caches(panoramas, capsys):
         and views.made_by.preprocess["fov_deg"] == 70
         and not (views.features[:, 0] == first[:, 0]).all()
     )
+    two = ["--fov-deg", "70", "30", "--size-px", "32", "32", "--sampler", "equator-8", "--with-size", "--no-png"]
+    assert viewport_encoder.main([*at, *VIEWS, *two]) == 0
+    both = load(panoramas.features("DS", "viewport_features"), ViewportFeatures)
+    assert both.features.shape == (4, 8, 2 * 1024 + 1) and torch.equal(both.features[..., :1024], views.features)
 
 
 # Bad input.
@@ -405,6 +411,7 @@ def test_the_limit_on_megapixels_is_a_flag(panoramas, capsys):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
+        (["--fov-deg", "70", "30"], "2 fields of view and 1 sizes were given"),
         (["--fov-deg", "180"], "--fov-deg must lie between 0 and 180"),
         (["--size-px", "0"], "--size-px must be at least 32"),
         (["--viewport-encoder", "nothing"], "viewport encoder 'nothing' is unknown"),
