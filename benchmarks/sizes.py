@@ -1,6 +1,6 @@
 """Hold a model of predict.py against what people said, at every size of panorama, on scenes that nothing learnt from.
 
-    python benchmarks/sizes.py --panoramas DIR [--scenes NAMES] [--checkpoint FILE] [--levels 1,4,7,9,11]
+    python benchmarks/sizes.py --panoramas DIR [--scenes NAMES] [--checkpoint FILE] [--levels 2,5,8,11]
 
 DIR holds pristine panoramas of 4096 px or more. CVIQ's own settings are applied to each at 4096 px, where people judged
 them, reduced to 2048 px, and enlarged to 8192 px (JPEG only), and scored as predict.py does. Then panoramas are reduced,
@@ -38,7 +38,7 @@ from mmifn.sphere import resize_erp
 
 JUDGED_WIDTH, SMALL_WIDTH, LARGE_WIDTH = 4096, 2048, 8192
 NOISE = (10, 20, 40, 80, 120)  # standard deviation in grey values; people judged up to 34
-MIDDLE = 7  # level of CVIQ's designs that is enlarged, reduced, turned and saved again
+MIDDLE = 8  # level of CVIQ's designs that is enlarged, reduced, turned and saved again
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def score_scene(job: Job) -> list[dict]:
         for kind in DESIGNS["CVIQ"]:
             if width == LARGE_WIDTH and kind.type != "JPEG":
                 continue  # minutes a picture for the others
-            for level in job.levels if width != LARGE_WIDTH else job.levels[1:4]:
+            for level in job.levels if width != LARGE_WIDTH else job.levels[1:3]:
                 people = HUMAN_MOS["CVIQ", kind.type][level - 1][0]
                 wanted = people if width == JUDGED_WIDTH else setting_mos(kind.type, kind.values[level - 1], width)
                 note("settings", distort(pristine, kind, level), kind.type, level, wanted)
@@ -180,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--panoramas", type=Path, required=True, metavar="DIR", help="pristine panoramas of 4096 px or more")
     parser.add_argument("--scenes", default="", metavar="NAMES", help="only these, by name or from a file (default: all)")
-    parser.add_argument("--levels", default="1,4,7,9,11", metavar="LIST", help="of CVIQ's 11 (default: %(default)s)")
+    parser.add_argument("--levels", default="2,5,8,11", metavar="LIST", help="of CVIQ's 11 (default: %(default)s)")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="model (default: the one that ships)")
     parser.add_argument("--table", type=Path, metavar="CSV", help="also write every score")
     parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N")

@@ -17,7 +17,8 @@ class ModelConfig:
     level_widths: widths of the three GFF levels; None keeps those of the features, as the paper does (192/384/768
     with VMamba-T). lit_hidden, width: hidden width of LIT's MLPs and width of AFM (not given by the paper).
     text_dropout: share of the training images that a branch sees without their text, so that it does not lean on words
-    alone (not in the paper; 0 is off).
+    alone; global_dropout: share of them that GFF sees without the panorama's features, of which there are many more than
+    scenes to learn from (not in the paper; 0 is off).
     """
 
     variant: str = "full"
@@ -29,10 +30,11 @@ class ModelConfig:
     afm_residual: bool = True
     lit_residual: bool = True
     text_dropout: float = 0.0
+    global_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise ValueError(f"variant {self.variant!r} is not one of {', '.join(VARIANTS)}")
-        for name in ("dropout", "text_dropout"):
+        for name in ("dropout", "text_dropout", "global_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 0 and below 1, got {getattr(self, name)}")

@@ -35,18 +35,18 @@ class Standardise(nn.Module):
         return ((features - self.mean) * self.scale).clamp(-8, 8)  # a dead channel must not explode on a new image
 
 
-class TextDropout(nn.Module):
-    """In training, zero the text (B, …) of each image with a probability; the others stay as they are."""
+class ImageDropout(nn.Module):
+    """In training, zero all features (B, …) of an image with a probability; the other images stay as they are."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.probability = probability
 
-    def forward(self, text: Tensor) -> Tensor:
+    def forward(self, *features: Tensor) -> list[Tensor]:
         if not self.training or not self.probability:
-            return text
-        kept = torch.rand(len(text), device=text.device) >= self.probability
-        return text * kept.view(-1, *[1] * (text.dim() - 1))
+            return list(features)
+        kept = torch.rand(len(features[0]), device=features[0].device) >= self.probability
+        return [each * kept.view(-1, *[1] * (each.dim() - 1)) for each in features]
 
 
 class GlobalBranch(nn.Module):
@@ -59,7 +59,7 @@ class GlobalBranch(nn.Module):
     def __init__(self, config: ModelConfig, dims: Dimensions) -> None:
         super().__init__()
         self.standardise = nn.ModuleList(Standardise(c) for c in dims.levels)
-        self.text_dropout = TextDropout(config.text_dropout)
+        self.text_dropout, self.global_dropout = ImageDropout(config.text_dropout), ImageDropout(config.global_dropout)
         self.concatenate = config.variant == "w/o GFF"
         self.with_text = config.variant != "w/o text"
         if self.concatenate:
@@ -74,13 +74,13 @@ class GlobalBranch(nn.Module):
             module.fit(level)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        levels = [module(level) for module, level in zip(self.standardise, inputs.levels, strict=True)]
+        levels = self.global_dropout(*(module(level) for module, level in zip(self.standardise, inputs.levels, strict=True)))
         if self.concatenate:
-            pooled = self.text_dropout(inputs.pooled)
+            pooled, = self.text_dropout(inputs.pooled)
             return torch.cat([*levels, pooled[:, None].expand(-1, levels[0].shape[1], -1)], dim=2)
         if not self.with_text:
             return self.gff(levels, None, None)
-        return self.gff(levels, self.text_dropout(inputs.text), inputs.mask)
+        return self.gff(levels, *self.text_dropout(inputs.text), inputs.mask)
 
 
 def _local_fusion(config: ModelConfig, dims: Dimensions) -> nn.Module:
@@ -103,7 +103,7 @@ class LocalBranch(nn.Module):
         super().__init__()
         self.standardise = Standardise(dims.view)
         self.standardise_text = Standardise(dims.text)
-        self.text_dropout = TextDropout(config.text_dropout)
+        self.text_dropout = ImageDropout(config.text_dropout)
         self.lff = _local_fusion(config, dims)
         self.out_dim = self.lff.out_dim
 
@@ -112,7 +112,7 @@ class LocalBranch(nn.Module):
         self.standardise_text.fit(inputs.pooled)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        return self.lff(self.standardise(inputs.views), self.text_dropout(self.standardise_text(inputs.pooled)))
+        return self.lff(self.standardise(inputs.views), *self.text_dropout(self.standardise_text(inputs.pooled)))
 
 
 class BranchScorer(nn.Module):
