@@ -15,7 +15,7 @@ from mmifn.fusion.config import VARIANTS, ModelConfig
 from mmifn.fusion.gff import GFF, BiLSTM, GlobalLevel, head_count
 from mmifn.fusion.inputs import Dimensions, Inputs, load_database, require_same_method
 from mmifn.fusion.lff import LIT, AttentionLFF, ConcatLFF, VisionOnlyLFF
-from mmifn.fusion.model import MMIFN, FusionOnly, Standardise, TextDropout
+from mmifn.fusion.model import MMIFN, FusionOnly, GlobalBranch, ImageDropout, Standardise
 from mmifn.training.configs import CONFIGS
 
 SMALL = ModelConfig(level_widths=(8, 12, 16), lit_hidden=14, width=16, heads=4)
@@ -103,13 +103,25 @@ def test_the_residual_of_lit_is_a_convolution_of_the_viewports():
         torch.testing.assert_close(whole - block(views, text), pointwise(views, past))
 
 
+def test_the_panorama_is_hidden_from_gff_in_training_only():
+    """Of two panoramas alike but for the levels, hidden levels leave no difference."""
+    inputs = make_inputs()
+    network = GlobalBranch(ModelConfig(level_widths=(8, 8, 8), dropout=0.0, global_dropout=0.999), inputs.dimensions)
+    other = replace(inputs, levels=tuple(2 * level + 1 for level in inputs.levels))
+    assert torch.equal(network.train()(inputs), network(other)) and not torch.equal(network.eval()(inputs), network(other))
+    with pytest.raises(UserError, match="--global-dropout must be at least 0 and below 1, got 1"):
+        ModelConfig(global_dropout=1.0)
+    assert chosen("--config", "compact", "--global-dropout", "0.8").model.global_dropout == 0.8
+
+
 def test_hidden_text_is_whole_texts_in_training_only():
-    hide = TextDropout(0.25)
+    hide = ImageDropout(0.25)
     text = torch.ones(4000, 3, 2)
-    hidden = hide.train()(text)
+    hidden, twin = hide.train()(text, 3 * text)
+    assert torch.equal(twin, 3 * hidden)  # all that is given of an image goes together
     assert set(hidden.mean(dim=(1, 2)).tolist()) == {0.0, 1.0}
     assert abs(float(hidden.mean()) - 0.75) < 0.03  # 4 SD of 4000 draws
-    assert torch.equal(hide.eval()(text), text) and torch.equal(TextDropout(0.0).train()(text), text)
+    assert torch.equal(hide.eval()(text)[0], text) and torch.equal(ImageDropout(0.0).train()(text)[0], text)
     with pytest.raises(UserError, match="--text-dropout must be at least 0 and below 1, got 1"):
         ModelConfig(text_dropout=1.0)
 
