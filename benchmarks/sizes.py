@@ -24,7 +24,7 @@ from tqdm import tqdm
 from mmifn.core.errors import UserError, user_main
 from mmifn.core.workers import run_tasks, usable_cores
 from mmifn.describe.inputs import to_pixels
-from mmifn.metrics import srcc
+from mmifn.metrics import MIN_IMAGES, srcc
 from mmifn.scoring.model import load_model, shipped_path
 from mmifn.scoring.panorama import Predictor, open_predictor
 from mmifn.simulate import codecs
@@ -143,8 +143,10 @@ def report(table: pd.DataFrame) -> None:
         whose = "people's" if width == JUDGED_WIDTH else "the label rule's"
         line(f"{width} px: bias against {whose} level means", "<= 3", f"{error.mean():+.1f}", len(means))
         line("  RMSE of the level means", "<= 4", f"{np.sqrt((error ** 2).mean()):.1f}", len(means))
-        line("  SRCC of the level means", ">= .985", f"{srcc(means.score.to_numpy(), means.wanted.to_numpy()):.3f}", len(means))
-        for kind, rows in mine.groupby("kind"):
+        if len(means) >= MIN_IMAGES:
+            ranks = srcc(means.score.to_numpy(), means.wanted.to_numpy())
+            line("  SRCC of the level means", ">= .985", f"{ranks:.3f}", len(means))
+        for kind, rows in mine.dropna(subset="low").groupby("kind"):
             inside = (rows.low <= rows.wanted) & (rows.wanted <= rows.high)
             line(f"  {kind}: mean inside the 90 % interval", "85-95 %", f"{100 * inside.mean():.0f} %", len(rows))
         flawless = table[(table.what == "flawless") & (table.width == width)]
