@@ -16,6 +16,7 @@ from mmifn.cli.flags import command_parser
 from mmifn.core.errors import user_main
 from mmifn.describe.measured.calibration import FILE
 from mmifn.describe.measured.fitting import fit_constants, gather_samples, split_scenes, write_constants
+from mmifn.describe.measured.fitting_local import fit_local, write_local
 from mmifn.simulate.panoramas import find_scenes
 
 
@@ -25,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--samples", type=Path, metavar="FILE", help="keep the measurements there, and use them again where the "
                         "file exists")
     parser.add_argument("--out", type=Path, default=FILE, metavar="FILE", help="what to write (default: into the package)")
+    parser.add_argument("--local", action="store_true", help="fit the judge of parts of the sphere instead (local.json)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: %(default)s)")
     return parser
 
@@ -33,6 +35,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     fitting, _ = split_scenes(find_scenes(args.panoramas))
+    if args.local:
+        constants = fit_local(fitting, args.workers)
+        write_local(constants)
+        print(f"local.json: fitted on {constants['samples']} pictures of {len(fitting)} scenes")
+        return 0
     constants = fit_constants(gather_samples(fitting, args.workers, args.samples))
     write_constants(constants, args.out)
     print(f"{args.out}: fitted on {constants['samples']} pictures of {len(fitting)} scenes")

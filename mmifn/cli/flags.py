@@ -142,6 +142,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dropout", type=float)
     group.add_argument("--global-dropout", type=float, metavar="SHARE",
                        help="share of the training images that GFF sees without the panorama's features, for few scenes")
+    group.add_argument("--text-dropout", type=float, metavar="P", help="share of the training images whose text is hidden")
     group.add_argument("--loss", choices=sorted(LOSSES))
     group.add_argument("--schedule", choices=sorted(SCHEDULES), help="of the learning rate")
     group.add_argument("--split-by", choices=SPLIT_UNITS, default="reference",
@@ -179,8 +180,8 @@ def chosen_config(args: argparse.Namespace, epochs_share: float = 1.0, name: str
 def training_flags(args: argparse.Namespace) -> list[str]:
     """Return the flags that would give these training arguments again, for handing them on to another script."""
     flags = ["--config", args.config, "--split-by", args.split_by]
-    for name in ("epochs", "branch_epochs", "learning_rate", "weight_decay", "batch_size", "dropout", "global_dropout", "loss",
-                 "schedule"):
+    for name in ("epochs", "branch_epochs", "learning_rate", "weight_decay", "batch_size", "dropout", "global_dropout",
+                 "text_dropout", "loss", "schedule"):
         value = getattr(args, name)
         flags += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
     return flags + (["--freeze-branches"] if args.freeze_branches else [])

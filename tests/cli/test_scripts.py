@@ -346,6 +346,7 @@ def test_stage_7_without_5_and_6_or_of_another_split(space, capsys):
         (["--weight-decay", "-1"], "--weight-decay must not be negative"),
         (["--batch-size", "0"], "--batch-size must be at least 1"),
         (["--dropout", "1.5"], "--dropout must be"),
+        (["--text-dropout", "1.5"], "--text-dropout must be"),
         (["--freeze-branches", "--from-scratch"], "--freeze-branches does not go with --from-scratch"),
         (["--splits", "0"], "--splits must be at least 1"),
         (["--workers", "0"], "--workers must be at least 1"),

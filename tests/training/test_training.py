@@ -215,6 +215,7 @@ def test_every_training_option_changes_the_scores(database, slow, change):
 
 def test_dropout_changes_the_scores(database, base):
     assert not np.array_equal(base[1], run(database, model=replace(MODEL, dropout=0.5))[1])
+    assert not np.array_equal(base[1], run(database, model=replace(MODEL, text_dropout=0.5))[1])
 
 
 def test_losses_and_schedules_by_hand():

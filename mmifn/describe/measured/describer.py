@@ -15,7 +15,7 @@ from mmifn.data.images import MAX_MEGAPIXELS, read_image
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
 from mmifn.describe.measured.calibration import judge, revision
 from mmifn.describe.measured.statistics import Statistics, measure
-from mmifn.describe.measured.wording import WORDING, causes_in_words, put_into_words, put_view_into_words, view_in_words
+from mmifn.describe.measured.wording import WORDING, put_into_words, put_view_into_words, reader_in_words, views_for_reader
 
 MODEL = "mmifn.describe.measured"
 
@@ -55,9 +55,8 @@ def describe_statistics(measured: Statistics) -> Description:
     verdict = judge(measured.values)
     views = [{"lon_deg": float(lon), "lat_deg": float(lat), **view}
              for (lon, lat), view in zip(measured.centres_deg, measured.per_viewport, strict=True)]
-    words = [view_in_words(measured, verdict, i) for i in range(len(views))]
-    return Description(put_into_words(measured, verdict), causes_in_words(measured, verdict), verdict.dominant,
-                       dict(measured.values), views, words)
+    return Description(put_into_words(measured, verdict), reader_in_words(measured, verdict), verdict.dominant,
+                       dict(measured.values), views, views_for_reader(measured, verdict))
 
 
 def _describe_file(items: list[Item], max_megapixels: float) -> list[Answer]:

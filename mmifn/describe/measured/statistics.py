@@ -12,6 +12,7 @@ import torch
 from mmifn.core.errors import UserError
 from mmifn.describe.measured import pixels
 from mmifn.describe.measured.grid import Grid, Lines, find_grid, profiles
+from mmifn.describe.measured.local import patch_statistics
 from mmifn.describe.measured.views import FOV_DEG, VIEW_STATISTICS, measure_views
 from mmifn.sphere import degrees_to_directions, dodecahedron, erp_directions, latitude_weights
 
@@ -36,13 +37,14 @@ class Statistics:
 
     values: every statistic of NAMES over the sphere; per_viewport: one dict per viewport with the view statistics and
     the viewport's mean of each tile map; centres_deg: (V, 2) longitude and latitude; grids: across (vertical edges)
-    and down (horizontal edges).
+    and down (horizontal edges); patches: statistics of small parts of the sphere (local.py).
     """
 
     values: dict[str, float]
     per_viewport: list[dict[str, float]]
     centres_deg: np.ndarray
     grids: tuple[Grid, Grid]
+    patches: np.ndarray
 
     def vector(self) -> np.ndarray:
         """Return the statistics in the order of NAMES, (len(NAMES),) float64."""
@@ -106,7 +108,7 @@ def _strip_maps(part: np.ndarray, lines: tuple[Lines, Lines], first_row: int) ->
     }
 
 
-def _tile_maps(erp: np.ndarray, threads: int) -> tuple[dict[str, np.ndarray], tuple[Grid, Grid]]:
+def tile_maps(erp: np.ndarray, threads: int) -> tuple[dict[str, np.ndarray], tuple[Grid, Grid]]:
     """Measure all tile maps of an ERP, strips at a time, and the grids across and down."""
     cut = pixels.strips(*erp.shape[:2])
     by_row, by_column = profiles(((strip, pixels.luminance(erp[strip.first:strip.last])) for strip in cut), len(erp))
@@ -133,12 +135,12 @@ def measure(erp: np.ndarray, threads: int = 1) -> Statistics:
     if erp.shape[0] < MIN_HEIGHT_PX:
         raise UserError(f"a panorama of {erp.shape[1]}x{erp.shape[0]} is too small to be measured; "
                         f"at least {2 * MIN_HEIGHT_PX}x{MIN_HEIGHT_PX} is needed")
-    maps, grids = _tile_maps(erp, threads)
+    maps, grids = tile_maps(erp, threads)
     weights, inside, centres = _footprints(*maps["noise"].shape, erp.shape[0])
     views = measure_views(erp, torch.from_numpy(centres), threads)
     for view, footprint in zip(views, inside, strict=True):
         view.update({name: _mean(maps[name][footprint], weights[footprint]) for name in TILE_MAPS})
-    return Statistics(_summary(maps, grids, views, weights), views, centres, grids)
+    return Statistics(_summary(maps, grids, views, weights), views, centres, grids, patch_statistics(maps))
 
 
 def _summary(maps: dict[str, np.ndarray], grids: tuple[Grid, Grid], views: list[dict[str, float]],

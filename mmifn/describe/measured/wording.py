@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmifn.describe.measured.calibration import KINDS, Verdict
+from mmifn.describe.measured.local import findings, here
 from mmifn.describe.measured.places import SMEAR, strength_by_view, worst_region
 from mmifn.describe.measured.statistics import Statistics
 
@@ -139,7 +140,7 @@ def put_into_words(statistics: Statistics, verdict: Verdict) -> str:
 
 
 def causes_in_words(statistics: Statistics, verdict: Verdict) -> str:
-    """Return what a reader is told beside a score: the dominant distortion, then what is beside it, and no verdict."""
+    """Return the dominant distortion of the whole sphere, then what is beside it, and no verdict."""
     kind, second = verdict.dominant, []
     if kind == "none":
         first = _pick(_CLEAN, verdict.loss)
@@ -152,6 +153,19 @@ def causes_in_words(statistics: Statistics, verdict: Verdict) -> str:
         second += _side_effects(statistics, verdict)
     sentences = [_joined([first]), _joined([*second, *_look(statistics.values)])]
     return " ".join(filter(None, sentences))
+
+
+def reader_in_words(statistics: Statistics, verdict: Verdict) -> str:
+    """Return what a reader is told: what covers a part of the sphere by its place, else what covers all of it; no verdict."""
+    parts = findings(statistics.patches)
+    if not parts:
+        return causes_in_words(statistics, verdict)
+    phrases = [f"{strength_word(part.severity)} {part.kind} {part.region}" for part in parts]
+    if parts[0].rest_clean:
+        return " ".join(filter(None, [_joined([*phrases, "the rest is clean"]), _joined(_look(statistics.values))]))
+    if verdict.dominant in ("none", *(part.kind for part in parts)):
+        return " ".join(filter(None, [_joined(phrases), _joined(_look(statistics.values))]))
+    return f"{causes_in_words(statistics, verdict)} {_joined(phrases)}"
 
 
 def put_view_into_words(statistics: Statistics, verdict: Verdict, index: int) -> str:
@@ -170,3 +184,15 @@ def view_in_words(statistics: Statistics, verdict: Verdict, index: int) -> str:
                 else "about as everywhere")
     sentence = _sentence(kind, statistics, min(5.0, verdict.severity[kind] * min(relative, 1.5)), "")
     return " ".join(filter(None, [f"{sentence}; {compared}.", look]))
+
+
+def views_for_reader(statistics: Statistics, verdict: Verdict) -> list[str]:
+    """Return what a reader is told of each viewport: what covers that part where only parts are distorted."""
+    if not findings(statistics.patches):
+        return [view_in_words(statistics, verdict, i) for i in range(len(statistics.per_viewport))]
+    words = []
+    for (lon, lat), values in zip(statistics.centres_deg, statistics.per_viewport, strict=True):
+        kind, severity = here(statistics.patches, float(lon), float(lat))
+        first = f"{strength_word(severity)} {kind}" if severity else "clean, no visible distortion"
+        words.append(" ".join(filter(None, [f"{first}.", _joined(_look(values))])))
+    return words

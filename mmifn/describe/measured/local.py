@@ -1,0 +1,198 @@
+"""Distortions of a part of the sphere: patches are judged one by one, and those of one kind gathered into a named region.
+
+The judge is a multinomial logistic regression on statistics of a patch, on how they differ from the panorama's median patch
+and on latitude (an ERP is stretched towards its poles); strengths are ridge regressions on the same. Both were fitted on
+regions of the calibration scenes, at two sizes: local.json; remake it: python tools/calibrate_words.py --local.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from mmifn.core.files import sha256_file
+from mmifn.describe.directions import SIDES
+
+FILE = Path(__file__).with_name("local.json")
+KINDS = ("none", "blur", "noise", "compression")
+RADIUS_DEG = 22.0
+# Tile map, quantile over the patch (None: mean), and the offset of log2 (None: as it is).
+FEATURES = (("noise", 0.1, 0.1), ("noise", 0.5, 0.1), ("fine", 0.5, None), ("fine", 0.9, None), ("fine_weak", 0.5, None),
+            ("middle", 0.5, None), ("middle", 0.9, None), ("blocking", None, 0.05), ("ringing", 0.5, None),
+            ("constant", None, 0.005), ("flat_chroma", None, 0.01), ("chroma_noise", 0.1, 0.1))
+LIMIT = 3.0
+_LEAST_TILES, _LEAST_SHARE = 4, 0.15  # of a patch that must be measured for a feature to be told
+# A region is named where the patches agree with it; chosen on the calibration scenes.
+_FIT, _INSIDE, _OUTSIDE, _LEAST_PATCHES, _EVERYWHERE = 0.65, 0.5, 0.3, 2, 0.8
+FULL, EMPTY = 0.75, 0.1  # shares of a patch from which it counts as inside a region, and up to which as outside
+# Shares at which the judge begins to see a kind and is sure of it, read off regions of the calibration scenes: noise is told by
+# the quietest tiles of a patch, blocking by their mean.
+_RESPONSES = {"blur": (0.4, 0.75), "noise": (0.8, 0.95), "compression": (0.1, 0.6)}
+_CERTAIN = 0.9
+_POLES_DEG = (30, 45, 55)  # latitudes at which a pole may begin
+_GRID = (45, 90)  # of directions, for the shares
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of distortion in one region: in words, its strength 0..5, and whether all else is clean."""
+
+    kind: str
+    region: str
+    severity: float
+    rest_clean: bool
+
+
+def directions() -> np.ndarray:
+    """Return the centres of the patches, (32, 3) unit vectors: the corners of a dodecahedron and of an icosahedron."""
+    golden = (1 + 5 ** 0.5) / 2
+
+    def turned(a: float, b: float) -> list[tuple[float, float, float]]:
+        return [point for x in (-a, a) for y in (-b, b) for point in ((0, x, y), (x, y, 0), (y, 0, x))]
+
+    cube = [(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
+    corners = np.array([*cube, *turned(1 / golden, golden), *turned(1, golden)])
+    return corners / np.linalg.norm(corners, axis=1, keepdims=True)
+
+
+def rays_of(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the directions (R C, 3) of the cells of a grid over the sphere with their latitudes and longitudes, degrees."""
+    lat = np.radians(90 - (np.arange(rows) + 0.5) * 180 / rows)
+    lon = np.radians(-180 + (np.arange(columns) + 0.5) * 360 / columns)
+    lat, lon = (angle.ravel() for angle in np.meshgrid(lat, lon, indexing="ij"))
+    return (np.stack([np.cos(lat) * np.sin(lon), np.sin(lat), np.cos(lat) * np.cos(lon)], axis=1), np.degrees(lat),
+            np.degrees(lon))
+
+
+@lru_cache(maxsize=4)
+def _footprints(rows: int, columns: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return the indices of the cells of each patch, and the area weight of every cell."""
+    rays, lat, _ = rays_of(rows, columns)
+    near = rays @ directions().T > np.cos(np.radians(RADIUS_DEG))
+    return [np.flatnonzero(column) for column in near.T], np.cos(np.radians(lat))
+
+
+def patch_statistics(maps: dict[str, np.ndarray]) -> np.ndarray:
+    """Reduce tile maps (R, C) to the features of every patch, (32, len(FEATURES)); NaN where one cannot be told."""
+    patches, weights = _footprints(*maps["noise"].shape)
+    found = np.full((len(patches), len(FEATURES)), np.nan)
+    for j, (name, quantile, offset) in enumerate(FEATURES):
+        values = maps[name].ravel()
+        known = np.isfinite(values)
+        for i, cells in enumerate(patches):
+            inside = cells[known[cells]]
+            if len(inside) < _LEAST_TILES or weights[inside].sum() < _LEAST_SHARE * weights[cells].sum():
+                continue
+            if quantile is None:
+                value = np.average(values[inside], weights=weights[inside])
+            else:
+                order = inside[np.argsort(values[inside], kind="stable")]
+                sums = np.cumsum(weights[order])
+                value = values[order[min(np.searchsorted(sums, quantile * sums[-1]), len(order) - 1)]]
+            found[i, j] = value if offset is None else np.log2(max(value, 0) + offset)
+    return found
+
+
+def design(patches: np.ndarray) -> np.ndarray:
+    """Return what the regressions read of patches (32, F), not standardised."""
+    known = np.isfinite(patches)
+    median = np.array([np.median(column[told]) if told.any() else 0.0 for column, told in zip(patches.T, known.T, strict=True)])
+    whole = np.where(known, patches, median)
+    high = np.abs(np.degrees(np.arcsin(directions()[:, 1:2]))) / 90
+    return np.concatenate([whole, whole - median, (whole - median) * high, ~known[:, [0, 2]], high, high ** 2, high ** 4], axis=1)
+
+
+@lru_cache(maxsize=1)
+def _constants() -> dict[str, np.ndarray]:
+    content = json.loads(FILE.read_text(encoding="utf-8"))
+    return {name: np.array(content[name]) for name in ("mean", "scale", "weights", "bias", "severity_weights", "severity_bias")}
+
+
+def revision() -> str:
+    """Identify the fitted constants (12 hex digits)."""
+    return sha256_file(FILE)[:12]
+
+
+def judge_patches(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for every patch the probability of each of KINDS, (32, 4), and the severity of each but "none", (32, 3), 0..5."""
+    known = _constants()
+    row = np.clip((design(patches) - known["mean"]) / known["scale"], -LIMIT, LIMIT)
+    scores = row @ known["weights"].T + known["bias"]
+    chances = np.exp(scores - scores.max(axis=1, keepdims=True))
+    severity = np.clip(row @ known["severity_weights"].T + known["severity_bias"], 0.36, 5.0)
+    return chances / chances.sum(axis=1, keepdims=True), severity
+
+
+def here(patches: np.ndarray, lon_deg: float, lat_deg: float) -> tuple[str, float]:
+    """Return the kind that is likeliest in the patches around a direction, and its severity (0 for "none")."""
+    lon, lat = np.radians(lon_deg), np.radians(lat_deg)
+    ray = np.array([np.cos(lat) * np.sin(lon), np.sin(lat), np.cos(lat) * np.cos(lon)])
+    near = directions() @ ray > np.cos(np.radians(RADIUS_DEG + 10))  # at least one, wherever it looks
+    chances, severity = judge_patches(patches)
+    kind = int(chances[near].mean(axis=0).argmax())
+    return KINDS[kind], float(severity[near, kind - 1].mean()) if kind else 0.0
+
+
+def region_masks(lat: np.ndarray, lon: np.ndarray) -> dict[tuple[str, int], np.ndarray]:
+    """Return the regions that have a name, by name and a number, over directions in degrees; ahead is longitude 0°.
+
+    Poles have several sizes under one name.
+    """
+
+    def within(middle: float, reach: float) -> np.ndarray:
+        return np.abs((lon - middle + 180) % 360 - 180) <= reach
+
+    halves = {"in the front half": within(0, 90), "in the right half": within(90, 90), "in the rear half": within(180, 90),
+              "in the left half": within(-90, 90)}
+    levels = {"above the horizon": lat > 0, "below the horizon": lat < 0}
+    found = {**halves, **levels, "around the horizon": np.abs(lat) < 30}
+    found |= {f"{half}, {level}": halves[half] & levels[level] for half in halves for level in levels}
+    for i, side in enumerate(SIDES):
+        found[f"{side}, from the zenith to the floor"] = within(90.0 * i, 45)
+        found |= {f"{side}, {level}": within(90.0 * i, 45) & mask for level, mask in levels.items()}
+    poles = {(name, edge): sign * lat > edge for name, sign in (("overhead", 1), ("at the floor", -1)) for edge in _POLES_DEG}
+    return {(name, 0): mask for name, mask in found.items()} | poles
+
+
+def _response(kind: str, share: np.ndarray) -> np.ndarray:
+    """Return how probable a kind is in a patch of which a share is distorted, 0..1."""
+    first, last = _RESPONSES[kind]
+    return np.clip((share - first) / (last - first), 0, 1)
+
+
+@lru_cache(maxsize=1)
+def _shares() -> dict[tuple[str, int], np.ndarray]:
+    """Return which share of every patch lies in each region, (32,)."""
+    _, lat, lon = rays_of(*_GRID)
+    return {name: shares_of(mask, *_GRID) for name, mask in region_masks(lat, lon).items()}
+
+
+def shares_of(mask: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Return which share of every patch lies in a mask over the cells of a grid, (32,)."""
+    patches, weights = _footprints(rows, columns)
+    return np.array([np.average(mask[cells], weights=weights[cells]) for cells in patches])
+
+
+def findings(patches: np.ndarray) -> list[Finding]:
+    """Return the distortions that cover a part of the sphere, the strongest first; none of what is everywhere or nowhere."""
+    chances, severity = judge_patches(patches)
+    found, explained = [], np.zeros(len(chances), dtype=bool)
+    for k, kind in enumerate(KINDS[1:], start=1):
+        likely = chances[:, k]
+        if not _LEAST_PATCHES <= (likely > 0.5).sum() <= _EVERYWHERE * len(likely):
+            continue
+        wanted = {name: _response(kind, share) for name, share in _shares().items()}
+        name = min(wanted, key=lambda each: float(np.mean((likely - wanted[each]) ** 2)))
+        inside, outside = wanted[name] > _CERTAIN, _shares()[name] < EMPTY
+        if not inside.any() or float(np.corrcoef(likely, wanted[name])[0, 1]) < _FIT or (
+                likely[inside].mean() < _INSIDE or likely[outside].mean() > _OUTSIDE):
+            continue
+        found.append((kind, name[0], float(severity[inside, k - 1].mean())))
+        explained |= _shares()[name] >= EMPTY
+    rest = chances[~explained, 0]
+    clean = len(rest) > 0 and float(rest.mean()) > 1 - _OUTSIDE
+    return [Finding(*each, clean) for each in sorted(found, key=lambda each: -each[2])]

@@ -1,0 +1,71 @@
+"""Distortions of a part of the sphere are found, and named by kind and place; what covers all of it is left to the whole."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+
+from mmifn.describe.measured import local
+from mmifn.describe.measured.describer import describe
+from mmifn.describe.measured.fitting_local import fit_local, scene_samples
+from mmifn.simulate.codecs import decode, encode_jpeg
+from mmifn.simulate.distortions import add_noise, blur_sphere
+from mmifn.simulate.rendered.panorama import render_scene
+
+HEIGHT = 512
+LAT = (90 - (np.arange(HEIGHT) + 0.5) * 180 / HEIGHT)[:, None, None]
+LON = (-180 + (np.arange(2 * HEIGHT) + 0.5) * 180 / HEIGHT)[None, :, None]
+DISTORTED = {"blur": partial(blur_sphere, sigma_px=2.0), "noise": lambda x: add_noise(x, 12.0, np.random.default_rng(0)),
+             "compression": lambda x: decode(encode_jpeg(x, 15))}
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return render_scene("street_01", HEIGHT)
+
+
+@pytest.mark.parametrize(("kind", "where", "region"), [
+    ("blur", (LON < 0) & (LAT < 99), "in the left half"), ("noise", (LAT < -30) & (LON < 999), "horizon|floor"),
+    ("compression", (LON > 0) & (LAT > 0), "in the right half, above the horizon")])
+def test_a_distorted_part_is_named_by_kind_and_place(scene, kind, where, region):
+    told = describe(np.where(where, DISTORTED[kind](scene), scene))
+    assert kind in told.told and any(each in told.told for each in region.split("|")) and "Overall" not in told.told
+    inside = [i for i, view in enumerate(told.per_viewport) if kind in told.views[i]]
+    assert 0 < len(inside) < 20
+
+
+def test_what_is_everywhere_or_nowhere_has_no_place(scene):
+    for image in (scene, *(distort(scene) for distort in DISTORTED.values())):
+        told = describe(image)
+        assert "half" not in told.told and "the rest is clean" not in told.told
+
+
+def test_patches_cover_the_sphere_evenly():
+    assert np.allclose(local.directions().sum(axis=0), 0) and len(local.directions()) == 32
+    rays, lat, _ = local.rays_of(30, 60)
+    nearest = np.degrees(np.arccos(np.clip((rays @ local.directions().T).max(axis=1), -1, 1)))
+    assert nearest.max() < local.RADIUS_DEG + 10  # so there is a patch near every view
+    shares = local.shares_of(lat > 0, 30, 60)
+    assert np.allclose(shares + local.shares_of(lat < 0, 30, 60), 1) and shares[local.directions()[:, 1] > 0.5].min() == 1
+
+
+def test_regions_are_what_they_are_called():
+    masks = {name: bool(mask) for (name, _), mask in local.region_masks(np.float64(-60), np.float64(-100)).items()}
+    assert sorted(name for name, there in masks.items() if there) == sorted([
+        "in the left half", "in the rear half", "below the horizon", "at the floor", "in the left half, below the horizon",
+        "in the rear half, below the horizon", "to the left, from the zenith to the floor", "to the left, below the horizon"])
+
+
+def test_constants_can_be_made_again():
+    class Made:
+        name = "street_01"
+
+        def load(self):
+            return render_scene("street_01", 256)
+
+    samples = scene_samples(Made(), (256,))
+    assert len(samples) == 1 + 6 * 7 and {int(kind) for _, kinds, _ in samples for kind in kinds} == {-1, 0, 1, 2, 3}
+    made, there = fit_local([Made()], 1, (256,)), json.loads(local.FILE.read_text())
+    assert made.keys() == there.keys() and np.shape(made["weights"]) == np.shape(there["weights"])
+    assert made["scenes"] == ["street_01"] and len(there["scenes"]) >= 15 and len(local.revision()) == 12
