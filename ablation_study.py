@@ -22,6 +22,7 @@ from mmifn.experiment.predictions import write_predictions
 from mmifn.experiment.runs import ablation_runs
 from mmifn.fusion.config import VARIANTS
 from mmifn.report.comparisons import ablation_table
+from mmifn.report.per_type import per_type_table
 from mmifn.report.tables import write_tables
 
 
@@ -43,6 +44,9 @@ def main(argv: list[str] | None = None) -> int:
                                "training")
     tables = [ablation_table(experiments.databases[name], {variant: outcomes[name, variant] for variant in variants},
                              args.logistic) for name, variants in runs.items()]
+    tables += [per_type_table(f"Table IV, by distortion type on {name}", experiments.databases[name],
+                              {variant: outcomes[name, variant] for variant in variants}, args.logistic)
+               for name, variants in runs.items()]
     path = experiments.space.results / "ablation_results.txt"
     write_tables(tables, path)
     write_predictions([*chain(*outcomes.values())], experiments.databases, path.with_name("ablation_predictions.pt"))

@@ -7,6 +7,7 @@ Reads   datasets/<DS>/des.csv, features/<DS>/{text,viewport,global}_features.pt
 Writes  results/evaluation_results.txt, .md, .csv   (Tables I and II)
         results/predictions.pt, .csv                (the score of every image by every run)
         results/baseline_predictions.pt, .csv       (the same of the baselines)
+        results/splits.json                         (the splits, for --splits FILE)
         features/<DS>/statistics.pt, full_reference.pt   (what the baselines measured)
 """
 
@@ -17,12 +18,13 @@ import sys
 
 from mmifn.cli.evaluation import Comparison, evaluate_databases
 from mmifn.cli.experiments import experiment_parser, open_experiments
-from mmifn.cli.flags import DATABASES, add_datasets_argument, chosen_config
+from mmifn.cli.flags import add_datasets_argument, chosen_config
 from mmifn.cli.stages import heading
 from mmifn.core.errors import user_main
+from mmifn.data.split_files import write_splits
 from mmifn.data.splits import PROTOCOLS
 from mmifn.experiment.predictions import write_predictions
-from mmifn.report.claims import literature_table
+from mmifn.report.claims import LITERATURE_DATABASES, literature_table
 from mmifn.report.tables import write_tables
 from mmifn.training.configs import CONFIGS
 
@@ -50,7 +52,10 @@ def main(argv: list[str] | None = None) -> int:
                         also={name: chosen_config(args, name=name) for name in args.also_config})
     evaluation = evaluate_databases(experiments, args.datasets, wanted)
     results = experiments.space.results
-    write_tables([*evaluation.tables, literature_table(DATABASES)], results / "evaluation_results.txt")
+    write_tables([*evaluation.tables, literature_table(LITERATURE_DATABASES)], results / "evaluation_results.txt")
+    splits = {name: [one.run.split for one in evaluation.outcomes if one.run.source == name and not one.run.label]
+              for name in args.datasets}
+    write_splits(results / "splits.json", splits, args.split_by)
     write_predictions(evaluation.outcomes, experiments.databases, results / "predictions.pt")
     write_predictions(evaluation.baselines, experiments.databases, results / "baseline_predictions.pt")
     print((results / "evaluation_results.txt").read_text(encoding="utf-8"))

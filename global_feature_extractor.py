@@ -19,7 +19,7 @@ from mmifn.cli.flags import (
     command_parser,
 )
 from mmifn.cli.stages import heading
-from mmifn.core.device import resolve_device
+from mmifn.core.device import announced_device
 from mmifn.core.errors import user_main
 from mmifn.data.manifest import image_paths, read_manifest
 from mmifn.data.workspace import Workspace
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
           f"{2 * preset.erp_height_px}, encoded by {preset.global_}")
     manifest = read_manifest(space.manifest(args.dataset), args.dataset)
     image_paths(manifest, space.images_dir(args.dataset))  # all there? before any weights are loaded
-    encoder = load_erp_encoder(preset, resolve_device(args.device), args.global_weights)
+    encoder = load_erp_encoder(preset, announced_device(args.device), args.global_weights)
     features = encode_globals(space, manifest, preset, encoder, max_megapixels=args.max_megapixels)
     shapes = ", ".join("x".join(map(str, level.shape)) for level in features.levels)
     print(f"{space.features(args.dataset, 'global_features')}: f2, f3, f4 = {shapes} (images x cells x features)")

@@ -18,7 +18,7 @@ from mmifn.cli.flags import (
 )
 from mmifn.cli.stages import heading
 from mmifn.core.artefact import save
-from mmifn.core.device import resolve_device
+from mmifn.core.device import announced_device
 from mmifn.core.errors import UserError, user_main
 from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     if not datasets:
         raise UserError(f"{workspace.root / 'datasets'} has no database with a des.csv; make one with "
                         "prepare_dataset.py or simulate_dataset.py")
-    device = resolve_device(args.device)
+    device = announced_device(args.device)
     name = choose(args.preset, text=args.text_encoder).text
     names = {each: read_manifest(workspace.manifest(each), each).names for each in {*datasets, *known}}
     print(f"{heading('text_encoder')}: encoding the descriptions of {', '.join(datasets)} with {name} on {device}",

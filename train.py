@@ -15,7 +15,7 @@ import sys
 from mmifn.cli.experiments import training_parser
 from mmifn.cli.flags import add_split_argument, chosen_config
 from mmifn.cli.stages import heading
-from mmifn.core.device import resolve_device
+from mmifn.core.device import announced_device
 from mmifn.core.errors import UserError, user_main
 from mmifn.core.files import sha256_file
 from mmifn.data.workspace import Workspace
@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    space, config, device = Workspace(args.root), chosen_config(args), resolve_device(args.device)
+    space, config, device = Workspace(args.root), chosen_config(args), announced_device(args.device, args.deterministic)
     print(f"{heading('train')}: MMIFN on {args.dataset}, split {args.split_seed}, {config.train.epochs} epochs, "
           f"configuration {args.config}")
     if args.test_dataset == args.dataset:

@@ -20,7 +20,7 @@ from mmifn.cli.flags import (
     command_parser,
 )
 from mmifn.cli.stages import heading
-from mmifn.core.device import resolve_device
+from mmifn.core.device import announced_device
 from mmifn.core.errors import user_main
 from mmifn.data.manifest import image_paths, read_manifest
 from mmifn.data.workspace import Workspace
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
           f"embedded by {preset.viewport}")
     manifest = read_manifest(space.manifest(args.dataset), args.dataset)
     image_paths(manifest, space.images_dir(args.dataset))  # all there? before any weights are loaded
-    encoder = load_view_encoder(preset.viewport, resolve_device(args.device), args.viewport_weights)
+    encoder = load_view_encoder(preset.viewport, announced_device(args.device), args.viewport_weights)
     features = encode_viewports(space, manifest, preset, encoder, write_pngs=not args.no_png,
                                 max_megapixels=args.max_megapixels)
     print(f"{space.features(args.dataset, 'viewport_features')}: {' x '.join(map(str, features.features.shape))} "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,3 +147,18 @@ def agreement(pred: np.ndarray, mos: np.ndarray, parameters: int = 4) -> Agreeme
     fit = logistic_fit(pred, mos, parameters)
     return Agreement(plcc(fit.mapped, mos), srcc(pred, mos), krcc(pred, mos), rmse(fit.mapped, mos), plcc(pred, mos),
                      fit.converged, len(pred), float(mos.std()))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Correct p values for their number by Holm's step-down method (Scand. J. Statist. 1979); None stays None.
+
+    The k-th smallest of m is multiplied by m - k + 1, and none falls below a smaller one's: then a row below .05 is one of a
+    family in which a false one would be found in at most one table of twenty.
+    """
+    order = sorted((value, i) for i, value in enumerate(p_values) if value is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (value, i) in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * value))
+        corrected[i] = highest
+    return corrected

@@ -166,3 +166,9 @@ def test_constant_predictions_give_figures_not_errors(scores):
 def test_only_the_two_known_logistics():
     with pytest.raises(ValueError, match="4 or 5"):
         logistic_fit(np.arange(9.0), np.arange(9.0), 3)
+
+
+def test_holm_by_the_worked_example_and_by_its_definition():
+    """.01, .04, .03, .005 of four: x4, x3, x2, x1 in order of size, never falling."""
+    assert metrics.holm([0.01, None, 0.04, 0.03, 0.005]) == pytest.approx([0.03, None, 0.06, 0.06, 0.02], abs=1e-12)
+    assert metrics.holm([0.4, 0.9]) == [0.8, 0.9] and metrics.holm([0.6, 0.9]) == [1.0, 1.0] and metrics.holm([]) == []

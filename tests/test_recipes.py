@@ -45,7 +45,7 @@ NOT_RUN = {
     "openai": "needs a server that answers; tests/describe/test_chat.py is one",
     "vlm": "needs the weights of a vision-language model",
     "/path/to/OIQA": "needs OIQA as its authors give it; tests/data/test_importers.py imports made-up downloads",
-    "~/downloads/": "needs a database as its authors give it; tests/data/test_importers.py imports made-up downloads",
+    "/downloads/": "needs a database as its authors give it; tests/data/test_importers.py imports made-up downloads",
     "predict": "scores in tests/scoring/test_predict_script.py",
     "run_pipeline": "a true pass of it is tests/cli/test_pipeline.py",
     "tools/adapt_encoders": "trains an encoder for an hour, and replaces the one in the package",

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from mmifn.core.errors import UserError
 from mmifn.experiment.baselines import baseline_outcomes, gather_baselines
 from mmifn.experiment.runs import Experiments, Outcome, Run, published_run, split_runs
-from mmifn.report.comparisons import baseline_table, published_protocol_table
+from mmifn.report.comparisons import baseline_label, baseline_table, published_protocol_table
 from mmifn.report.evaluation import evaluation_table
+from mmifn.report.per_type import per_type_table
 from mmifn.report.tables import Table
 from mmifn.training.configs import Config
 
@@ -17,12 +18,13 @@ from mmifn.training.configs import Config
 class Comparison:
     """What to compare on every database.
 
-    splits: how many; unit: "reference" or "image"; logistic: parameters of the fit before PLCC and RMSE; published: add the
-    field's habit, one split whose test scenes choose the epoch; also: further configurations by name, a row each.
+    splits: how many, or a file of splits; unit: "reference" or "image"; logistic: parameters of the fit before PLCC and RMSE;
+    published: add the field's habit, one split whose test scenes choose the epoch; also: further configurations by name, a
+    row each.
     """
 
     config: Config
-    splits: int
+    splits: int | str
     unit: str = "reference"
     logistic: int = 4
     published: bool = False
@@ -66,6 +68,10 @@ def evaluate_databases(experiments: Experiments, datasets: list[str], wanted: Co
         evaluation.baselines += [outcome for group in (*others.values(), *scored.values()) for outcome in group]
         evaluation.tables += [evaluation_table(number, database, outcomes, wanted.logistic),
                               baseline_table(number, database, outcomes, scored, left_out, wanted.logistic, others=others)]
+        methods = {f"MMIFN ({wanted.config.model.variant})": outcomes, **others,
+                   **{baseline_label(baseline): group for baseline, group in scored.items()}}
+        evaluation.tables.append(per_type_table(f"Table {number}, every method by distortion type on {name}", database, methods,
+                                                wanted.logistic))
         if name in habits:
             [habit] = trained["published", name]
             evaluation.tables.append(published_protocol_table(number, database, outcomes, habit, wanted.logistic))

@@ -6,6 +6,7 @@ import argparse
 
 from mmifn.cli.flags import (
     add_dataset_argument,
+    add_deterministic_argument,
     add_device_argument,
     add_root_argument,
     add_run_arguments,
@@ -15,7 +16,7 @@ from mmifn.cli.flags import (
     command_parser,
 )
 from mmifn.cli.stages import heading
-from mmifn.core.device import resolve_device
+from mmifn.core.device import announced_device
 from mmifn.core.errors import UserError, user_main
 from mmifn.data.workspace import Workspace
 from mmifn.experiment.runs import Experiments
@@ -32,17 +33,18 @@ def experiment_parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def training_parser(doc: str | None) -> argparse.ArgumentParser:
-    """Return a parser with --root, --device and the model and training flags."""
+    """Return a parser with --root, --device, --deterministic and the model and training flags."""
     parser = command_parser(doc)
     add_root_argument(parser)
     add_device_argument(parser)
+    add_deterministic_argument(parser)
     add_training_arguments(parser)
     return parser
 
 
 def open_experiments(args: argparse.Namespace, datasets: list[str]) -> Experiments:
     """Load the databases that a script was asked for."""
-    return Experiments(Workspace(args.root), datasets, resolve_device(args.device), args.workers)
+    return Experiments(Workspace(args.root), datasets, announced_device(args.device, args.deterministic), args.workers)
 
 
 @user_main
@@ -59,7 +61,7 @@ def run_branch_script(branch: str, doc: str | None, argv: list[str] | None) -> i
           f"split {args.split_seed}, {config.train.branch_epochs} epochs, configuration {args.config}")
     space = Workspace(args.root)
     trial = Trial.drawn(load_database(space, args.dataset), args.split_by, config, args.split_seed)
-    cache, kept = make_branch_cache(branch, space, trial, resolve_device(args.device))
+    cache, kept = make_branch_cache(branch, space, trial, announced_device(args.device, args.deterministic))
     chosen = cache.made_by.preprocess
     print(f"{space.features(args.dataset, CACHES[branch])}: {' x '.join(map(str, cache.fused.shape))}; best epoch "
           f"{chosen['epoch']}, validation {chosen['validation']:.3f} (mean of PLCC and SRCC)"

@@ -48,6 +48,12 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
                         help="where to compute; auto takes a GPU where there is one (default: %(default)s)")
 
 
+def add_deterministic_argument(parser: argparse.ArgumentParser) -> None:
+    """Give a training script its --deterministic flag."""
+    parser.add_argument("--deterministic", action="store_true",
+                        help="on a GPU use only operations that give the same bits every time (slower; a CPU always does)")
+
+
 def add_preset_argument(parser: argparse.ArgumentParser, default: str = "paper") -> None:
     """Give a script its --preset flag."""
     parser.add_argument("--preset", choices=sorted(PRESETS), default=default,
@@ -156,8 +162,9 @@ def add_split_argument(parser: argparse.ArgumentParser) -> None:
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Give an experiment script its --splits, --workers and --logistic flags."""
-    parser.add_argument("--splits", type=int, default=10, metavar="N",
-                        help="scene splits (for cross_eval: trainings) of seeds 0 … N-1 (default: %(default)s)")
+    parser.add_argument("--splits", type=lambda given: int(given) if given.lstrip("-").isdigit() else given, default=10,
+                        metavar="N|FILE", help="scene splits (for cross_eval: trainings) of seeds 0 … N-1, or a file of splits "
+                        "such as a published set (docs/tables.md; default: %(default)s)")
     parser.add_argument("--workers", type=int, metavar="N", help="trainings at a time on the CPU (default: one a core)")
     parser.add_argument("--logistic", type=int, choices=(4, 5), default=4,
                         help="parameters of the logistic that is fitted before PLCC and RMSE (default: %(default)s)")

@@ -66,7 +66,7 @@ class Plan:
         runs += ["--workers", str(args.workers)] if args.workers else []
         return cls(Workspace(args.root), tuple(args.datasets), simulation, scene_list(args.exclude_scenes), args.levels,
                    ["--preset", args.preset, "--device", args.device],
-                   ["--device", args.device, *training_flags(args)], runs,
+                   ["--device", args.device, *["--deterministic"] * args.deterministic, *training_flags(args)], runs,
                    {stage: shlex.split(getattr(args, f"{stage}_args")) for stage in FURTHER_FLAGS},
                    ["--text-encoder", args.text_encoder] if args.text_encoder else [])
 

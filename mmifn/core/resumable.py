@@ -20,7 +20,7 @@ from mmifn.core.errors import ArtefactError, UserError, listed
 from mmifn.core.files import sha256_file
 
 Row = dict[str, Tensor]
-_AHEAD = 2  # images decoded in the background while one is encoded
+_AHEAD = 2  # images that each reader decodes in the background while one is encoded
 
 
 class RowStore:
@@ -86,16 +86,16 @@ def hash_inputs(names: list[str], paths: list[Path]) -> dict[str, str]:
 
 
 def encode_rows(store: RowStore, names: list[str], read: Callable[[int], Any], encode: Callable[[Any], Row],
-                label: str) -> list[Row]:
+                label: str, readers: int = 1) -> list[Row]:
     """Return the row of every name, encoding those that the store lacks.
 
-    read: index -> decoded input (runs ahead in a thread, may raise UserError); encode: input -> row. All unreadable
+    read: index -> decoded input (runs ahead in `readers` threads, may raise UserError); encode: input -> row. All unreadable
     inputs come in one UserError, after the others are done.
     """
     todo = [i for i, name in enumerate(names) if name not in store.rows]
     failures = []
     with tqdm(total=len(names), initial=len(names) - len(todo), desc=label, unit="image", smoothing=0.05) as progress:
-        for i, value in _read_ahead(read, todo):
+        for i, value in _read_ahead(read, todo, readers):
             if isinstance(value, UserError):
                 failures.append(str(value))
                 continue
@@ -107,8 +107,8 @@ def encode_rows(store: RowStore, names: list[str], read: Callable[[int], Any], e
     return [store.rows[name] for name in names]
 
 
-def _read_ahead(read: Callable[[int], Any], todo: list[int]) -> Iterator[tuple[int, Any]]:
-    """Yield (index, input or the UserError it raised), decoding a few inputs ahead in one background thread."""
+def _read_ahead(read: Callable[[int], Any], todo: list[int], readers: int) -> Iterator[tuple[int, Any]]:
+    """Yield (index, input or the UserError it raised) in order, decoding a few inputs ahead in background threads."""
 
     def attempt(i: int) -> Any:
         try:
@@ -116,12 +116,13 @@ def _read_ahead(read: Callable[[int], Any], todo: list[int]) -> Iterator[tuple[i
         except UserError as error:
             return error
 
-    with ThreadPoolExecutor(1) as pool:
-        waiting = [pool.submit(attempt, i) for i in todo[:_AHEAD]]
+    ahead = _AHEAD * readers
+    with ThreadPoolExecutor(readers) as pool:
+        waiting = [pool.submit(attempt, i) for i in todo[:ahead]]
         try:
             for position, i in enumerate(todo):
-                if position + _AHEAD < len(todo):
-                    waiting.append(pool.submit(attempt, todo[position + _AHEAD]))
+                if position + ahead < len(todo):
+                    waiting.append(pool.submit(attempt, todo[position + ahead]))
                 value = waiting.pop(0).result()
                 yield i, value
         finally:

@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any
 
 from mmifn.core.errors import UserError
@@ -21,6 +22,27 @@ from mmifn.core.errors import UserError
 def usable_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_bytes() -> int | None:
+    """Return how much memory may still be taken here, by the machine and by a container's limit; None where nobody tells."""
+    found = []
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+        group = Path("/sys/fs/cgroup")
+        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return max(0, min(found)) if found else None
+
+
+def affordable_workers(wanted: int, bytes_each: int, free: int | None = None) -> int:
+    """Return how many of the wanted processes fit into the free memory (default: of this machine), at least one.
+
+    A tenth is left to everything else.
+    """
+    free = free_bytes() if free is None else free
+    return wanted if free is None else max(1, min(wanted, int(0.9 * free / bytes_each)))
 
 
 def run_tasks(function: Callable[[Any], Any], jobs: Sequence[Any], workers: int, start: Callable[..., None] | None = None,

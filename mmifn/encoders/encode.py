@@ -16,6 +16,7 @@ from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_json
 from mmifn.core.pixels import to_pixels
 from mmifn.core.resumable import Row, RowStore, encode_rows, hash_inputs
+from mmifn.core.workers import affordable_workers, usable_cores
 from mmifn.data.features import GLOBAL, VIEWPORT, GlobalFeatures, ViewportFeatures
 from mmifn.data.images import png_made_from, read_image, write_png
 from mmifn.data.manifest import Manifest, image_paths
@@ -25,6 +26,9 @@ from mmifn.encoders.encoder import Encoder
 from mmifn.encoders.people import open_people
 from mmifn.encoders.presets import Preset
 from mmifn.sphere import HEADSET_PPD, SAMPLERS, render_viewports, resize_erp, seen_ppd
+
+_MOST_READERS = 8
+_BYTES_A_READER = 4_000_000_000  # two panoramas of 13320x6660 on their way, with what rendering takes
 
 
 def viewport_pngs(folder: Path, name: str, count: int) -> list[Path]:
@@ -139,6 +143,13 @@ class _Pictures:
             path.unlink()
 
 
+def _readers(encoder: Encoder) -> int:
+    """Return how many threads decode and render ahead: enough that a GPU does not wait; on a CPU they would only take turns."""
+    if encoder.device.type == "cpu":
+        return 1
+    return affordable_workers(min(_MOST_READERS, usable_cores()), _BYTES_A_READER)
+
+
 def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encoder: Encoder, *, write_pngs: bool,
                      max_megapixels: float) -> ViewportFeatures:
     """Render the views of every image, optionally as PNGs, embed them, and write viewport_features.pt."""
@@ -165,7 +176,7 @@ def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encod
             pictures[i].write(views)
         return {"views": embed_views(views, known, encoder, manifest.names[i])}
 
-    rows = encode_rows(store, manifest.names, render, encode, f"viewports {manifest.dataset}")
+    rows = encode_rows(store, manifest.names, render, encode, f"viewports {manifest.dataset}", _readers(encoder))
     if write_pngs:
         for i, picture in enumerate(pictures):
             if not picture.there():  # the features were, from a run without pictures or with others
@@ -193,7 +204,7 @@ def encode_globals(space: Workspace, manifest: Manifest, preset: Preset, encoder
         return [{f"f{k + 2}": level[i] for k, level in enumerate(old.levels)} for i in range(len(old.names))]
 
     store = RowStore(space.features(manifest.dataset, GLOBAL), GlobalFeatures, made_by, parts)
-    rows = encode_rows(store, manifest.names, read, encode, f"panoramas {manifest.dataset}")
+    rows = encode_rows(store, manifest.names, read, encode, f"panoramas {manifest.dataset}", _readers(encoder))
     levels = [torch.stack([row[key] for row in rows]) for key in ("f2", "f3", "f4")]
     result = GlobalFeatures(manifest.dataset, manifest.names, made_by, levels)
     store.finish(result)

@@ -26,7 +26,8 @@ HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 class Encoder:
     """A frozen network with its identity.
 
-    run: normalised images (B, 3, H, W) -> features; settings: all that changes the values, for the provenance.
+    run: normalised images (B, 3, H, W) -> features; settings: all that changes the values, for the provenance. Computed in
+    float32 on every device, so that features of a GPU and of a CPU are the same within rounding.
     """
 
     name: str
@@ -41,8 +42,9 @@ class Encoder:
     def __call__(self, images: Tensor) -> Any:
         mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=self.device).view(3, 1, 1)
-        with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
-            return self.run((images.to(self.device) - mean) / std)
+        if self.device.type == "cuda":
+            images = images.pin_memory()  # copied while the next images are read
+        return self.run((images.to(self.device, non_blocking=True) - mean) / std)
 
 
 class ViewLoader(Protocol):

@@ -17,11 +17,13 @@ import torch
 from tqdm import tqdm
 
 from mmifn.core.artefact import load_torch, save_torch
+from mmifn.core.device import device_words
 from mmifn.core.errors import ArtefactError, UserError
 from mmifn.core.files import sha256_json
 from mmifn.core.workers import one_thread, run_tasks, usable_cores
 from mmifn.data.manifest import Manifest
-from mmifn.data.splits import PROTOCOLS, SIDES, Split, make_splits, published_split, whole_database_split
+from mmifn.data.split_files import wished_splits
+from mmifn.data.splits import PROTOCOLS, SIDES, Split, published_split, whole_database_split
 from mmifn.data.workspace import Workspace
 from mmifn.experiment.controls import CONTROLS, UNTRAINED, controlled
 from mmifn.fusion.config import VARIANTS
@@ -92,12 +94,16 @@ class Run:
 
 @dataclass
 class Outcome:
-    """What a run gave: the score of every image of every database it scored, the chosen epoch and the curve."""
+    """What a run gave: the score of every image of every database it scored, the chosen epoch and the curve.
+
+    computed: on what and how exactly, in words.
+    """
 
     run: Run
     scores: dict[str, np.ndarray]
     epoch: int
     curve: list[dict[str, float]] = field(default_factory=list)
+    computed: str = ""
 
 
 class Experiments:
@@ -164,7 +170,7 @@ class Experiments:
         try:
             content = load_torch(path)
             scores = {name: content["scores"][name].numpy() for name in run.databases}
-            outcome = Outcome(run, scores, content["epoch"], content["curve"])
+            outcome = Outcome(run, scores, content["epoch"], content["curve"], content.get("computed", ""))
         except (ArtefactError, LookupError, TypeError, AttributeError):
             return None  # a damaged run is made again
         whole = all(scores[name].shape == (len(self.databases[name].manifest),) for name in scores)
@@ -173,6 +179,7 @@ class Experiments:
 
 def _write(outcome: Outcome, path: Path) -> None:
     save_torch({"schema": SCHEMA, "job": outcome.run.as_dict(), "epoch": outcome.epoch, "curve": outcome.curve,
+                "computed": outcome.computed,
                 "scores": {name: torch.from_numpy(value) for name, value in outcome.scores.items()}}, path)
 
 
@@ -182,7 +189,7 @@ def train_and_score(run: Run, databases: dict[str, Database], device: torch.devi
     with one_thread():  # the same sums whatever runs beside
         fit = _fit(run, seen[run.source], device)
         scores = {name: image_scores(fit, database.inputs) for name, database in seen.items()}
-    return Outcome(run, scores, fit.epoch, fit.curve)
+    return Outcome(run, scores, fit.epoch, fit.curve, device_words(device))
 
 
 def _fit(run: Run, source: Database, device: torch.device) -> Fit:
@@ -205,9 +212,10 @@ def _work(run: Run) -> Outcome:
     return train_and_score(run, _worker, torch.device("cpu"))
 
 
-def split_runs(experiments: Experiments, dataset: str, count: int, config: Config, unit: str, control: str = "") -> list[Run]:
-    """Return one run per scene split of a database; the seed of a split also seeds its training."""
-    splits = make_splits(experiments.scenes(dataset, unit), count, dataset=dataset, unit=unit)
+def split_runs(experiments: Experiments, dataset: str, count: int | str, config: Config, unit: str,
+               control: str = "") -> list[Run]:
+    """Return one run per scene split of a database; the seed of a split also seeds its training. count: or a file of splits."""
+    splits = wished_splits(count, experiments.space.root, dataset, experiments.scenes(dataset, unit), unit)
     return [Run(dataset, split, config, split.seed, (), control) for split in splits]
 
 
@@ -217,19 +225,19 @@ def published_run(experiments: Experiments, dataset: str, config: Config, unit: 
     return Run(dataset, split, config, split.seed, protocol="published")
 
 
-def ablation_runs(experiments: Experiments, dataset: str, count: int, config: Config, unit: str) -> dict[str, list[Run]]:
+def ablation_runs(experiments: Experiments, dataset: str, count: int | str, config: Config, unit: str) -> dict[str, list[Run]]:
     """Return the runs of every variant, and of the full model under every control, on the same splits and seeds."""
     of_variant = {variant: replace(config, model=replace(config.model, variant=variant)) for variant in VARIANTS}
     return ({variant: split_runs(experiments, dataset, count, altered, unit) for variant, altered in of_variant.items()}
             | {control: split_runs(experiments, dataset, count, of_variant["full"], unit, control) for control in CONTROLS})
 
 
-def cross_runs(experiments: Experiments, source: str, target: str, count: int, config: Config, unit: str) -> list[Run]:
+def cross_runs(experiments: Experiments, source: str, target: str, count: int | str, config: Config,
+               unit: str) -> list[Run]:
     """Return `count` trainings on the whole source (validation scenes drawn by seed), each scoring the whole target."""
     if source == target:
         raise UserError(f"a database cannot be tested on itself across databases: {source} was given twice")
-    if count < 1:
-        raise UserError(f"--splits must be at least 1, got {count}")
     scenes = experiments.scenes(source, unit)
+    count = len(wished_splits(count, experiments.space.root, source, scenes, unit))  # as many trainings as splits elsewhere
     splits = [whole_database_split(scenes, seed, dataset=source, unit=unit) for seed in range(count)]
     return [Run(source, split, config, split.seed, (target,)) for split in splits]

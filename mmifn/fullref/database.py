@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,18 @@ from mmifn.core.artefact import Provenance
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import sha256_file, sha256_text
 from mmifn.core.resumable import hash_inputs
+from mmifn.core.workers import affordable_workers
 from mmifn.data.images import EXTENSIONS, MAX_MEGAPIXELS, read_image, read_size
 from mmifn.data.manifest import SIMULATED, Manifest, image_paths
 from mmifn.data.measurements import Measurements, collect, parts
 from mmifn.data.workspace import Workspace
-from mmifn.fullref.metrics import LABEL_METRIC, METRICS, compare_views, measure
+from mmifn.fullref.metrics import LABEL_METRIC, METRICS, VIEWS, compare_views, measure
 from mmifn.metrics import agreement
 
+# Measured by benchmarks/fullref.py: peak memory of a process and its processor time for a pair of 13320x6660.
+_BASE_BYTES, _BYTES_A_PIXEL = 600e6, 13
+_SECONDS_A_MEGAPIXEL, _SECONDS_OF_VIEWS = 0.08, 20.0
+_LARGE_MEGAPIXELS = 20
 _LARGEST_DB = 100.0  # an undistorted copy has an infinite PSNR; tables and fits need a number
 
 
@@ -73,7 +79,8 @@ def measure_database(space: Workspace, manifest: Manifest, names: tuple[str, ...
     own = hash_inputs(manifest.names, image_paths(manifest, folder))
     pristine = {scene: sha256_file(path) for scene, path in references.items()}
     scenes = dict(zip(manifest.names, manifest.references, strict=True))
-    made_by = Provenance("full reference", "", {"schema": Measurements.SCHEMA},
+    workers = _bounded_workers(manifest, max(read_size(path, max_megapixels=math.inf) for path in references.values()), workers)
+    made_by = Provenance("full reference", "", {"schema": Measurements.SCHEMA, "views": VIEWS},
                          {name: sha256_text(own[name] + pristine[scenes[name]]) for name in manifest.names})
 
     def jobs(todo: dict[str, tuple[str, ...]]) -> list[Any]:
@@ -84,6 +91,24 @@ def measure_database(space: Workspace, manifest: Manifest, names: tuple[str, ...
 
     return collect(space.features(manifest.dataset, "full_reference"), manifest.dataset, made_by, list(names), jobs,
                    score_scene, workers)
+
+
+def _bounded_workers(manifest: Manifest, size: tuple[int, int], wanted: int) -> int:
+    """Limit the processes to what memory holds, and say what large panoramas will take before anything is begun."""
+    megapixels = size[0] * size[1] / 1e6
+    each = int(_BASE_BYTES + _BYTES_A_PIXEL * megapixels * 1e6)
+    workers = affordable_workers(wanted, each)
+    if megapixels > _LARGE_MEGAPIXELS or workers < wanted:
+        print(f"full reference: {len(manifest)} images of up to {size[0]}x{size[1]}, up to {each / 1e9:.1f} GB in each of "
+              f"{workers} processes" + (f" ({wanted} wanted; memory is free for {workers})" if workers < wanted else "")
+              + f", about {len(manifest) * _seconds(megapixels) / workers / 60:.0f} minutes if nothing is known yet",
+              file=sys.stderr)
+    return workers
+
+
+def _seconds(megapixels: float) -> float:
+    """Estimate what all metrics of one image take on one core: whole-ERP metrics by its pixels, those of views up to 4096 px."""
+    return _SECONDS_A_MEGAPIXEL * megapixels + _SECONDS_OF_VIEWS * min(1.0, megapixels / 8.4)
 
 
 def score_scene(job: tuple[Path, Path, list[str], tuple[str, ...]]) -> dict[str, dict[str, float]]:

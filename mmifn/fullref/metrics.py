@@ -7,7 +7,7 @@ peak 255; identical images give infinity for the PSNRs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mmifn.core import torchvision_shim as compat  # noqa: F401  (before piq, whose torchvision would not import)
 from mmifn.core.pixels import LUMA
-from mmifn.sphere import cube, fibonacci, latitude_weights, render_viewports
+from mmifn.sphere import cube, fibonacci, latitude_weights, render_viewports, seen_ppd
 
 import piq  # isort: skip
 
@@ -26,6 +26,7 @@ PEAK = 255.0
 LABEL_METRIC = "vp_fsim"  # simulated labels rest on it (simulate.labels); it is never an input of the model
 S_PSNR_POINTS = 655_362  # Yu, Lakshman and Girod 2015
 _VIEW_FOV_DEG = 90.0
+VIEWS = "six 90° faces, at most a headset's pixels"  # how views are made, for the provenance of what was measured on them
 
 
 def luma(pixels: np.ndarray) -> np.ndarray:
@@ -37,9 +38,16 @@ def _psnr(mean_squared_error: float) -> float:
     return math.inf if mean_squared_error == 0 else 10 * math.log10(PEAK ** 2 / mean_squared_error)
 
 
+def _bands(height: int) -> Iterator[tuple[int, int]]:
+    """Cut the rows of an ERP into bands: planes of numbers of a whole panorama of 13,320 px take gigabytes."""
+    for start in range(0, height, _BAND_PX):
+        yield start, min(start + _BAND_PX, height)
+
+
 def ws_psnr(reference: np.ndarray, distorted: np.ndarray) -> float:
     """PSNR with each pixel weighted by its area on the sphere, cos(latitude) (Sun, Lu and Yu, IEEE SPL 2017)."""
-    rows = np.mean((luma(reference) - luma(distorted)) ** 2, axis=1, dtype=np.float64)
+    rows = np.concatenate([np.mean((luma(reference[a:b]) - luma(distorted[a:b])) ** 2, axis=1, dtype=np.float64)
+                           for a, b in _bands(len(reference))])
     return _psnr(float(np.average(rows, weights=latitude_weights(len(rows)).numpy())))
 
 
@@ -48,16 +56,16 @@ def s_psnr(reference: np.ndarray, distorted: np.ndarray) -> float:
 
     Differs from the paper: the points are a Fibonacci lattice, not the authors' file of subdivided triangles.
     """
-    index = _even_points(*reference.shape[:2])
-    error = luma(reference).ravel()[index] - luma(distorted).ravel()[index]
+    row, column = _even_points(*reference.shape[:2])
+    error = luma(reference[row, column]) - luma(distorted[row, column])
     return _psnr(float(np.mean(error ** 2, dtype=np.float64)))
 
 
 @lru_cache(maxsize=2)
-def _even_points(height: int, width: int) -> np.ndarray:
+def _even_points(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     lon, lat = fibonacci(S_PSNR_POINTS).double().numpy().T
     row = np.clip(((90 - lat) / 180 * height).astype(int), 0, height - 1)
-    return row * width + ((lon + 180) / 360 * width).astype(int) % width
+    return row, ((lon + 180) / 360 * width).astype(int) % width
 
 
 def cpp_psnr(reference: np.ndarray, distorted: np.ndarray) -> float:
@@ -65,34 +73,49 @@ def cpp_psnr(reference: np.ndarray, distorted: np.ndarray) -> float:
 
     The map is as high and wide as the ERP; bicubic interpolation, seam and poles continued.
     """
-    x, y, inside = _craster_map(*reference.shape[:2])
-    first, second = (cv2.remap(_padded(luma(pixels)), x, y, cv2.INTER_CUBIC) for pixels in (reference, distorted))
-    return _psnr(float(np.mean((first - second)[inside] ** 2, dtype=np.float64)))
+    height, width = reference.shape[:2]
+    error, count = 0.0, 0
+    for start, stop in _bands(height):
+        x, y, inside = _craster_map(height, width, start, stop)
+        top, bottom = math.floor(y.min()) - _PAD_PX, math.ceil(y.max()) + _PAD_PX + 1  # rows that the band reads
+        first, second = (cv2.remap(_rows_around(pixels, top, bottom), x, y - np.float32(top), cv2.INTER_CUBIC)
+                         for pixels in (reference, distorted))
+        error += float(np.sum((first - second)[inside] ** 2, dtype=np.float64))
+        count += int(inside.sum())
+    return _psnr(error / count)
 
 
+_BAND_PX = 256
 _PAD_PX = 3
 
 
-def _padded(plane: np.ndarray) -> np.ndarray:
-    """Continue an ERP plane by 3 pixels beyond its seam and its poles."""
-    over = np.roll(plane, plane.shape[1] // 2, axis=1)
-    tall = np.concatenate([over[:_PAD_PX][::-1], plane, over[-_PAD_PX:][::-1]])
-    return np.concatenate([tall[:, -_PAD_PX:], tall, tall[:, :_PAD_PX]], axis=1)
+def _rows_around(pixels: np.ndarray, top: int, bottom: int) -> np.ndarray:
+    """Return luma of the rows top … bottom - 1 of an ERP, which goes on beyond its poles (at the opposite longitude) and,
+    by 3 pixels, beyond its seam: (bottom - top, W + 6) float32."""
+    height, width = pixels.shape[:2]
+    rows = np.arange(top, bottom)
+    over = (rows < 0) | (rows >= height)
+    plane = luma(pixels[np.where(rows < 0, -rows - 1, np.where(rows >= height, 2 * height - 1 - rows, rows))])
+    plane[over] = np.roll(plane[over], width // 2, axis=1)
+    return np.concatenate([plane[:, -_PAD_PX:], plane, plane[:, :_PAD_PX]], axis=1)
 
 
-@lru_cache(maxsize=2)
-def _craster_map(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where each pixel of the Craster map lies in the padded ERP (x, y), and whether it is inside the map.
+def _craster_map(height: int, width: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where each pixel of some rows of the Craster map lies in the ERP: x (3 pixels continued), y, and whether it is
+    inside the map.
 
     Forward: x = sqrt(3/pi) lon (2 cos(2 lat / 3) - 1), y = sqrt(3 pi) sin(lat / 3) (Snyder, "Map Projections").
     """
-    down = (0.5 - (np.arange(height) + 0.5) / height)[:, None]  # y / sqrt(3 pi)
+    down = (0.5 - (np.arange(start, stop) + 0.5) / height)[:, None]  # y / sqrt(3 pi)
     across = (2 * (np.arange(width) + 0.5) / width - 1)[None]  # x / sqrt(3 pi)
     lat = 3 * np.arcsin(down)
     lon = math.pi * across / (2 * np.cos(2 * lat / 3) - 1)
     x = (lon / (2 * math.pi) + 0.5) * width - 0.5 + _PAD_PX
-    y = np.broadcast_to((0.5 - lat / math.pi) * height - 0.5 + _PAD_PX, x.shape)
+    y = np.broadcast_to((0.5 - lat / math.pi) * height - 0.5, x.shape)
     return x.astype(np.float32), np.ascontiguousarray(y, dtype=np.float32), np.abs(lon) <= math.pi
+
+
+_REACH_PX = 5  # of SSIM's window
 
 
 def ws_ssim(reference: np.ndarray, distorted: np.ndarray) -> float:
@@ -100,15 +123,20 @@ def ws_ssim(reference: np.ndarray, distorted: np.ndarray) -> float:
 
     SSIM: Wang et al. 2004, Gaussian window 11x11 with sigma 1.5, K1 .01, K2 .03; the window runs across the seam.
     """
-    rows = ssim_map(luma(reference), luma(distorted)).mean(axis=1, dtype=np.float64)
-    return float(np.average(rows, weights=latitude_weights(len(rows)).numpy()))
+    height, means = len(reference), []
+    for start, stop in _bands(height):
+        rows = np.arange(start - _REACH_PX, stop + _REACH_PX)
+        rows = np.where(rows < 0, -rows - 1, np.where(rows >= height, 2 * height - 1 - rows, rows))  # mirrored at the poles
+        found = ssim_map(luma(reference[rows]), luma(distorted[rows]))[_REACH_PX:-_REACH_PX]
+        means.append(found.mean(axis=1, dtype=np.float64))
+    return float(np.average(np.concatenate(means), weights=latitude_weights(height).numpy()))
 
 
 def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the (H, W) SSIM map of two luma planes, circular in longitude, mirrored at the poles."""
     def blur(plane: np.ndarray) -> np.ndarray:
-        wide = np.concatenate([plane[:, -5:], plane, plane[:, :5]], axis=1)
-        return cv2.GaussianBlur(wide, (11, 11), 1.5, borderType=cv2.BORDER_REFLECT)[:, 5:-5]
+        wide = np.concatenate([plane[:, -_REACH_PX:], plane, plane[:, :_REACH_PX]], axis=1)
+        return cv2.GaussianBlur(wide, (11, 11), 1.5, borderType=cv2.BORDER_REFLECT)[:, _REACH_PX:-_REACH_PX]
 
     c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
     mean_a, mean_b = blur(a), blur(b)
@@ -119,8 +147,12 @@ def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def compare_views(pixels: np.ndarray) -> Tensor:
-    """Render the views on which planar metrics compare: the six 90° faces of a cube, a quarter of the width each."""
-    return render_viewports(pixels, cube(), _VIEW_FOV_DEG, pixels.shape[1] // 4)
+    """Render the views on which planar metrics compare: the six 90° faces of a cube, a quarter of the width each.
+
+    Larger panoramas are seen as a headset shows them (11.4 pixels per degree, 4096 px around): planar metrics speak of what
+    people saw, and the cost of a view is bounded.
+    """
+    return render_viewports(pixels, cube(), _VIEW_FOV_DEG, round(360 * seen_ppd(pixels.shape[1])) // 4)
 
 
 def _grey(views: Tensor) -> Tensor:
@@ -153,6 +185,14 @@ def view_fsim(reference: Tensor, distorted: Tensor) -> float:
         return float(piq.fsim(reference, distorted, data_range=1.0))
 
 
+def _view_by_view(function: Callable[[Tensor, Tensor], Tensor | float]) -> Callable[[Tensor, Tensor], float]:
+    """Average a planar metric over views, one at a time: the maps of six views of 1024 px at once take gigabytes."""
+    def score(reference: Tensor, distorted: Tensor) -> float:
+        return float(np.mean([float(function(a[None], b[None])) for a, b in zip(reference, distorted, strict=True)]))
+
+    return score
+
+
 @dataclass(frozen=True)
 class Metric:
     """A full-reference metric: its name in print, whether it compares views or whole ERPs, and which way is better."""
@@ -168,10 +208,10 @@ METRICS: dict[str, Metric] = {
     "s_psnr": Metric("S-PSNR", s_psnr, False),
     "cpp_psnr": Metric("CPP-PSNR", cpp_psnr, False),
     "ws_ssim": Metric("WS-SSIM", ws_ssim, False),
-    "vp_ms_ssim": Metric("MS-SSIM, views", _view_ms_ssim, True),
-    "vp_gmsd": Metric("GMSD, views", lambda a, b: float(gmsd_of_views(a, b).mean()), True, False),
-    "vp_vsi": Metric("VSI, views", lambda a, b: float(piq.vsi(a, b, data_range=1.0)), True),
-    "vp_fsim": Metric("FSIM, views", view_fsim, True),
+    "vp_ms_ssim": Metric("MS-SSIM, views", _view_by_view(_view_ms_ssim), True),
+    "vp_gmsd": Metric("GMSD, views", _view_by_view(gmsd_of_views), True, False),
+    "vp_vsi": Metric("VSI, views", _view_by_view(lambda a, b: piq.vsi(a, b, data_range=1.0)), True),
+    "vp_fsim": Metric("FSIM, views", _view_by_view(view_fsim), True),
 }
 
 

@@ -15,7 +15,7 @@ from mmifn.experiment.runs import Outcome
 from mmifn.fullref.metrics import LABEL_METRIC, METRICS
 from mmifn.fusion.config import VARIANTS
 from mmifn.fusion.inputs import Database
-from mmifn.metrics import Agreement, agreement
+from mmifn.metrics import Agreement, agreement, holm
 from mmifn.report.claims import CLAIMED_ABLATION
 from mmifn.report.evaluation import (
     FIGURE_COLUMNS,
@@ -24,6 +24,7 @@ from mmifn.report.evaluation import (
     configuration_words,
     interval_note,
     overall_agreement,
+    p_text,
     paired_p,
     pooled,
     pooled_rows,
@@ -51,14 +52,15 @@ def baseline_table(number: str, database: Database, outcomes: list[Outcome], sco
     for baseline, group in scored.items():
         table.rows += [None] if baseline.block != block else []
         block, row = baseline.block, _Row.of(group, database, logistic)
-        rows[_label(baseline)] = row
-        table.rows.append([_label(baseline), *row.against(own)])
+        rows[baseline_label(baseline)] = row
+        table.rows.append([baseline_label(baseline), *row.against(own)])
         fits += [figure.converged for figure in row.figures]
     table.notes = [*common_notes(database, outcomes, own.figures, logistic), *left_out,
                    *[f"{name}: {configuration_words(group[0].run.config)}." for name, group in configured.items()],
                    *_baseline_notes(database, list(scored)),
                    f"Logistic fits of baselines that failed (a straight line used): {fits.count(False)} of {len(fits)}.",
                    _median_note({first: own} | rows), interval_note(outcomes, database), P_NOTE]
+    _add_holm(table, [own, *rows.values()], own)
     return table
 
 
@@ -78,6 +80,7 @@ def ablation_table(database: Database, by_variant: dict[str, list[Outcome]], log
     table.notes = [*common_notes(database, outcomes, full.figures, logistic), _median_note(rows),
                    interval_note(outcomes, database)]
     table.notes += [P_NOTE, *(f"Control, {name}: {CONTROLS[name]}." for name in by_variant if name in CONTROLS)]
+    _add_holm(table, list(rows.values()), full)
     return table
 
 
@@ -107,14 +110,27 @@ class _Row:
                      for name, digits in (("plcc", 3), ("srcc", 3), ("rmse", 2))]
         return [*over_runs, *(with_interval(getattr(self.pooled, name), self.draws[name]) for name in ("plcc", "srcc"))]
 
+    def gaps(self, own: _Row) -> list[float]:
+        """Return the differences in PLCC to another row, run by run."""
+        return [mine.plcc - theirs.plcc for mine, theirs in zip(self.figures, own.figures, strict=True)]
+
     def against(self, own: _Row) -> list[str]:
         """Return the cells, and the paired differences to MMIFN's row."""
-        gaps = [mine.plcc - theirs.plcc for mine, theirs in zip(self.figures, own.figures, strict=True)]
-        return [*self.cells(), mean_sd(gaps), paired_p(gaps),
+        return [*self.cells(), mean_sd(self.gaps(own)), p_text(paired_p(self.gaps(own))),
                 with_interval(self.pooled.plcc - own.pooled.plcc, self.draws["plcc"] - own.draws["plcc"])]
 
 
-def _label(baseline: Baseline) -> str:
+def _add_holm(table: Table, rows: list[_Row], own: _Row) -> None:
+    """Put p values corrected for the number of rows beside the raw ones. rows: in the order of the table's."""
+    place = table.columns.index("p (Wilcoxon)") + 1
+    corrected = holm([None if row is own else paired_p(row.gaps(own)) for row in rows])
+    table.columns.insert(place, "p (Holm)")
+    for cells, value in zip((cells for cells in table.rows if cells is not None), corrected, strict=True):
+        cells.insert(place, p_text(value))
+
+
+def baseline_label(baseline: Baseline) -> str:
+    """Return a baseline's name in print; those that see the pristine image say so."""
     return baseline.name + (" (full reference)" if baseline.block == FULL_REFERENCE else "")
 
 

@@ -11,6 +11,7 @@ from scipy import stats
 from mmifn.core.errors import UserError
 from mmifn.core.version import code_version
 from mmifn.data.features import CACHES
+from mmifn.data.importers import partial_note
 from mmifn.data.manifest import SIMULATED
 from mmifn.encoders.presets import PRESETS
 from mmifn.experiment.intervals import MIN_SCENES, RESAMPLES, SEED, Scored, interval_text, resampled_figures
@@ -113,6 +114,7 @@ def common_notes(database: Database, outcomes: list[Outcome], figures: list[Agre
     if manifest.mos_source == SIMULATED:
         notes.append("SIMULATED: distortions and labels of this database are simulated (anchored in published human means); "
                      "no person looked at these images.")
+    notes += [note] if (note := partial_note(manifest)) else []
     scenes = len(set(manifest.references or manifest.names))
     sides = f"{len(run.split.train)} train / {len(run.split.val)} validation / {len(run.split.test)} test"
     seeds = f"{len(outcomes)} runs, seeds {', '.join(str(outcome.run.seed) for outcome in outcomes)}"
@@ -122,7 +124,8 @@ def common_notes(database: Database, outcomes: list[Outcome], figures: list[Agre
         f"{run.source} split {sides} {unit}; {seeds}.",
         "Epoch chosen on validation scenes; every test image scored once per run; mean ± SD over runs. PLCC and RMSE after "
         f"a {logistic}-parameter logistic fit on the scored images, SRCC, KRCC and raw PLCC before it.",
-        f"Model: {configuration_words(run.config)}.",
+        f"Model: {configuration_words(run.config)}."
+        + (f" Computed on: {'; '.join(computed)}." if (computed := sorted({one.computed for one in outcomes} - {""})) else ""),
         f"RMSE from PLCC = SD(MOS of the scored images) x sqrt(1 - PLCC²), which a least-squares fit implies; "
         f"logistic fits that failed (a straight line used): {sum(not figure.converged for figure in figures)} of {len(figures)}.",
         "Encoders "
@@ -195,17 +198,22 @@ def cross_table(outcomes: dict[tuple[str, str], list[Outcome]], databases: dict[
     return table
 
 
-P_NOTE = ("p: two-sided Wilcoxon signed-rank test on the runs' PLCC against the full model, same splits and seeds, not corrected "
-          "for the number of rows; runs of one database share scenes, so p is optimistic. With fewer than 6 runs it cannot fall "
-          "below .05.")
+P_NOTE = ("p: two-sided Wilcoxon signed-rank test on the runs' PLCC against the full model, same splits and seeds; Holm: the "
+          "same, corrected for the number of rows of this table. Runs of one database share scenes, so p is optimistic. With "
+          "fewer than 6 runs it cannot fall below .05.")
 
 
-def paired_p(differences: list[float]) -> str:
-    """Return the two-sided Wilcoxon p of paired differences; a dash where it is not defined."""
+def paired_p(differences: list[float]) -> float | None:
+    """Return the two-sided Wilcoxon p of paired differences; None where it is not defined."""
     values = np.asarray(differences)
     if len(values) < 2 or not np.any(values):
-        return "–"
-    return f"{stats.wilcoxon(values).pvalue:.3f}"
+        return None
+    return float(stats.wilcoxon(values).pvalue)
+
+
+def p_text(value: float | None) -> str:
+    """Format a p value; a dash where there is none."""
+    return "–" if value is None else f"{value:.3f}"
 
 
 def training_table(fit: Fit, trial: Trial, targets: list[Database]) -> Table:

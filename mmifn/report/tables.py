@@ -1,4 +1,4 @@
-"""Tables as text, csv and markdown: one structure, three forms."""
+"""Tables as text, csv, markdown and LaTeX: one structure, four forms."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmifn.core.errors import UserError
 from mmifn.core.files import write_text
+from mmifn.report.latex import PREAMBLE, latex_table
 
 RULE = "-"
 
@@ -41,6 +42,10 @@ class Table:
         body = ["| " + " | ".join(row) + " |" for row in self.rows if row is not None]
         return "\n".join([f"**{self.title}**", "", *head, *body, "", *[f"- {note}" for note in self.notes], ""])
 
+    def as_latex(self) -> str:
+        """Return a table environment of LaTeX with title and notes."""
+        return latex_table(self.title, self.columns, self.rows, self.notes)
+
     def as_csv(self) -> str:
         """Return the columns and rows as csv, preceded by title and notes as comment lines."""
         buffer = io.StringIO()
@@ -53,10 +58,11 @@ class Table:
 
 
 def write_tables(tables: list[Table], path: Path) -> None:
-    """Write the tables below each other as .txt at `path`, and as .md and .csv beside it."""
+    """Write the tables below each other as .txt at `path`, and as .md, .csv and .tex (booktabs) beside it."""
     write_text(path, "\n".join(table.as_text() for table in tables))
     write_text(path.with_suffix(".md"), "\n".join(table.as_markdown() for table in tables))
     write_text(path.with_suffix(".csv"), "\n".join(table.as_csv() for table in tables))
+    write_text(path.with_suffix(".tex"), PREAMBLE + "\n".join(table.as_latex() for table in tables))
 
 
 def read_tables(path: Path) -> list[Table]:

@@ -1,6 +1,7 @@
 """Stages 3 to 10 from their command lines: end to end on tiny databases, and one clear message for every bad input."""
 
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -136,6 +137,9 @@ def test_every_image_of_every_run_is_in_the_predictions(done):
         **{("full", control): 72 for control in CONTROLS},
     }
     assert "text features, ridge" in set(baselines.control) and len(baselines) == 6 * 4 * 36
+    exported = json.loads((done.root / "results" / "splits.json").read_text())["splits"]
+    tested = table[(table.dataset == "OIQA") & (table.seed == 1) & (table.side == "test")]
+    assert exported["OIQA"][1]["test"] == sorted(set(tested.scene)) and len(exported["CVIQ"]) == 2
 
 
 def test_the_published_protocol_is_added_and_changes_nothing_else(done, tmp_path, capsys):

@@ -27,7 +27,7 @@ from mmifn.experiment.runs import Experiments, Outcome, Run
 from mmifn.fullref import database as fullref
 from mmifn.fullref.metrics import measure
 from mmifn.fusion.config import ModelConfig
-from mmifn.metrics import agreement, selection_quality
+from mmifn.metrics import agreement, holm, selection_quality
 from mmifn.report import comparisons
 from mmifn.report.evaluation import overall_agreement
 from mmifn.report.tables import mean_sd
@@ -209,7 +209,10 @@ def test_the_baseline_table_by_hand(experiments):
     row = rows["viewport features, ridge"]
     assert row[1] == f"{np.mean(plcc['ridge']):.3f} ± {np.std(plcc['ridge'], ddof=1):.3f}"
     assert row[6] == f"{gap.mean():.3f} ± {gap.std(ddof=1):.3f}" and row[7] == f"{stats.wilcoxon(gap).pvalue:.3f}"
-    assert rows["MMIFN (full)"][6:] == ["–"] * 3 and "[" in rows["MMIFN (full)"][4] and "[" in row[8]
+    raw = [float(each[7]) if each[7] != "–" else None for each in rows.values()]
+    corrected = [float(each[8]) if each[8] != "–" else None for each in rows.values()]
+    assert table.columns[7:9] == ["p (Wilcoxon)", "p (Holm)"] and corrected == pytest.approx(holm(raw), abs=0.005)
+    assert rows["MMIFN (full)"][6:] == ["–"] * 4 and "[" in rows["MMIFN (full)"][4] and "[" in row[9]
     assert any("--without-full-reference" in note for note in gather_baselines(experiments, "OIQA", full_reference=False)[1])
 
 

@@ -1,5 +1,6 @@
 """Runs are kept and found again, repeated exactly, and independent of how many are computed at a time."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -160,6 +161,18 @@ def test_jobs_are_the_protocol(both):
     )
     by_image = split_runs(experiments, "OIQA", 1, CONFIG, "image")[0]
     assert by_image.split.unit == "image" and len(by_image.split.train) == 27
+
+
+def test_a_file_of_splits_takes_the_place_of_their_number(both):
+    experiments = open_both(both)
+    entry = {"train": ["s0", "s1", "s4", "s5"], "val": ["s2"], "test": ["s3"]}
+    (both.root / "splits").mkdir()
+    (both.root / "splits" / "THEIRS.json").write_text(json.dumps({"OIQA-7": entry, "OIQA-9": entry, "CVIQ-7": entry}))
+    found = split_runs(experiments, "OIQA", "THEIRS", CONFIG, "reference")
+    assert [(run.seed, run.split.test) for run in found] == [(7, ("s3",)), (9, ("s3",))]
+    assert len(cross_runs(experiments, "CVIQ", "OIQA", "THEIRS", CONFIG, "reference")) == 1
+    drawn = split_runs(experiments, "OIQA", 2, CONFIG, "reference")
+    assert experiments.key(found[0]) not in map(experiments.key, drawn)
 
 
 def test_nothing_is_chosen_on_the_target(both):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import simulate_dataset
+from mmifn.core import workers
 from mmifn.data.images import read_image
 from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
@@ -117,3 +118,12 @@ def test_the_tables_and_the_tool_measure_once(root, monkeypatch):
     table = pd.read_csv(root / "results" / f"fullref_{DATASET}.csv")
     assert list(table.columns) == ["image_name", "s_psnr", "vp_gmsd", "ws_psnr"]
     assert table["vp_gmsd"].tolist() == pytest.approx(for_tables.values[:, 3].tolist(), rel=1e-12)
+
+
+def test_large_panoramas_are_announced_and_take_no_more_processes_than_fit(monkeypatch, capsys):
+    manifest = range(320)
+    monkeypatch.setattr(workers, "free_bytes", lambda: 10_000_000_000)
+    assert database._bounded_workers(manifest, (13320, 6660), 16) == 5  # .6 GB and 13 bytes a pixel: 1.75 GB each
+    said = capsys.readouterr().err
+    assert "320 images of up to 13320x6660, up to 1.8 GB in each of 5 processes (16 wanted; memory is free for 5)" in said
+    assert database._bounded_workers(manifest, (2048, 1024), 4) == 4 and not capsys.readouterr().err

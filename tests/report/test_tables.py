@@ -17,8 +17,10 @@ from mmifn.experiment import intervals
 from mmifn.experiment.runs import Outcome, Run
 from mmifn.fusion.config import ModelConfig
 from mmifn.fusion.inputs import load_database
+from mmifn.metrics import agreement
 from mmifn.report import claims, comparisons
 from mmifn.report import evaluation as reporting
+from mmifn.report.per_type import per_type_table
 from mmifn.report.tables import Table, mean_sd, write_tables
 from mmifn.training.configs import Config, TrainConfig
 
@@ -202,23 +204,24 @@ def test_the_ablation_is_paired(database):
     }
     gap = plcc["w/o text"] - plcc["full"]
     assert [row and row[0] for row in table.rows] == ["1 full", "3 w/o text", None, "– shuffled text"]
-    assert table.rows[0][4:] == ["–", "–", "–", "0.986"] and table.rows[3][4:] == ["0.000 ± 0.000", "–", "0.000", "–"]
+    assert table.rows[0][4:] == ["–", "–", "–", "–", "0.986"]
+    assert table.rows[3][4:] == ["0.000 ± 0.000", "–", "–", "0.000", "–"] and table.rows[1][6] == table.rows[1][5]  # of one row
     assert table.rows[1][4] == f"{gap.mean():.3f} ± {gap.std(ddof=1):.3f}"
-    assert table.rows[1][5] == f"{stats.wilcoxon(plcc['w/o text'], plcc['full']).pvalue:.3f}" and table.rows[1][7] == "0.942"
+    assert table.rows[1][5] == f"{stats.wilcoxon(plcc['w/o text'], plcc['full']).pvalue:.3f}" and table.rows[1][8] == "0.942"
     found = {}
     for variant in ("full", "w/o text"):  # the same draws of scenes for both
         scored = reporting.pooled(by_variant[variant], database)
         found[variant] = metrics.agreement(scored.pred, scored.mos).plcc, intervals.resampled_figures(scored)["plcc"]
     low, high = np.quantile(found["w/o text"][1] - found["full"][1], [0.025, 0.975])
-    assert table.rows[1][6] == f"{found['w/o text'][0] - found['full'][0]:.3f} [{low:.3f}, {high:.3f}]"
+    assert table.rows[1][7] == f"{found['w/o text'][0] - found['full'][0]:.3f} [{low:.3f}, {high:.3f}]"
     medians = {variant: f"{np.median(values):.3f}" for variant, values in plcc.items()}
     assert "Median PLCC over runs: " + "; ".join(f"{variant} {value}" for variant, value in medians.items()) + "." in table.notes
 
 
 def test_a_paired_p_by_counting():
-    assert reporting.paired_p([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]) == "0.031"  # all six the same way: 2 / 2^6
-    assert reporting.paired_p([0.1, 0.2, -0.3]) == "1.000"  # ranks 1 + 2 against 3
-    assert reporting.paired_p([0.1]) == reporting.paired_p([0.0, 0.0]) == "–"
+    assert reporting.p_text(reporting.paired_p([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])) == "0.031"  # all six the same way: 2 / 2^6
+    assert reporting.p_text(reporting.paired_p([0.1, 0.2, -0.3])) == "1.000"  # ranks 1 + 2 against 3
+    assert reporting.p_text(reporting.paired_p([0.1])) == reporting.p_text(reporting.paired_p([0.0, 0.0])) == "–"
 
 
 def test_too_few_images_are_a_message(database, tmp_path):
@@ -231,9 +234,35 @@ def test_too_few_images_are_a_message(database, tmp_path):
 def test_figures_of_the_literature_are_those_published():
     table = claims.literature_table(["OIQA", "CVIQ"])
     rows = {row[0]: row[1:] for row in table.rows}
-    assert "not measured here" in table.title and len(rows) == 11
+    assert "not measured here" in table.title and len(rows) == 12
     assert rows["Assessor360"] == ["0.975/0.980", "0.977/0.964", "test-selected, one split"]
+    newest = {row[0]: row[1:] for row in claims.literature_table(claims.LITERATURE_DATABASES).rows}
+    assert newest["GAQC"][:4] == ["0.985/0.983", "0.959/0.957", "0.830/0.835", "0.837/0.842"]
+    assert newest["MTAOIQA"] == ["0.972/0.960", "0.965/0.962", "0.822/0.821", "0.829/0.824", "as published"]
+    assert newest["VGCN"][2:4] == ["–", "–"]
     assert rows["MMIFN"] == ["0.986/0.982", "0.984/0.983", "as claimed by the paper"]
+
+
+def test_every_method_by_type_has_the_figures_of_its_images(tmp_path):
+    database = load_database(make_workspace(tmp_path, scenes=11), "OIQA")  # two test scenes: six test images of a type
+    runs = [outcome_of(database, seed, 0.3) for seed in (0, 1)]
+    table = per_type_table("By type", database, {"MMIFN": runs, "again": runs}, 5)
+    rows = [row for row in table.rows if row]
+    assert [row[:2] for row in rows] == [[name, kind] for name in ("MMIFN", "again") for kind in ("JPEG", "GN", "overall")]
+    noise = [i for i, kind in enumerate(database.manifest.types) if kind == "GN"]
+    wanted = []
+    for run in runs:
+        at = [i for i in run.run.split.rows(database.manifest.references, "test") if i in noise]
+        wanted.append(agreement(run.scores["OIQA"][at], database.mos[at], 5))
+    assert rows[1][4] == mean_sd([each.krcc for each in wanted]) and rows[1][2] == mean_sd([each.plcc for each in wanted])
+
+
+def test_a_partial_import_is_named_in_every_table(database, runs):
+    human = replace(database, manifest=replace(database.manifest, mos_source="human"))
+    note = "PARTIAL IMPORT: 36 of 320 images, 6 of 16 scenes of OIQA; not to be compared with figures of the whole."
+    assert note in reporting.common_notes(human, runs, []) and note in reporting.evaluation_table("I", human, runs).notes
+    simulated = replace(database, manifest=replace(database.manifest, mos_source="simulated"))
+    assert not any("PARTIAL" in line for line in reporting.common_notes(simulated, runs, []))
 
 
 # What every table states.
@@ -269,7 +298,10 @@ def test_the_commit_is_named_in_a_checkout_only(monkeypatch, tmp_path):
     monkeypatch.setattr(code_version, "_git", lambda root, command, *args: git[command])
     monkeypatch.setattr(code_version, "__file__", str(tmp_path / "mmifn" / "core" / "version.py"))
     version = code_version.code_version.__wrapped__
+    monkeypatch.delenv("MMIFN_COMMIT", raising=False)
     assert version() == "mmifn 0.1.0"
+    monkeypatch.setenv("MMIFN_COMMIT", "0123456789abcdef")  # as a container image sets it
+    assert version() == "mmifn 0.1.0, commit 0123456789"
     (tmp_path / ".git").mkdir()
     assert version() == "mmifn 0.1.0, commit abc123"
     git["status"] = " M x.py"

@@ -35,4 +35,5 @@ _SLOTS = _slots()
 DATABASE = Database(
     name="CVIQ", key=_key, slots=_SLOTS,
     references={f"{scene * PER_SCENE:03d}": f"{scene:02d}" for scene in range(1, SCENES + 1)},
-    vectors={len(_SLOTS): list(_SLOTS), IMAGES: [f"{i:03d}" for i in range(1, IMAGES + 1)]})
+    vectors={len(_SLOTS): list(_SLOTS), IMAGES: [f"{i:03d}" for i in range(1, IMAGES + 1)]},
+    images=len(_SLOTS), scenes=SCENES)

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmifn.core.errors import UserError, listed
 from mmifn.data.importers.database import Database
+from mmifn.data.importers.polarity import as_quality
 from mmifn.data.importers.scores import Score, ScoreFile, read_scores
 from mmifn.data.mos_scale import scale_of
 
@@ -50,7 +51,7 @@ def read_labels(database: Database, files: list[Path], wanted_scale: str | None)
     scores: dict[str, Score] = {}
     notes, problems, scales = [], [], {}
     for path in files:
-        lines = _lines(database, read_scores(path, wanted_scale), wanted_scale, notes)
+        lines = _lines(database, read_scores(path, wanted_scale, database.severity is not None), wanted_scale, notes)
         scales[path] = scale_of(np.array([line.mos for line in lines]))
         for line in lines:
             key = database.key(Path(PurePosixPath(line.image.replace("\\", "/"))))
@@ -67,6 +68,9 @@ def read_labels(database: Database, files: list[Path], wanted_scale: str | None)
         raise UserError(f"{database.name}: {len(problems)} label(s) do not fit:\n{listed(problems)}")
     scale = next(iter(scales.values()))
     _check_scale(database, scores, scale, wanted_scale)
+    if database.slot_of:
+        scores, remarks = as_quality(database, scores)
+        return Labels(scores, "0-100", files, notes + remarks)
     return Labels(scores, scale, files, notes)
 
 

@@ -92,4 +92,4 @@ DATABASE = Database(
     name="OIQA", key=_key, slots=_slots(), references={f"img{IMAGES + i}": f"{i:02d}" for i in range(1, SCENES + 1)},
     vectors={IMAGES: [f"img{i}" for i in range(1, IMAGES + 1)],
              IMAGES + SCENES: [f"img{i}" for i in range(1, IMAGES + SCENES + 1)]},
-    refine=decide_noise_and_blur, scales=("0-100", "1-10"))
+    refine=decide_noise_and_blur, scales=("0-100", "1-10"), images=IMAGES, scenes=SCENES)

@@ -51,12 +51,12 @@ def prepare(plan: Import, space: Workspace) -> Imported:
         raise UserError(f"{source} is not a folder; --source wants the folder of the download of {database.name}")
     labels = read_labels(database, list(plan.labels) or find_label_files(database, source), plan.mos_scale)
     files, surplus, problems = find_images(database, source)
-    slots = database.slots if database.slots is not None else _slots_from(labels)
+    slots, pristine = _slots_and_references(database, labels)
     missing = [key for key in slots if key not in files]
     surplus += [str(path.relative_to(source)) for key, path in files.items()
-                if key not in slots and key not in database.references]
+                if key not in slots and key not in pristine]
     slots = {key: slot for key, slot in slots.items() if key in files}
-    references = {scene: files[key] for key, scene in database.references.items() if key in files}
+    references = {scene: files[key] for key, scene in pristine.items() if key in files}
     sizes, broken = _check_files({key: files[key] for key in slots}, references, plan.max_megapixels)
     problems += [f"image {key} is missing" for key in missing if not plan.allow_missing]
     problems += [f"image {key} has no score" for key in slots if key not in labels.scores] + broken
@@ -67,6 +67,16 @@ def prepare(plan: Import, space: Workspace) -> Imported:
         slots, remarks = database.refine(slots, files)
         notes += remarks
     return _write(plan, space, slots, files, references, labels, notes)
+
+
+def _slots_and_references(database: Database, labels: Labels) -> tuple[dict[str, Slot], dict[str, str]]:
+    """Return what every image is, and the scene of every pristine image, by key: as the database has it, or the labels say."""
+    if database.slots is not None:
+        return database.slots, database.references
+    if database.slot_of is None:
+        return _slots_from(labels), database.references
+    slots = {key: database.slot_of(key, line) for key, line in labels.scores.items()}
+    return slots, {slot.reference: slot.reference for slot in slots.values() if slot.reference not in slots}
 
 
 def _slots_from(labels: Labels) -> dict[str, Slot]:
@@ -123,7 +133,7 @@ def _write(plan: Import, space: Workspace, slots: dict[str, Slot], files: dict[s
     name = plan.database.name
     placed = {key: _target_name(plan.database, key, files[key]) for key in slots}
     table = pd.DataFrame([{"image_name": placed[key], "MOS": repr(labels.scores[key].mos), "distortion_type": slot.type,
-                           "level": slot.level, "reference": slot.reference, "mos_source": HUMAN}
+                           "level": slot.level, "reference": slot.reference, "mos_source": HUMAN, **dict(slot.extra)}
                           for key, slot in slots.items()])
     if (table["reference"] == "").any():
         notes.append("no reference scenes are known: splits by scene are impossible until des.csv has the column")

@@ -43,8 +43,9 @@ class ScoreFile:
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def read_scores(path: Path, scale: str | None = None) -> ScoreFile:
-    """Read a label file of any known form; scale: which of two score columns to take, where a table has two.
+def read_scores(path: Path, scale: str | None = None, dmos: bool = False) -> ScoreFile:
+    """Read a label file of any known form; scale: which of two score columns to take, where a table has two; dmos: take a
+    column DMOS as it is, because its polarity is looked at afterwards.
 
     Raises UserError naming every line that is not a score, and what forms are understood.
     """
@@ -62,7 +63,7 @@ def read_scores(path: Path, scale: str | None = None) -> ScoreFile:
         raise UserError(f"{path} is empty; wanted one line per image")
     first = rows[0][1]
     if _number(first[-1]) is None and (len(rows) > 1 or _column(first, _IMAGE_COLUMNS) is not None):
-        return ScoreFile(path, _table(path, rows, scale))
+        return ScoreFile(path, _table(path, rows, scale, dmos))
     return ScoreFile(path, _list(path, rows))
 
 
@@ -110,10 +111,11 @@ def _mos_column(header: list[str], scale: str | None) -> int | None:
     return _column(header, order)
 
 
-def _table(path: Path, rows: list[tuple[int, list[str]]], scale: str | None) -> list[Score]:
+def _table(path: Path, rows: list[tuple[int, list[str]]], scale: str | None, dmos: bool) -> list[Score]:
     """Read a table with a header; scale: which score column to take, where there are two."""
     (_, header), body = rows[0], rows[1:]
     image, mos = _column(header, _IMAGE_COLUMNS), _mos_column(header, scale)
+    mos = _column(header, ("dmos",)) if mos is None and dmos else mos
     if mos is None and _column(header, ("dmos",)) is not None:
         raise UserError(f"{path} has a column DMOS and no MOS: higher may be worse there, and nothing tells.\n"
                         "Where higher is better, call the column MOS; otherwise turn the scores round first.")

@@ -1,7 +1,7 @@
 """The selective scan of VMamba in four directions, as one differentiable torch operator.
 
 Source: SS2D of VMamba (Liu et al., 2024) with the selective scan of Mamba (Gu and Dao, 2023). The operator is
-opaque to torch.compile. On CUDA the Triton kernels run where Triton is installed; elsewhere, and in float64,
+opaque to torch.compile. On CUDA the Triton kernels run where Triton and a C compiler are; elsewhere, and in float64,
 the portable torch code does. Both compute the same. Differentiable once.
 """
 
@@ -32,7 +32,7 @@ def cross_scan(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, decay: Ten
 
 
 def _backend(x: Tensor) -> ModuleType:
-    return scan_triton if x.is_cuda and scan_triton.AVAILABLE and x.dtype == torch.float32 else scan_portable
+    return scan_triton if x.is_cuda and x.dtype == torch.float32 and scan_triton.available() else scan_portable
 
 
 @torch.library.custom_op("mmifn::cross_scan", mutates_args=())

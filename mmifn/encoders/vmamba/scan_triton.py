@@ -6,13 +6,32 @@ The launches of the four directions follow each other and add to one map: result
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+import sys
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-AVAILABLE = importlib.util.find_spec("triton") is not None
+INSTALLED = importlib.util.find_spec("triton") is not None
 CHUNK, BLOCK = 64, 32
+
+
+@lru_cache(maxsize=1)
+def available() -> bool:
+    """Tell whether the kernels can run: Triton is installed, and finds the C compiler that it builds their launchers with.
+
+    Says once, on stderr, that it is the compiler which is missing.
+    """
+    if not INSTALLED:
+        return False
+    compiler = next((each for each in (os.environ.get("CC"), "gcc", "clang", "cc") if each and shutil.which(each)), None)
+    if compiler is None:
+        print("note: Triton is here but no C compiler (gcc, clang or $CC), which it needs at run time: the slower, portable scan "
+              "is used. On Debian: apt-get install gcc libc6-dev", file=sys.stderr)
+    return compiler is not None
 
 
 def _cells(x: Tensor, decay: Tensor) -> tuple[int, int, int, int]:

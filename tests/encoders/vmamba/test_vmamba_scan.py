@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmifn.encoders.vmamba import linear_scan, scan_portable, scan_triton
+from mmifn.encoders.vmamba import linear_scan, scan, scan_portable, scan_triton
 from mmifn.encoders.vmamba.scan import cross_scan
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -184,7 +184,7 @@ def test_triton_kernels_equal_the_portable_scan_in_the_interpreter():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("size", [(2, 14, 17, 40, 1), (1, 30, 64, 96, 16)])
 def test_cuda_equals_the_portable_scan(size):
-    assert scan_triton.AVAILABLE, "torch's CUDA builds bring Triton"
+    assert scan_triton.available(), "torch's CUDA builds bring Triton; it needs gcc or clang"
     inputs = [v.requires_grad_() for v in scan_inputs(*size, rank=6)]
     fast = [v.detach().float().cuda().requires_grad_() for v in inputs]
     want, got = cross_scan(*inputs), cross_scan(*fast)
@@ -193,3 +193,17 @@ def test_cuda_equals_the_portable_scan(size):
                                     torch.autograd.grad(want, inputs, g), strict=True)]
     for name, a, b in pairs:
         assert ((a.cpu() - b).abs().max() / b.abs().max()).item() < 2e-5, name
+
+
+def test_without_a_compiler_the_portable_scan_is_used_and_it_is_said_once(monkeypatch, capsys):
+    class Cuda:
+        is_cuda, dtype = True, torch.float32
+
+    monkeypatch.setattr(scan_triton, "INSTALLED", True)
+    monkeypatch.delenv("CC", raising=False)
+    for found, backend, words in ((None, scan_portable, 1), ("/usr/bin/gcc", scan_triton, 0)):
+        scan_triton.available.cache_clear()
+        monkeypatch.setattr(scan_triton.shutil, "which", lambda name, found=found: found)
+        assert scan._backend(Cuda()) is scan._backend(Cuda()) is backend
+        assert capsys.readouterr().err.count("apt-get install gcc libc6-dev") == words
+    scan_triton.available.cache_clear()

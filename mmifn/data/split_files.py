@@ -1,0 +1,98 @@
+"""Files of splits: published sets, or ours, so that figures of different methods stand on the same test scenes.
+
+Ours:       {"schema": "splits/1", "unit": "reference", "splits": {"OIQA": [{"seed": 0, "train": [...], "val": [...],
+            "test": [...]}, ...]}}
+Published:  {"OIQA-1234": {"train": [...], "val": [...], "test": [...]}, ...}, the database and a number in every name.
+
+Scenes are named as in the column `reference` of des.csv, or numbered where those are numbers ("07" is 7).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from mmifn.core.errors import UserError, listed
+from mmifn.core.files import write_text
+from mmifn.data.splits import Split, make_splits
+
+SCHEMA = "splits/1"
+SIDES = ("train", "val", "test")
+_PUBLISHED = re.compile(r"(?P<dataset>.+?)[-_](?P<seed>\d+)")
+
+
+def find_split_file(given: str, root: Path) -> Path:
+    """Return the file that --splits names: a path, or the name of one in <root>/splits/ (GSR: splits/GSR.json)."""
+    choices = [Path(given), root / "splits" / given, root / "splits" / f"{given}.json"]
+    for path in choices:
+        if path.is_file():
+            return path
+    raise UserError(f"--splits {given}: wanted a number of splits, or a file of splits; there is none at\n{listed(choices)}")
+
+
+def wished_splits(wished: int | str, root: Path, dataset: str, scenes: list[str], unit: str = "reference") -> list[Split]:
+    """Return what --splits asks for: so many splits drawn by seed, or those of a file."""
+    if isinstance(wished, int):
+        return make_splits(scenes, wished, dataset=dataset, unit=unit)
+    return read_splits(find_split_file(wished, root), dataset, scenes, unit)
+
+
+def read_splits(path: Path, dataset: str, scenes: list[str], unit: str = "reference") -> list[Split]:
+    """Return the splits that a file has for a database, scenes named as in its des.csv.
+
+    scenes: of every image. Raises UserError where the file has none for it, names unknown scenes, leaves scenes out, puts one
+    on two sides, or lacks training, validation or test scenes.
+    """
+    if unit != "reference":
+        raise UserError(f"{path}: a file of splits is by scene; leave --split-by {unit} out")
+    found = _entries(path, dataset)
+    names = {scene: scene for scene in scenes}
+    numbers = {str(int(scene)): scene for scene in names if scene.isdigit()}
+    return [_split(entry, seed, names | {key: value for key, value in numbers.items() if key not in names},
+                   f"{path}, {dataset}, split {seed}") for seed, entry in found]
+
+
+def _entries(path: Path, dataset: str) -> list[tuple[int, dict[str, Any]]]:
+    """Return number and sides of every split that a file of either form has for a database."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not a readable json file ({error})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no file of splits: found a {type(content).__name__}, wanted an object")
+    if content.get("schema") == SCHEMA:
+        groups = content.get("splits", {})
+        found = [(int(entry.get("seed", i)), entry) for i, entry in enumerate(groups.get(dataset, []))]
+    else:
+        matches = [(_PUBLISHED.fullmatch(key), entry) for key, entry in content.items()]
+        groups = {match["dataset"] for match, _ in matches if match}
+        found = [(int(match["seed"]), entry) for match, entry in matches if match and match["dataset"] == dataset]
+    if not found:
+        raise UserError(f"{path} has no splits of {dataset}; it has those of: {', '.join(sorted(groups)) or 'nothing'}")
+    return found
+
+
+def _split(entry: Any, seed: int, names: dict[str, str], where: str) -> Split:
+    """Join the sides of one entry with the scenes of des.csv. names: as a file may call them -> as des.csv does."""
+    if not isinstance(entry, dict) or any(not isinstance(entry.get(side), list) or not entry[side] for side in SIDES):
+        raise UserError(f"{where}: wanted non-empty lists of scenes for {', '.join(SIDES)} (the epoch is chosen on val)")
+    sides = {side: [str(scene) for scene in entry[side]] for side in SIDES}
+    unknown = sorted({scene for side in sides.values() for scene in side if scene not in names})
+    if unknown:
+        raise UserError(f"{where} names scenes that des.csv does not have:\n{listed(unknown)}\nIs the import complete?")
+    joined = {side: [names[scene] for scene in sides[side]] for side in SIDES}
+    every = [scene for side in SIDES for scene in joined[side]]
+    twice, left = {scene for scene in every if every.count(scene) > 1}, set(names.values()) - set(every)
+    if twice or left:
+        raise UserError(f"{where} must have every scene once; twice: {', '.join(sorted(twice)) or 'none'}; left out: "
+                        f"{', '.join(sorted(left)) or 'none'}")
+    return Split(seed, "reference", *(tuple(sorted(joined[side])) for side in SIDES))
+
+
+def write_splits(path: Path, splits: dict[str, list[Split]], unit: str = "reference") -> None:
+    """Write splits by database, such that `read_splits` gives them again (those by image are for the record)."""
+    content = {name: [{"seed": each.seed, **{side: list(getattr(each, side)) for side in SIDES}} for each in group]
+               for name, group in splits.items()}
+    write_text(path, json.dumps({"schema": SCHEMA, "unit": unit, "splits": content}, indent=1) + "\n")
