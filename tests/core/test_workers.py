@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmifn.core import workers
 from mmifn.core.errors import UserError
-from mmifn.core.workers import affordable_workers, free_bytes, run_tasks
+from mmifn.core.workers import run_tasks
 
 PRELOAD = "mmifn.core.artefact"  # torch is imported once, not by every process
 
@@ -62,9 +63,7 @@ def test_a_killed_worker_costs_nothing_but_a_job_that_kills_each_time_is_given_u
 
 WAITING = """
 import os, sys, time
-from mmifn.core.errors import user_main
 from mmifn.core.workers import run_tasks
-from mmifn.core.workers import affordable_workers, free_bytes, run_tasks
 
 def wait(path):
     open(path, "w").write(str(os.getpid()))
@@ -111,7 +110,7 @@ def test_workers_end_with_their_parent_and_stops_are_answered(tmp_path, number, 
 
 
 def test_processes_are_limited_by_memory():
-    assert affordable_workers(16, 2_000_000_000, free=10_000_000_000) == 4  # nine tenths of 10 GB hold four times 2 GB
-    assert affordable_workers(16, 2_000_000_000, free=1_000_000_000) == 1  # one always begins
-    assert affordable_workers(3, 1000, free=10_000_000_000) == 3
-    assert free_bytes() is None or 0 <= free_bytes() < 1e15
+    assert workers.affordable_workers(16, 2_000_000_000, free=10_000_000_000) == 4  # nine tenths of 10 GB hold four times 2 GB
+    assert workers.affordable_workers(16, 2_000_000_000, free=1_000_000_000) == 1  # one always begins
+    assert workers.affordable_workers(3, 1000, free=10_000_000_000) == 3
+    assert workers.free_bytes() is None or 0 <= workers.free_bytes() < 1e15
