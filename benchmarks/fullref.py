@@ -48,14 +48,19 @@ def cost_of(metric: str, reference: Path, distorted: Path) -> dict[str, float]:
             "peak_gb": usage.ru_maxrss / 2 ** 20}
 
 
-def main() -> int:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--panorama", type=Path, help="any panorama; it is enlarged")
     parser.add_argument("--width", type=int, default=13320, metavar="PX", help="width of the pair (default: %(default)s)")
     parser.add_argument("--metrics", nargs="+", metavar="NAME", help="default: all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    args = build_parser().parse_args()
     if args.one:
         print(json.dumps(cost_of(args.one[0], Path(args.one[1]), Path(args.one[2]))))
         return 0

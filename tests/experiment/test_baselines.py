@@ -257,7 +257,7 @@ def test_evaluate_numbers_its_tables_and_adds_the_habit_only_when_asked(tmp_path
         wanted = Comparison(config, 1, published=published, full_reference=False)
         found = evaluate_databases(experiments, ["OIQA", "CVIQ"], wanted)
         assert [table.title.partition(".")[0].partition(",")[0] for table in found.tables] == [
-            number for number in ("Table I", "Table II") for _ in range(3 if published else 2)]
+            number for number in ("Table I", "Table II") for _ in range(4 if published else 3)]
         assert [outcome.run.protocol for outcome in found.outcomes] == ["honest"] * 2 + ["published"] * 2 * published
         assert {outcome.run.control for outcome in found.baselines} >= {"text features, ridge"}
 
