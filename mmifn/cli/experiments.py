@@ -16,7 +16,7 @@ from mmifn.cli.flags import (
     command_parser,
 )
 from mmifn.cli.stages import heading
-from mmifn.core.device import announced_device
+from mmifn.core.device import announced_device, resolve_device
 from mmifn.core.errors import UserError, user_main
 from mmifn.data.workspace import Workspace
 from mmifn.experiment.runs import Experiments
@@ -44,7 +44,9 @@ def training_parser(doc: str | None) -> argparse.ArgumentParser:
 
 def open_experiments(args: argparse.Namespace, datasets: list[str]) -> Experiments:
     """Load the databases that a script was asked for."""
-    return Experiments(Workspace(args.root), datasets, announced_device(args.device, args.deterministic), args.workers)
+    experiments = Experiments(Workspace(args.root), datasets, resolve_device(args.device), args.workers)
+    announced_device(args.device, args.deterministic)  # once it is sure that there is something to compute
+    return experiments
 
 
 @user_main

@@ -80,12 +80,12 @@ def test_every_stage_left_its_files(done):
     tables = {
         f"results/{name}_results.{suffix}"
         for name in ("evaluation", "cross_validation", "ablation")
-        for suffix in ("txt", "md", "csv")
+        for suffix in ("txt", "md", "csv", "tex")
     }
     predictions = {
         f"results/{name}predictions.{suffix}" for name in ("", "baseline_", "cross_", "ablation_") for suffix in ("pt", "csv")
     }
-    assert files == tables | predictions | {"checkpoints/mmifn_best.pth"}
+    assert files == tables | predictions | {"checkpoints/mmifn_best.pth", "results/splits.json"}
     for name, width in (("global_fusion_features", 6), ("local_fusion_features", 5)):
         assert load(done.features("OIQA", name), FusedFeatures, dataset="OIQA").fused.shape[:2] == (36, width)
     # 2 splits of two databases, 2 trainings both ways, 2 of the five variants (the full ones are shared), 2 of each control
