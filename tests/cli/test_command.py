@@ -60,10 +60,10 @@ def test_doctor_names_what_a_preset_lacks_and_the_command_that_brings_it(monkeyp
 def test_doctor_fails_where_blur_does_not_cost(scores, passed, monkeypatch):
     from types import SimpleNamespace
 
-    from mmifn.scoring import panorama
+    from mmifn.scoring import api
 
     given = iter(scores)
-    predictor = SimpleNamespace(score_pixels=lambda erp: SimpleNamespace(score=next(given)))
-    monkeypatch.setattr(panorama, "open_predictor", lambda *_: predictor)
+    model = SimpleNamespace(score=lambda erp: SimpleNamespace(score=next(given)))
+    monkeypatch.setattr(api, "load_model", lambda **_: model)
     monkeypatch.setattr(doctor, "TEST_HEIGHT_PX", 64)
     assert doctor.self_test("cpu")[0] is passed

