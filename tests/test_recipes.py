@@ -41,6 +41,7 @@ STANDS_FOR = {"~/pictures": "pictures", "demo": ".", "photographs": "."}
 # What is not run, by script or by a word of the command, and why.
 NOT_RUN = {
     "--depictqa-dir": "needs the user's checkout of DepictQA and its weights",
+    "--like AUTHENTIC": "its encoder and kinds of fault take minutes; tests/simulate/test_authentic.py makes every kind",
     "--like BROAD": "its kinds of distortion take minutes; tests/simulate/test_broad.py makes a small one",
     "openai": "needs a server that answers; tests/describe/test_chat.py is one",
     "vlm": "needs the weights of a vision-language model",
@@ -49,6 +50,7 @@ NOT_RUN = {
     "predict": "scores in tests/scoring/test_predict_script.py",
     "run_pipeline": "a true pass of it is tests/cli/test_pipeline.py",
     "tools/adapt_encoders": "trains an encoder for an hour, and replaces the one in the package",
+    "tools/adapt_to_people": "learns from photographs for half an hour, and replaces the weights in the package",
     "tools/calibrate_words": "measures for half an hour, and replaces the constants in the package",
     "tools/export_model": "replaces the model in the package; tests/scoring/test_model.py makes one elsewhere",
     "tools/convert_checkpoint": "needs a downloaded checkpoint",
