@@ -9,6 +9,7 @@ curve fitted).
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -31,12 +32,17 @@ def scores_of(photographs: Photographs, rows: np.ndarray, weights: Path | None) 
 
 
 @user_main
-def main(argv: list[str] | None = None) -> int:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this benchmark."""
     parser = command_parser(__doc__)
     parser.add_argument("--opinions", required=True, type=Path, metavar="DIR", help="photographs with scores.csv")
     parser.add_argument("--last", action="store_true", help="look at the last fold too")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="of adapt_to_people.py (default: score_view's own)")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
     photographs = read_photographs(args.opinions)
     names = {VALIDATION: "chosen by", LAST: "not seen"}
     for fold in range(FOLDS):

@@ -178,7 +178,8 @@ def _report_changes(table: pd.DataFrame) -> None:
 
 
 @user_main
-def main(argv: list[str] | None = None) -> int:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--panoramas", type=Path, required=True, metavar="DIR", help="pristine panoramas of 4096 px or more")
     parser.add_argument("--scenes", default="", metavar="NAMES", help="only these, by name or from a file (default: all)")
@@ -186,7 +187,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="model (default: the one that ships)")
     parser.add_argument("--table", type=Path, metavar="CSV", help="also write every score")
     parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
     load_model(args.checkpoint or shipped_path("offline"))
     wanted = set(scene_list(args.scenes))
     scenes = [scene for scene in find_scenes(args.panoramas) if not wanted or scene.name in wanted]

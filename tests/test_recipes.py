@@ -24,7 +24,7 @@ RUNS = [*TRAINING, "--from-scratch", "--splits", "1", "--workers", "1"]
 SMALLER = {
     "generate_text": ["--preset", "offline", "--workers", "1", "--limit", "2", "--replace-supplied"],
     "text_encoder": ["--preset", "offline", "--device", "cpu"],
-    "viewport_encoder": ["--preset", "offline", "--size-px", "32", "--device", "cpu"],
+    "viewport_encoder": ["--preset", "offline", "--size-px", "32", "32", "--device", "cpu"],
     "global_feature_extractor": ["--preset", "offline", "--erp-height-px", "128", "--device", "cpu"],
     **{script: TRAINING for script in ("gff_module", "lff_module", "train")},
     "evaluate": [*RUNS, "--without-full-reference", "--without-statistics"],
