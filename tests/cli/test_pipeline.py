@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TABLES = ("evaluation_results.txt", "cross_validation_results.txt", "ablation_results.txt", "predictions.csv",
           "baseline_predictions.csv", "cross_predictions.csv", "ablation_predictions.csv")
 SMALL = ["--demo", "--scenes", "4", "--height", "128", "--splits", "2", "--epochs", "2", "--branch-epochs", "1", "--workers", "1",
-         "--viewport-args=--viewport-encoder lite0 --size-px 64", "--global-args=--erp-height-px 128"]
+         "--viewport-args=--viewport-encoder lite0 --size-px 64 64", "--global-args=--erp-height-px 128"]
 
 
 def plan_of(*argv: str) -> Plan:
