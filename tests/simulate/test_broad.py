@@ -14,7 +14,7 @@ from mmifn.data.images import read_image, write_png
 from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
 from mmifn.fusion.inputs import load_database
-from mmifn.simulate import broad
+from mmifn.simulate import broad, drawn
 from mmifn.simulate.broad import LIKE, VERSIONS, simulate_broad
 from mmifn.simulate.database import Simulation
 from tools import merge_databases
@@ -47,7 +47,7 @@ def test_a_broad_database_goes_on_and_mends_what_was_damaged(tmp_path, monkeypat
     damaged.write_bytes(before[damaged][:200])
     space.manifest("BROAD").unlink()
     made = []
-    monkeypatch.setattr(broad, "write_png", lambda pixels, path: (made.append(path), write_png(pixels, path)))
+    monkeypatch.setattr(drawn, "write_png", lambda pixels, path: (made.append(path), write_png(pixels, path)))
     pd.testing.assert_frame_equal(simulate_broad(plan, space), table)
     assert sorted(made) == [missing, damaged]
     assert {path: path.read_bytes() for path in before} == before
