@@ -21,8 +21,9 @@ from mmifn.data.workspace import Workspace
 from mmifn.fullref.metrics import LABEL_METRIC, METRICS, VIEWS, compare_views, measure
 from mmifn.metrics import agreement
 
-# Measured by benchmarks/fullref.py: peak memory of a process and its processor time for a pair of 13320x6660.
+# Peak memory of a process, from benchmarks/fullref.py for a pair of 13320x6660.
 _BASE_BYTES, _BYTES_A_PIXEL = 600e6, 13
+# Rough, not fitted: they say 27 s for that pair, where the eight metrics took about 34 s of processor time.
 _SECONDS_A_MEGAPIXEL, _SECONDS_OF_VIEWS = 0.08, 20.0
 _LARGE_MEGAPIXELS = 20
 _LARGEST_DB = 100.0  # an undistorted copy has an infinite PSNR; tables and fits need a number
