@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     evaluation = evaluate_databases(experiments, args.datasets, wanted)
     results = experiments.space.results
     write_tables([*evaluation.tables, literature_table(LITERATURE_DATABASES)], results / "evaluation_results.txt")
-    splits = {name: [one.run.split for one in evaluation.outcomes if one.run.source == name and not one.run.label]
+    splits = {name: [outcome.run.split for outcome in evaluation.outcomes if outcome.run.source == name and not outcome.run.label]
               for name in args.datasets}
     write_splits(results / "splits.json", splits, args.split_by)
     write_predictions(evaluation.outcomes, experiments.databases, results / "predictions.pt")

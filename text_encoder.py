@@ -52,14 +52,14 @@ def main(argv: list[str] | None = None) -> int:
                         "prepare_dataset.py or simulate_dataset.py")
     device = announced_device(args.device)
     name = choose(args.preset, text=args.text_encoder).text
-    names = {each: read_manifest(workspace.manifest(each), each).names for each in {*datasets, *known}}
+    names = {dataset: read_manifest(workspace.manifest(dataset), dataset).names for dataset in {*datasets, *known}}
     print(f"{heading('text_encoder')}: encoding the descriptions of {', '.join(datasets)} with {name} on {device}",
           file=sys.stderr)
-    texts = {each: read_descriptions(workspace.descriptions, each, names[each], others=names) for each in datasets}
+    texts = {dataset: read_descriptions(workspace.descriptions, dataset, names[dataset], others=names) for dataset in datasets}
     encoder = load_text_encoder(name, device)
-    for each in datasets:
-        features, cut = encode_descriptions(each, texts[each], encoder, batch_size=args.batch_size)
-        path = workspace.features(each, "text_features")
+    for dataset in datasets:
+        features, cut = encode_descriptions(dataset, texts[dataset], encoder, batch_size=args.batch_size)
+        path = workspace.features(dataset, "text_features")
         save(features, path)
         n, t, d = features.tokens.shape
         print(f"{path}: {n} descriptions, up to {t} tokens of {d} dims; {len(cut)} cut at {MAX_TOKENS} tokens"

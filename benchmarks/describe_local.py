@@ -57,16 +57,16 @@ def check(job: Job) -> list[tuple[str, str, str]]:
              "pole blurred": (blurred, (lat > 45) & everywhere, "blur", {"overhead"}),
              "pristine": (pristine, everywhere, "", set()), "blur all over": (blurred, everywhere, "", set()),
              "noise all over": (noisy, everywhere, "", set()), "JPEG all over": (coded, everywhere, "", set())}
-    found = []
+    verdicts = []
     for case, (image, where, kind, regions) in cases.items():
         told = local.findings(local.patch_statistics(tile_maps(np.where(where, image, pristine), 1)[0]))
         words = "; ".join(f"{part.kind} {part.region}" for part in told)
         if not told:
-            found.append((case, "wrong" if kind else "right", "nothing"))
+            verdicts.append((case, "wrong" if kind else "right", "nothing"))
         else:
             right = any(part.kind == kind and part.region in regions for part in told)
-            found.append((case, "right" if right else "wrong", words))
-    return found
+            verdicts.append((case, "right" if right else "wrong", words))
+    return verdicts
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -84,8 +84,8 @@ def main(argv: list[str] | None = None) -> int:
     _, scenes = split_scenes(find_scenes(args.panoramas))
     jobs = [Job(scene, list(HALVES)[i % 4], LEVELS[i // 4 % 2], args.height) for i, scene in enumerate(scenes[:args.scenes])]
     answers: dict[str, list[str]] = {}
-    for i, found in run_tasks(check, jobs, args.workers):
-        for case, verdict, words in found:
+    for i, verdicts in run_tasks(check, jobs, args.workers):
+        for case, verdict, words in verdicts:
             answers.setdefault(case, []).append(verdict)
             if verdict != "right":
                 print(f"{jobs[i].scene.name}: {case} ({jobs[i].half}, {jobs[i].level}): {words}", file=sys.stderr)

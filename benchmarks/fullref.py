@@ -66,7 +66,7 @@ def main() -> int:
         return 0
     from mmifn.fullref.metrics import METRICS
 
-    found = {}
+    costs = {}
     with tempfile.TemporaryDirectory() as folder:
         pair = make_pair(args.panorama, args.width, Path(folder))
         print(f"one pair of {args.width}x{args.width // 2}, one thread\n{'metric':<12}{'CPU s':>8}{'of it reading':>15}"
@@ -74,12 +74,12 @@ def main() -> int:
         for name in args.metrics or METRICS:
             done = subprocess.run([sys.executable, __file__, "--one", name, *map(str, pair)], capture_output=True, text=True,
                                   check=True)
-            found[name] = cost = json.loads(done.stdout)
+            costs[name] = cost = json.loads(done.stdout)
             over = " OVER THE BOUND" if cost["cpu_s"] > BOUND_S or cost["peak_gb"] > BOUND_GB else ""
             print(f"{name:<12}{cost['cpu_s']:>8.1f}{cost['read_s']:>15.1f}{cost['peak_gb']:>9.2f}  {cost['value']:.4f}{over}",
                   flush=True)
     if args.json:
-        args.json.write_text(json.dumps({"width": args.width, "metrics": found}, indent=1) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps({"width": args.width, "metrics": costs}, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -91,11 +91,11 @@ def add(database: Path, out: Path) -> None:
     """Write one csv per scene of a simulated database that was not swept: its label metric, at its own settings."""
     record = json.loads((database / "simulation.json").read_text(encoding="utf-8"))
     for path in sorted((database / "label_scores").glob("*.json")):
-        found, rows = json.loads(path.read_text(encoding="utf-8")), []
+        measured, rows = json.loads(path.read_text(encoding="utf-8")), []
         for kind in DESIGNS[record["like"]]:
             for level in record["levels"]:
                 rows.append({"kind": kind.type, "parameter": record["parameters"][kind.type][kind.parameter][level - 1],
-                             "width": found["width"], "fsim_loss": 1 - found["fsim"][image_name(path.stem, kind, level)]})
+                             "width": measured["width"], "fsim_loss": 1 - measured["fsim"][image_name(path.stem, kind, level)]})
         if not (out / path.with_suffix(".csv").name).is_file():
             pd.DataFrame(rows).to_csv(out / f"{path.stem}.{database.name}.csv", index=False)
 
@@ -110,8 +110,8 @@ def _mean_losses(rows: pd.DataFrame, kind: str, width: int, values: object, metr
 
     Scenes of databases have some of the settings only: how they depart there from the scenes that were swept is interpolated.
     """
-    found = rows[(rows["kind"] == kind) & (rows["width"] == width) & rows[metric].notna()]
-    logs = np.log(found.assign(**{metric: found[metric].clip(lower=1e-6)}).pivot_table(metric, "parameter", "scene"))
+    chosen = rows[(rows["kind"] == kind) & (rows["width"] == width) & rows[metric].notna()]
+    logs = np.log(chosen.assign(**{metric: chosen[metric].clip(lower=1e-6)}).pivot_table(metric, "parameter", "scene"))
     whole = logs.notna().sum() == logs.notna().sum().max()
     mean = logs.loc[:, whole].dropna(how="all").mean(axis=1)
     if len(mean) == 1:
@@ -129,7 +129,7 @@ def _mean_losses(rows: pd.DataFrame, kind: str, width: int, values: object, metr
 
 
 def _cviq_curve(rows: pd.DataFrame, kind: str) -> Curve:
-    values = next(each.values for each in DESIGNS["CVIQ"] if each.type == kind)
+    values = next(distortion.values for distortion in DESIGNS["CVIQ"] if distortion.type == kind)
     return Curve(tuple(_mean_losses(rows, kind, FULL, values)), tuple(mean for mean, _ in HUMAN_MOS["CVIQ", kind]))
 
 
@@ -145,12 +145,12 @@ def levels(rows: pd.DataFrame) -> None:
     steps = np.linspace(np.log(1e-4), np.log(0.6), 4000)
     for kind, teachers in TEACHERS.items():
         wanted = [mean + shift for mean, _ in HUMAN_MOS["OIQA", kind]]
-        logs = np.mean([np.interp(wanted, curves[each](np.exp(steps))[::-1], steps[::-1]) for each in teachers], axis=0)
+        logs = np.mean([np.interp(wanted, curves[teacher](np.exp(steps))[::-1], steps[::-1]) for teacher in teachers], axis=0)
         scaled = np.linspace(*_scale(kind, [min(GRID[kind]), max(GRID[kind])]), 2000)
         values = np.exp(scaled) if kind in ("JP2K", "GN", "GB") else scaled
-        found = np.log(_mean_losses(rows, kind, FULL, values))
-        order = np.argsort(found)
-        parameters = np.interp(logs, found[order], values[order])
+        losses = np.log(_mean_losses(rows, kind, FULL, values))
+        order = np.argsort(losses)
+        parameters = np.interp(logs, losses[order], values[order])
         print(f"{kind:<5} wanted loss {np.exp(logs).round(4)}  parameters {parameters.round(2)}")
 
 
@@ -169,7 +169,7 @@ def table(rows: pd.DataFrame, out: Path) -> None:
 
 def _judged(kind: str) -> dict[float, float]:
     like = JUDGED_BY.get(kind)
-    values = next((each.values for each in DESIGNS.get(like, ()) if each.type == kind), ())
+    values = next((distortion.values for distortion in DESIGNS.get(like, ()) if distortion.type == kind), ())
     return {float(value): mean for value, (mean, _) in zip(values, HUMAN_MOS.get((like, kind), ()), strict=True)}
 
 

@@ -95,7 +95,7 @@ class Scored:
 
     files: list[tuple[Sample, float]]
     moved: dict[str, float]
-    found: dict[str, float]
+    located: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -118,14 +118,14 @@ def score_scene(job: Job) -> Scored:
     files = [(image, score(read_image(image.path)).score) for image in job.images]
     own = next(value for image, value in files if image.level == 0)
     moved = {name: abs(score(change(pixels)).score - own) for name, (_, change) in HARMLESS.items()}
-    rays, found = erp_directions(*pixels.shape[:2]).numpy(), {}
+    rays, located = erp_directions(*pixels.shape[:2]).numpy(), {}
     for name, (inside, change) in REGIONS.items():
-        found[name] = in_region(score(np.where(inside(rays)[..., None], change(pixels), pixels)), inside)
-    return Scored(files, moved, found)
+        located[name] = in_region(score(np.where(inside(rays)[..., None], change(pixels), pixels)), inside)
+    return Scored(files, moved, located)
 
 
 def resized_render(job: tuple[Path | None, str]) -> float:
-    scene = next(each for each in find_scenes(SYNTHETIC) if each.name == job[1])
+    scene = next(scene for scene in find_scenes(SYNTHETIC) if scene.name == job[1])
     score, pixels = open_predictor("offline", job[0], "cpu").score_pixels, scene.load(2048)
     return abs(score(narrower(pixels)).score - score(pixels).score)
 
@@ -141,8 +141,8 @@ def jobs_of(space: Workspace, datasets: list[str], places: set[str], checkpoint:
         for path, scene, place, kind, level, mos in rows:
             if place in places:
                 images.setdefault(scene, []).append(Sample(path, dataset, scene, kind, level, float(mos)))
-        found = {each.scene: each.path for mine in images.values() for each in mine if each.level == 0}
-        pristine |= found if dataset.startswith("BROAD") else reference_paths(space, manifest)
+        pristine_of = {each.scene: each.path for mine in images.values() for each in mine if each.level == 0}
+        pristine |= pristine_of if dataset.startswith("BROAD") else reference_paths(space, manifest)
     jobs = []
     for scene, mine in sorted(images.items()):
         if not any(image.level == 0 for image in mine):
@@ -161,8 +161,8 @@ def of_design(table: pd.DataFrame) -> pd.Series:
 def step_shares(table: pd.DataFrame) -> Iterator[bool]:
     """Yield for each step to the next level, within scene, database and type, whether the score falls."""
     graded = table[of_design(table) & (table.level > 0)].sort_values("level")
-    for _, one in graded.groupby(["dataset", "scene", "kind"]):
-        yield from (np.diff(one.score) < 0).tolist()
+    for _, ladder in graded.groupby(["dataset", "scene", "kind"]):
+        yield from (np.diff(ladder.score) < 0).tolist()
 
 
 def pristine_above(table: pd.DataFrame) -> Iterator[bool]:
@@ -176,7 +176,7 @@ def pristine_above(table: pd.DataFrame) -> Iterator[bool]:
 
 
 def report(scored: list[Scored], renders: list[float], interval: Callable[[float], tuple[float, float]] | None) -> None:
-    table = pd.DataFrame([{**vars(image), "score": score} for one in scored for image, score in one.files])
+    table = pd.DataFrame([{**vars(image), "score": score} for scene in scored for image, score in scene.files])
     judged = table.dropna(subset="mos")
 
     def line(what: str, wanted: str, measured: str, count: int | str) -> None:
@@ -195,13 +195,13 @@ def report(scored: list[Scored], renders: list[float], interval: Callable[[float
         inside = [low <= mos <= high for mos, (low, high) in zip(judged.mos, map(interval, judged.score), strict=True)]
         line("interval of 90 % holds the simulated score", "85-95 %", f"{100 * np.mean(inside):.1f} %", len(inside))
     for name, (limit, _) in HARMLESS.items():
-        moved = [one.moved[name] for one in scored]
+        moved = [scene.moved[name] for scene in scored]
         figures = f"{np.median(moved):.2f} ({max(moved):.2f})"
         line(f"points moved when {name}, median (worst)", f"<= {limit:g}", figures, len(moved))
     line("points moved, rendered 4096 to 3072 px, worst", "< 4", f"{max(renders):.2f}", len(renders))
     for name in REGIONS:
-        found = [one.found[name] for one in scored]
-        line(f"{name}: share of the 3 worst views there", "1.00", f"{np.mean(found):.2f}", len(found))
+        located = [scene.located[name] for scene in scored]
+        line(f"{name}: share of the 3 worst views there", "1.00", f"{np.mean(located):.2f}", len(located))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -219,8 +219,8 @@ def main(argv: list[str] | None = None) -> int:
     model = load_model(args.checkpoint or shipped_path("offline"))
     jobs = jobs_of(Workspace(args.root), args.datasets, set(model.checkpoint.split.test), args.checkpoint)
     print(f"{len(jobs)} scenes of {len(model.checkpoint.split.test)} places kept out: {', '.join(model.checkpoint.split.test)}")
-    found = tqdm(run_tasks(score_scene, jobs, usable_cores()), total=len(jobs), desc="scoring", unit="scene")
-    scored = [result for _, result in found]
+    results = tqdm(run_tasks(score_scene, jobs, usable_cores()), total=len(jobs), desc="scoring", unit="scene")
+    scored = [result for _, result in results]
     rendered = [(args.checkpoint, scene.name) for scene in find_scenes(SYNTHETIC)[::RENDERED_STEP]]
     renders = [moved for _, moved in run_tasks(resized_render, rendered, usable_cores())]
     known = model.calibration

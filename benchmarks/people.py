@@ -49,9 +49,9 @@ def main(argv: list[str] | None = None) -> int:
         if fold == LAST and not args.last:
             continue
         rows = photographs.rows(fold)
-        found = agreement(scores_of(photographs, rows, args.weights), photographs.mos[rows])
+        figures = agreement(scores_of(photographs, rows, args.weights), photographs.mos[rows])
         print(f"fold {fold} ({names.get(fold, 'learnt from')}, {len(rows)}): "
-              + ", ".join(f"{key.upper()} {value:.3f}" for key, value in found.items()), flush=True)
+              + ", ".join(f"{key.upper()} {value:.3f}" for key, value in figures.items()), flush=True)
     return 0
 
 

@@ -47,21 +47,21 @@ def measure_here(path: Path, checkpoint: Path | None, repeats: int, started: flo
 
     predictor = open_predictor("offline", checkpoint, "cpu")
     predictor.score_pixels(read_image(path))
-    found = {"first": time.time() - started}
-    found["score"] = min(timed(lambda: predictor.score_pixels(read_image(path)))[0] for _ in range(repeats))
-    found["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
+    seconds = {"first": time.time() - started}
+    seconds["score"] = min(timed(lambda: predictor.score_pixels(read_image(path)))[0] for _ in range(repeats))
+    seconds["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
     encoders, preset = predictor.encoders, predictor.preset
-    found["decoding"], erp = timed(lambda: read_image(path))
+    seconds["decoding"], erp = timed(lambda: read_image(path))
     with one_thread():
-        found["views"], views = timed(lambda: render_preset(erp, preset))
-        found["whole"], whole = timed(lambda: resize_preset(erp, preset))
-        found["encoders"] = timed(lambda: embed_views(views, size_of(erp.shape[1], preset), encoders.views, "x"))[0] + timed(
+        seconds["views"], views = timed(lambda: render_preset(erp, preset))
+        seconds["whole"], whole = timed(lambda: resize_preset(erp, preset))
+        seconds["encoders"] = timed(lambda: embed_views(views, size_of(erp.shape[1], preset), encoders.views, "x"))[0] + timed(
             lambda: embed_erp(whole, encoders.erp, "x"))[0]
-        found["words"], said = timed(lambda: describe(erp, 2))
-        found["text"] = timed(lambda: encode_descriptions("", {"x": said.text}, encoders.text, show=False))[0]
+        seconds["words"], said = timed(lambda: describe(erp, 2))
+        seconds["text"] = timed(lambda: encode_descriptions("", {"x": said.text}, encoders.text, show=False))[0]
         inputs = encoders.encode(erp, preset)[0]
-        found["fusion"] = timed(lambda: viewport_scores(predictor.network, inputs, predictor.model.checkpoint.scale))[0]
-    return found
+        seconds["fusion"] = timed(lambda: viewport_scores(predictor.network, inputs, predictor.model.checkpoint.scale))[0]
+    return seconds
 
 
 def measure_apart(path: Path, args: argparse.Namespace) -> dict[str, float]:
@@ -71,11 +71,11 @@ def measure_apart(path: Path, args: argparse.Namespace) -> dict[str, float]:
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
 
 
-def report(width: int, found: dict[str, float]) -> None:
-    steps = {name: value for name, value in found.items() if name not in ("first", "score", "peak_gib")}
+def report(width: int, seconds: dict[str, float]) -> None:
+    steps = {name: value for name, value in seconds.items() if name not in ("first", "score", "peak_gib")}
     total = sum(steps.values())
-    print(f"{width}x{width // 2}: first {found['first']:.1f} s, then {found['score']:.2f} s each "
-          f"({found['score'] / total:.2f} of the steps' sum), peak {found['peak_gib']:.2f} GiB")
+    print(f"{width}x{width // 2}: first {seconds['first']:.1f} s, then {seconds['score']:.2f} s each "
+          f"({seconds['score'] / total:.2f} of the steps' sum), peak {seconds['peak_gib']:.2f} GiB")
     print("  " + ", ".join(f"{name} {value:.2f} s ({100 * value / total:.0f} %)" for name, value in steps.items()), flush=True)
 
 

@@ -189,11 +189,11 @@ def report_seam() -> None:
     waves = [torch.sin(k * lon + k) * lat.cos() + torch.cos(5 * lat) * torch.sin(lon * (k + 2)) for k in (1, 2, 3)]
     erp = torch.stack(waves)[None] + 0.3 * torch.randn(1, 3, 256, 512)
     turned = model.forward_features(erp.roll(256, -1))
-    found = {pad: wrapped_features(model, erp, pad) for pad in (0, 32, 64, 128)}
+    maps_of = {pad: wrapped_features(model, erp, pad) for pad in (0, 32, 64, 128)}
     print("| stage | pad, px | error at the seam | step across the seam / step elsewhere |\n|---|---|---|---|")
     for i, truth in enumerate(turned):
         truth = truth.roll(-truth.shape[-1] // 2, -1)
-        for pad, maps in found.items():
+        for pad, maps in maps_of.items():
             error = (maps[i] - truth)[..., [0, -1]].square().mean().sqrt() / truth.std()
             across = (maps[i][..., 0] - maps[i][..., -1]).square().mean().sqrt()
             print(f"| {i + 1} | {pad} | {error:.3f} | {across / maps[i].diff(dim=-1).square().mean().sqrt():.2f} |")

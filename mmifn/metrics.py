@@ -113,13 +113,13 @@ def logistic_fit(pred: np.ndarray, mos: np.ndarray, parameters: int = 4) -> Logi
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optimize.OptimizeWarning)
-            found, _ = optimize.curve_fit(function, x, mos, p0=start, maxfev=20000)
+            parameters, _ = optimize.curve_fit(function, x, mos, p0=start, maxfev=20000)
     except (RuntimeError, ValueError):
         return fallback
-    mapped = function(x, *found)
+    mapped = function(x, *parameters)
     if not np.isfinite(mapped).all() or rmse(mapped, mos) > rmse(fallback.mapped, mos) * (1 + 1e-6):
         return fallback
-    return LogisticFit(mapped, tuple(float(value) for value in found), centre, scale, True)
+    return LogisticFit(mapped, tuple(float(value) for value in parameters), centre, scale, True)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_root_argument(parser)
     add_device_argument(parser)
     parser.add_argument("--encoder", required=True, choices=sorted(BACKBONES),
-                        help="; ".join(f"{name}: {each.title}" for name, each in BACKBONES.items()))
+                        help="; ".join(f"{name}: {backbone.title}" for name, backbone in BACKBONES.items()))
     parser.add_argument("--panoramas", required=True, metavar="DIR", help="folder of pristine 2:1 panoramas")
     add_datasets_argument(parser, nargs="*", what="databases whose places are kept out")
     parser.add_argument("--exclude-scenes", nargs="*", default=[], metavar="NAME", help="further scenes to keep out")
@@ -56,11 +56,11 @@ def main(argv: list[str] | None = None) -> int:
     work = space.root / "adaptation"
     samples = make_samples(train + held_out, making, work / "samples", usable_cores())
     out = args.out or weights_file(args.encoder)
-    found = adapt(config, {scene.name: samples[scene.name] for scene in train},
+    figures = adapt(config, {scene.name: samples[scene.name] for scene in train},
                   {scene.name: samples[scene.name] for scene in held_out}, out, work / f"{args.encoder}.state.pt",
                   resolve_device(args.device))
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; on held-out scenes "
-          + ", ".join(f"{key} {value:.3f}" for key, value in found.items()))
+          + ", ".join(f"{key} {value:.3f}" for key, value in figures.items()))
     return 0
 
 

@@ -57,8 +57,8 @@ def main(argv: list[str] | None = None) -> int:
 
     def look(epoch: int, network: PeopleEncoder) -> None:
         if not args.final:
-            found = agreement(judge(network, photographs, look_at), photographs.mos[look_at])
-            print(f"epoch {epoch}, validation: " + ", ".join(f"{key} {value:.4f}" for key, value in found.items()), flush=True)
+            figures = agreement(judge(network, photographs, look_at), photographs.mos[look_at])
+            print(f"epoch {epoch}, validation: " + ", ".join(f"{key} {value:.4f}" for key, value in figures.items()), flush=True)
 
     network = teach(config, photographs, rows, ladders, work / f"{NAME}.state.pt", look)
     about = {"config": dataclasses.asdict(config), "photographs": len(rows), "scenes": sorted(scene.name for scene in scenes),

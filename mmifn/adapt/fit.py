@@ -81,8 +81,8 @@ class _Batches:
 
     def __init__(self, samples: list[Samples], config: AdaptConfig, device: torch.device) -> None:
         backbone = BACKBONES[config.encoder]
-        self.views = torch.cat([each.views for each in samples])
-        self.targets = torch.cat([each.targets for each in samples])
+        self.views = torch.cat([sample.views for sample in samples])
+        self.targets = torch.cat([sample.targets for sample in samples])
         self.scale = Scale.fit(self.targets)
         self.mean, self.std = (torch.tensor(values).view(3, 1, 1) for values in (backbone.mean, backbone.std))
         self.config, self.device = config, device
@@ -133,10 +133,10 @@ def adapt(config: AdaptConfig, training: dict[str, Samples], held_out: dict[str,
         if step % _SAVE_EVERY == _SAVE_EVERY - 1:
             save_torch({"run": run, "step": step + 1, "network": network.state_dict(),
                         "optimizer": optimizer.state_dict()}, state)
-    found = agreement(network.eval(), held_out, batches)
-    _write(network, config, sorted(training), sorted(held_out), found, out)
+    figures = agreement(network.eval(), held_out, batches)
+    _write(network, config, sorted(training), sorted(held_out), figures, out)
     state.unlink(missing_ok=True)
-    return found
+    return figures
 
 
 def _share(done: float) -> float:
@@ -158,8 +158,8 @@ def _resume(state: Path, run: str, network: AdaptedEncoder, optimizer: torch.opt
 @torch.inference_mode()
 def agreement(network: AdaptedEncoder, held_out: dict[str, Samples], batches: _Batches) -> dict[str, float]:
     """Return, over views of scenes not trained on, the rank correlation of each score and the share of kinds told right."""
-    views = torch.cat([each.views for each in held_out.values()])
-    targets = torch.cat([each.targets for each in held_out.values()])
+    views = torch.cat([sample.views for sample in held_out.values()])
+    targets = torch.cat([sample.targets for sample in held_out.values()])
     outputs = torch.cat([network(batches.normalise(part))[1].float().cpu() for part in views.split(64)])
     result = {}
     for i, name in enumerate(TARGETS[_SCORES]):
@@ -171,10 +171,10 @@ def agreement(network: AdaptedEncoder, held_out: dict[str, Samples], batches: _B
     return {key: round(value, 4) for key, value in (result | {"kind_right": float(told.float().mean())}).items()}
 
 
-def _write(network: AdaptedEncoder, config: AdaptConfig, scenes: list[str], held_out: list[str], found: dict[str, float],
+def _write(network: AdaptedEncoder, config: AdaptConfig, scenes: list[str], held_out: list[str], figures: dict[str, float],
            out: Path) -> None:
     about = {"schema": SCHEMA, "encoder": config.encoder, "targets": list(TARGETS), "scenes": scenes, "held_out_scenes": held_out,
-             "held_out": found, "config": dataclasses.asdict(config), "mmifn": __version__}
+             "held_out": figures, "config": dataclasses.asdict(config), "mmifn": __version__}
     state = {key: (value.half() if value.is_floating_point() else value).contiguous().cpu()
              for key, value in network.state_dict().items()}
     with atomic_path(out) as temporary:

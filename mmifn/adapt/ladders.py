@@ -74,6 +74,6 @@ def _make(job: _Job) -> None:
         lon, lat = rng.uniform(-180, 180, _VIEWS), np.degrees(np.arcsin(rng.uniform(-0.8, 0.8, _VIEWS)))
         centres, seed = torch.tensor(np.stack([lon, lat], axis=1)), int(rng.integers(2 ** 31))
         rungs = [pixels] + [Happening(name, strength, WHOLE, seed).apply(pixels) for strength in _LATE.get(name, _RUNGS)]
-        views = torch.stack([render_viewports(each, centres, fov_deg, SIZE_PX) for each in rungs], dim=1)
+        views = torch.stack([render_viewports(rung, centres, fov_deg, SIZE_PX) for rung in rungs], dim=1)
         made.append((views * 255).round().byte())
     save_torch({"schema": SCHEMA, "views": torch.cat(made)}, job.path)

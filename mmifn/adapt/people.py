@@ -103,7 +103,7 @@ def _start(network: PeopleEncoder, photographs: Photographs, rows: np.ndarray) -
     """Set the head to the ridge on the untouched features of photographs seen whole."""
     with torch.no_grad():
         seen = [as_seen(photographs.pixels(i)) for i in tqdm(rows, desc="untouched features", unit="photograph")]
-        features = torch.cat([network.features(normalise(each[None])) for each in seen])
+        features = torch.cat([network.features(normalise(picture[None])) for picture in seen])
         network.centre.copy_(features.mean(dim=0))
         network.spread.copy_(features.std(dim=0).clamp_min(1e-6))
         ridge = RidgeCV(_RIDGES).fit(((features - network.centre) / network.spread).numpy(), photographs.mos[rows])

@@ -45,13 +45,13 @@ def versions() -> list[str]:
     """Return the versions of the package, of Python and of the libraries that numbers depend on."""
     from mmifn.core.version import code_version
 
-    found = []
+    versions = []
     for name in PACKAGES:
         try:
-            found.append(f"{name} {metadata.version(name)}")
+            versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
-            found.append(f"{name} not installed")
-    return [code_version(), f"Python {platform.python_version()} on {platform.platform()}", ", ".join(found)]
+            versions.append(f"{name} not installed")
+    return [code_version(), f"Python {platform.python_version()} on {platform.platform()}", ", ".join(versions)]
 
 
 def device_lines(wanted: str) -> list[str]:

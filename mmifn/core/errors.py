@@ -70,7 +70,7 @@ def user_main(main: Callable[..., int]) -> Callable[..., int]:
             with answered_signals():
                 return main(*args)
         except UserError as error:
-            argv = next((each for each in args if isinstance(each, list)), sys.argv[1:])
+            argv = next((arg for arg in args if isinstance(arg, list)), sys.argv[1:])
             _complain(with_root(str(error), argv))
             return 2
         except OSError as error:

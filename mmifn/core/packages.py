@@ -14,8 +14,8 @@ def package_file(package: str, pattern: str) -> Path:
     """Return a weights file that an installed package brings, without importing the package."""
     spec = importlib.util.find_spec(package)
     folders = list(spec.submodule_search_locations) if spec and spec.submodule_search_locations else []
-    found = [path for folder in folders for path in sorted(Path(folder).glob(pattern))]
-    if not found:
+    paths = [path for folder in folders for path in sorted(Path(folder).glob(pattern))]
+    if not paths:
         raise UserError(f"the package {package} with its weights ({pattern}) is not installed.\n"
                         "Set the environment up with `bash env.sh`, or choose another encoder (see --help).")
-    return found[0]
+    return paths[0]

@@ -26,14 +26,14 @@ def usable_cores() -> int:
 
 def free_bytes() -> int | None:
     """Return how much memory may still be taken here, by the machine and by a container's limit; None where nobody tells."""
-    found = []
+    free = []
     with contextlib.suppress(OSError, StopIteration, ValueError):
         lines = Path("/proc/meminfo").read_text().splitlines()
-        found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+        free.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
     with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
         group = Path("/sys/fs/cgroup")
-        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
-    return max(0, min(found)) if found else None
+        free.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return max(0, min(free)) if free else None
 
 
 def affordable_workers(wanted: int, bytes_each: int, free: int | None = None) -> int:

@@ -44,14 +44,14 @@ def tone_mapped(linear: np.ndarray) -> np.ndarray:
 def _size(head: bytes) -> tuple[int, int]:
     """Return (width, height) from the first bytes of a file; raises SyntaxError where they are not there."""
     if head.startswith(_EXR):
-        found = re.search(rb"dataWindow\0box2i\0\x10\0\0\0(.{16})", head, re.DOTALL)
-        if found:
-            left, top, right, bottom = struct.unpack("<4i", found[1])
+        match = re.search(rb"dataWindow\0box2i\0\x10\0\0\0(.{16})", head, re.DOTALL)
+        if match:
+            left, top, right, bottom = struct.unpack("<4i", match[1])
             return right - left + 1, bottom - top + 1
     else:
-        found = re.search(rb"\n-Y (\d+) \+X (\d+)\n", head)
-        if found:
-            return int(found[2]), int(found[1])
+        match = re.search(rb"\n-Y (\d+) \+X (\d+)\n", head)
+        if match:
+            return int(match[2]), int(match[1])
     raise SyntaxError("no size in its header")
 
 

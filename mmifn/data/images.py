@@ -109,8 +109,8 @@ def open_picture(source: Path | bytes | BinaryIO | Image.Image, name: object = "
         except (UserError, PermissionError):
             raise
         except UnidentifiedImageError as error:
-            found = _named(source) or "is not an image that can be read, or is damaged; replace the file"
-            raise UserError(f"{name} {found}") from error
+            fault = _named(source) or "is not an image that can be read, or is damaged; replace the file"
+            raise UserError(f"{name} {fault}") from error
         except MemoryError as error:
             raise UserError(f"{name} does not fit into memory; lower --max-megapixels to refuse such images") from error
         except Exception as error:  # decoders raise almost anything on bad bytes: OSError, struct.error, RuntimeError…

@@ -31,7 +31,7 @@ def merge_images(space: Workspace, datasets: list[str], into: str) -> pd.DataFra
     for part in ("mos_scale", "mos_source"):
         if len({getattr(manifest, part) for manifest in manifests}) > 1:
             raise UserError(f"scores of different kinds cannot be merged ({part}):\n"
-                            + listed([f"{each.dataset}: {getattr(each, part)}" for each in manifests]))
+                            + listed([f"{manifest.dataset}: {getattr(manifest, part)}" for manifest in manifests]))
     table = pd.concat([_rows(manifest) for manifest in manifests], ignore_index=True)
     paths = [path for manifest in manifests for path in image_paths(manifest, space.images_dir(manifest.dataset))]
     _claim_folder(space.dataset_dir(into), datasets)

@@ -47,11 +47,11 @@ def read_splits(path: Path, dataset: str, scenes: list[str], unit: str = "refere
     """
     if unit != "reference":
         raise UserError(f"{path}: a file of splits is by scene; leave --split-by {unit} out")
-    found = _entries(path, dataset)
+    entries = _entries(path, dataset)
     names = {scene: scene for scene in scenes}
     numbers = {str(int(scene)): scene for scene in names if scene.isdigit()}
     return [_split(entry, seed, names | {key: value for key, value in numbers.items() if key not in names},
-                   f"{path}, {dataset}, split {seed}") for seed, entry in found]
+                   f"{path}, {dataset}, split {seed}") for seed, entry in entries]
 
 
 def _entries(path: Path, dataset: str) -> list[tuple[int, dict[str, Any]]]:
@@ -64,14 +64,14 @@ def _entries(path: Path, dataset: str) -> list[tuple[int, dict[str, Any]]]:
         raise UserError(f"{path} is no file of splits: found a {type(content).__name__}, wanted an object")
     if content.get("schema") == SCHEMA:
         groups = content.get("splits", {})
-        found = [(int(entry.get("seed", i)), entry) for i, entry in enumerate(groups.get(dataset, []))]
+        entries = [(int(entry.get("seed", i)), entry) for i, entry in enumerate(groups.get(dataset, []))]
     else:
         matches = [(_PUBLISHED.fullmatch(key), entry) for key, entry in content.items()]
         groups = {match["dataset"] for match, _ in matches if match}
-        found = [(int(match["seed"]), entry) for match, entry in matches if match and match["dataset"] == dataset]
-    if not found:
+        entries = [(int(match["seed"]), entry) for match, entry in matches if match and match["dataset"] == dataset]
+    if not entries:
         raise UserError(f"{path} has no splits of {dataset}; it has those of: {', '.join(sorted(groups)) or 'nothing'}")
-    return found
+    return entries
 
 
 def _split(entry: Any, seed: int, names: dict[str, str], where: str) -> Split:
@@ -93,6 +93,6 @@ def _split(entry: Any, seed: int, names: dict[str, str], where: str) -> Split:
 
 def write_splits(path: Path, splits: dict[str, list[Split]], unit: str = "reference") -> None:
     """Write splits by database, such that `read_splits` gives them again (those by image are for the record)."""
-    content = {name: [{"seed": each.seed, **{side: list(getattr(each, side)) for side in SIDES}} for each in group]
+    content = {name: [{"seed": split.seed, **{side: list(getattr(split, side)) for side in SIDES}} for split in group]
                for name, group in splits.items()}
     write_text(path, json.dumps({"schema": SCHEMA, "unit": unit, "splits": content}, indent=1) + "\n")

@@ -96,7 +96,7 @@ def embed_views(views: list[Tensor], known: Tensor, encoder: Encoder, name: str)
 
     known: (V, K), with which the rows end (see `beside`); `name` is for a refusal.
     """
-    seen = [encoder(each).float().cpu() for each in views]
+    seen = [encoder(batch).float().cpu() for batch in views]
     return _finite(torch.cat([*seen, known], dim=1).half(), name)
 
 

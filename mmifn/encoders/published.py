@@ -58,8 +58,8 @@ def cached_hub_file(repository: str, name: str) -> Path | None:
     """Return where the hub's client keeps a file that was downloaded before, or None."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(repository, name)
-    return Path(found) if isinstance(found, str) else None
+    cached = try_to_load_from_cache(repository, name)
+    return Path(cached) if isinstance(cached, str) else None
 
 
 def hub_place(repository: str) -> str:
@@ -104,12 +104,12 @@ def unreachable(url: str) -> str:
         wait_s = float(os.environ.get(WAIT_VARIABLE) or WAIT_S)
     except ValueError:
         raise UserError(f"{WAIT_VARIABLE}={os.environ[WAIT_VARIABLE]}: wanted a number of seconds") from None
-    found: list[str] = []
+    answers: list[str] = []
     # In a thread: looking a name up may hang for longer than any time limit that can be set for it.
-    thread = threading.Thread(target=lambda: found.append(_ask(url, wait_s)), daemon=True)
+    thread = threading.Thread(target=lambda: answers.append(_ask(url, wait_s)), daemon=True)
     thread.start()
     thread.join(wait_s)
-    return found[0] if found else f"no answer within {wait_s:g} s ({WAIT_VARIABLE} waits longer)"
+    return answers[0] if answers else f"no answer within {wait_s:g} s ({WAIT_VARIABLE} waits longer)"
 
 
 def _ask(url: str, wait_s: float) -> str:

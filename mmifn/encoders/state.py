@@ -58,7 +58,7 @@ def entry_of(value: Any) -> tuple[str, list[str]]:
     if not isinstance(value, Mapping):
         return "", []
     holds = [str(key) for key, item in value.items()
-             if isinstance(item, Mapping) and any(isinstance(each, Tensor) for each in item.values())]
+             if isinstance(item, Mapping) and any(isinstance(value, Tensor) for value in item.values())]
     taken = next((key for key in ENTRIES if isinstance(value.get(key), Mapping)), "")
     return taken, [key for key in holds if key != taken]
 

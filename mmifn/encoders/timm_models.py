@@ -29,7 +29,7 @@ def _network(name: str, weights: Path | None) -> nn.Module:
         load_strictly(network, read_state(weights), weights, name, head=network.pretrained_cfg["classifier"],
                       remedy=f"Wanted: the file that timm publishes for {name} (model.safetensors), unchanged.")
     else:
-        network = _download(published_views(name, repository, sum(each.numel() for each in blank.parameters())))
+        network = _download(published_views(name, repository, sum(parameter.numel() for parameter in blank.parameters())))
     network.reset_classifier(0)
     return network
 

@@ -97,10 +97,10 @@ def measure_database(space: Workspace, manifest: Manifest, names: tuple[str, ...
 def _bounded_workers(manifest: Manifest, size: tuple[int, int], wanted: int) -> int:
     """Limit the processes to what memory holds, and say what large panoramas will take before anything is begun."""
     megapixels = size[0] * size[1] / 1e6
-    each = int(_BASE_BYTES + _BYTES_A_PIXEL * megapixels * 1e6)
-    workers = affordable_workers(wanted, each)
+    bytes_each = int(_BASE_BYTES + _BYTES_A_PIXEL * megapixels * 1e6)
+    workers = affordable_workers(wanted, bytes_each)
     if megapixels > _LARGE_MEGAPIXELS or workers < wanted:
-        print(f"full reference: {len(manifest)} images of up to {size[0]}x{size[1]}, up to {each / 1e9:.1f} GB in each of "
+        print(f"full reference: {len(manifest)} images of up to {size[0]}x{size[1]}, up to {bytes_each / 1e9:.1f} GB in each of "
               f"{workers} processes" + (f" ({wanted} wanted; memory is free for {workers})" if workers < wanted else "")
               + f", about {len(manifest) * _seconds(megapixels) / workers / 60:.0f} minutes if nothing is known yet",
               file=sys.stderr)

@@ -127,8 +127,8 @@ def ws_ssim(reference: np.ndarray, distorted: np.ndarray) -> float:
     for start, stop in _bands(height):
         rows = np.arange(start - _REACH_PX, stop + _REACH_PX)
         rows = np.where(rows < 0, -rows - 1, np.where(rows >= height, 2 * height - 1 - rows, rows))  # mirrored at the poles
-        found = ssim_map(luma(reference[rows]), luma(distorted[rows]))[_REACH_PX:-_REACH_PX]
-        means.append(found.mean(axis=1, dtype=np.float64))
+        similarity = ssim_map(luma(reference[rows]), luma(distorted[rows]))[_REACH_PX:-_REACH_PX]
+        means.append(similarity.mean(axis=1, dtype=np.float64))
     return float(np.average(np.concatenate(means), weights=latitude_weights(height).numpy()))
 
 

@@ -46,7 +46,7 @@ class ImageDropout(nn.Module):
         if not self.training or not self.probability:
             return list(features)
         kept = torch.rand(len(features[0]), device=features[0].device) >= self.probability
-        return [each * kept.view(-1, *[1] * (each.dim() - 1)) for each in features]
+        return [feature * kept.view(-1, *[1] * (feature.dim() - 1)) for feature in features]
 
 
 class GlobalBranch(nn.Module):

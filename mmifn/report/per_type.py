@@ -19,9 +19,9 @@ def per_type_table(title: str, database: Database, methods: Mapping[str, list[Ou
     for name, outcomes in methods.items():
         table.rows += [None] if table.rows else []
         for kind in [*types_in_order(database.manifest.types), None]:
-            figures = [figure for one in outcomes if (figure := agreement_on_test(one, database, kind, logistic))]
+            figures = [figure for outcome in outcomes if (figure := agreement_on_test(outcome, database, kind, logistic))]
             if figures:
-                table.rows.append([name, kind or "overall", *[mean_sd([getattr(each, part) for each in figures], digits)
+                table.rows.append([name, kind or "overall", *[mean_sd([getattr(figure, part) for figure in figures], digits)
                                                               for part, digits in (("plcc", 3), ("srcc", 3), ("krcc", 3),
                                                                                    ("rmse", 2))]])
     table.notes = ["As the table before, by distortion type; PLCC and RMSE after a logistic fit of the images of that row."]

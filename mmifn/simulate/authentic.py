@@ -39,7 +39,7 @@ class Fault:
 
 
 _ANYWHERE = (WHOLE, ONE_OF_TWO, ONE_OF_SIX)
-FAULTS = {each.name: each for each in (
+FAULTS = {fault.name: fault for fault in (
     Fault("over", "stops", (0.7, 1.3, 2.0, 2.8), _ANYWHERE, True, captured.expose),
     Fault("under", "stops", (-0.75, -1.5, -2.5, -3.5), _ANYWHERE, True, captured.expose),
     Fault("white", "stops between red and blue", (0.4, 0.8, 1.4, 2.0), _ANYWHERE, True, captured.white_balance),
@@ -102,10 +102,10 @@ def happenings(scene: str, count: int, seed: int) -> list[Happening]:
     names: list[str] = []
     while len(names) < count:
         names += [str(name) for name in rng.permutation(list(FAULTS))]
-    found = []
+    happenings = []
     for number, name in enumerate(names[:count]):
         fault = FAULTS[name]
         strength = 1 + int(rng.integers(len(fault.strengths)))
         place = fault.places[int(rng.integers(len(fault.places)))]
-        found.append(Happening(name, strength, place, int(rng.integers(2 ** 31)) + number))
-    return found
+        happenings.append(Happening(name, strength, place, int(rng.integers(2 ** 31)) + number))
+    return happenings

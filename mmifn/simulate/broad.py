@@ -54,9 +54,9 @@ def _make_scene(job: DrawnScene) -> list[dict]:
 
 def _of_no_design(rng: np.random.Generator, width_px: int) -> list[Draw]:
     """Draw VERSIONS distortions that no design has."""
-    found: list[Draw] = []
-    while len(found) < VERSIONS:
+    draws: list[Draw] = []
+    while len(draws) < VERSIONS:
         what = draw(rng, width_px)
         if not what.in_a_design:
-            found.append(what)
-    return found
+            draws.append(what)
+    return draws

@@ -47,8 +47,8 @@ class Curve:
         lacking, left = PRISTINE_MOS - self.scores[0], self.scores[-1] - WORST_MOS
         below = PRISTINE_MOS - lacking * np.exp(-mild / lacking * np.minimum(x - ends[0], 0))
         above = WORST_MOS + left * np.exp(severe / left * np.maximum(x - ends[1], 0))
-        found = np.where(x < ends[0], below, np.where(x > ends[1], above, inside(np.clip(x, *ends))))
-        return np.where(np.asarray(loss) <= _TINY, PRISTINE_MOS, found)
+        opinion = np.where(x < ends[0], below, np.where(x > ends[1], above, inside(np.clip(x, *ends))))
+        return np.where(np.asarray(loss) <= _TINY, PRISTINE_MOS, opinion)
 
     @cached_property
     def _judged(self) -> tuple[PchipInterpolator, np.ndarray, np.ndarray]:
@@ -107,13 +107,13 @@ class _Sweep:
 @lru_cache(maxsize=64)
 def _sweeps(kind: str, metric: str) -> dict[int, _Sweep]:
     """Return width -> sweep of a kind."""
-    found = {}
+    sweeps = {}
     for width in sorted({row.width for row in _rows() if row.kind == kind}):
         rows = sorted((row for row in _rows() if row.kind == kind and row.width == width), key=lambda row: row.parameter)
         x = tuple(float(_scale(kind, row.parameter)) for row in rows)
         y = tuple(float(np.log(getattr(row, metric))) for row in rows)
-        found[width] = _Sweep(x, y, PchipInterpolator(x, y))
-    return found
+        sweeps[width] = _Sweep(x, y, PchipInterpolator(x, y))
+    return sweeps
 
 
 @lru_cache(maxsize=16)
@@ -141,7 +141,7 @@ def setting_loss(kind: str, parameter: float, width_px: float, ppd: float = HEAD
     """
     sweeps = _sweeps(kind, metric)
     x = _scale(kind, parameter)
-    logs = {width: float(each.between(np.clip(x, each.parameters[0], each.parameters[-1]))) for width, each in sweeps.items()}
+    logs = {width: float(sweep.between(np.clip(x, sweep.parameters[0], sweep.parameters[-1]))) for width, sweep in sweeps.items()}
     loss = float(np.exp(np.interp(np.log(seen_width(width_px, ppd)), np.log(list(logs)), list(logs.values()))))
     size = size_loss(width_px, ppd, metric)
     return max(loss, 1 - (1 - float(np.exp(logs[HEADSET_WIDTH]))) * (1 - size)) if size else loss
@@ -182,7 +182,7 @@ def mos_of_loss(kinds: tuple[str, ...], loss: float | np.ndarray, size: float | 
             return softened
         if kind in judged_kinds():
             return WORST_MOS + left * (curve(kind, metric)(own) - WORST_MOS)
-        return np.mean([score(each) for each in judged_kinds()], axis=0)
+        return np.mean([score(kind) for kind in judged_kinds()], axis=0)
 
     return np.mean([score(kind) for kind in kinds], axis=0)
 

@@ -129,14 +129,14 @@ def claim_folder(folder: Path, plan: Simulation, record: dict) -> None:
     """Make the folder ours: new, or of the very same settings, or cleared with --overwrite (or if no image is there)."""
     path = folder / "simulation.json"
     if path.is_file():
-        found = _read_json(path)
-        if found is None and not plan.overwrite:
+        before = _read_json(path)
+        if before is None and not plan.overwrite:
             raise UserError(f"{path} is damaged, so nothing tells how the images beside it were made.\n"
                             "Use --overwrite to make them anew, or another --dataset name.")
-        found = found or {}
+        before = before or {}
         finished = (folder / "des.csv").is_file()  # then other library versions have nothing left to make
-        changed = [f"{key}: there {_short(found.get(key))}, now {_short(record[key])}" for key in record
-                   if found.get(key) != json.loads(json.dumps(record[key])) and not (finished and key == "made_with")]
+        changed = [f"{key}: there {_short(before.get(key))}, now {_short(record[key])}" for key in record
+                   if before.get(key) != json.loads(json.dumps(record[key])) and not (finished and key == "made_with")]
         if not changed:
             return
         if not plan.overwrite and not holds_nothing(folder / "images"):

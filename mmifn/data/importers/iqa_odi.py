@@ -22,16 +22,16 @@ def _key(path: Path) -> str | None:
 
 
 def _slot(key: str, line: Score) -> Slot:
-    found = _NAME.fullmatch(key)
-    projection = found["projection"].upper()
+    match = _NAME.fullmatch(key)
+    projection = match["projection"].upper()
     kind = "JPEG" if projection == "ERP" else f"JPEG in {projection}"
-    return Slot(kind, _LEVELS[int(found["quality"])], found["scene"], (("projection", projection),))
+    return Slot(kind, _LEVELS[int(match["quality"])], match["scene"], (("projection", projection),))
 
 
 def _severity(key: str) -> float | None:
     """Tell how bad the plain JPEGs must be; projections are not ordered."""
-    found = _NAME.fullmatch(key)
-    return float(_LEVELS[int(found["quality"])]) if found and found["projection"].upper() == "ERP" else None
+    match = _NAME.fullmatch(key)
+    return float(_LEVELS[int(match["quality"])]) if match and match["projection"].upper() == "ERP" else None
 
 
 DATABASE = Database(name="IQA-ODI", key=_key, slots=None, references={}, vectors={}, images=960, scenes=120, slot_of=_slot,

@@ -22,9 +22,9 @@ def _key(path: Path) -> str | None:
 
 
 def _slot(key: str, line: Score) -> Slot:
-    found = NAME.fullmatch(key)
-    lenses = [lens for lens in (found["first"], found["second"]) if lens]
-    return Slot(KINDS[found["kind"]], int(found["degree"]), f"{int(found['scene']):03d}",
+    match = NAME.fullmatch(key)
+    lenses = [lens for lens in (match["first"], match["second"]) if lens]
+    return Slot(KINDS[match["kind"]], int(match["degree"]), f"{int(match['scene']):03d}",
                 (("distortion_range", f"{len(lenses)} of 6 lenses"), ("lenses", "+".join(lenses))))
 
 

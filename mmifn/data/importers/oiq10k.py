@@ -27,9 +27,9 @@ def _slot(key: str, line: Score) -> Slot:
         flawless = whole[1].lower() == "ref"
         return Slot("none" if flawless else "unknown", 0, key, (("distortion_range", "none" if flawless else "all over"),
                                                                 ("lenses", "")))
-    found = jufe.NAME.fullmatch(key)
-    lenses = [lens for lens in (found["first"], found["second"]) if lens]
-    return Slot(jufe.KINDS[found["kind"]], int(found["degree"]), f"lenses-{int(found['scene']):03d}",
+    match = jufe.NAME.fullmatch(key)
+    lenses = [lens for lens in (match["first"], match["second"]) if lens]
+    return Slot(jufe.KINDS[match["kind"]], int(match["degree"]), f"lenses-{int(match['scene']):03d}",
                 (("distortion_range", f"{len(lenses)} of 6 lenses"), ("lenses", "+".join(lenses))))
 
 

@@ -33,8 +33,8 @@ def as_quality(database: Database, scores: dict[str, Score]) -> tuple[dict[str, 
             raise UserError(f"{database.name}: scores do not follow severity (SRCC {rho:.2f}), so nothing tells whether higher "
                             "is better; are they labels of these files?")
         worse = rho > 0
-        found = "WORSE, turned round" if worse else "better"
-        notes.append(f"polarity: higher is {found} (SRCC of score and severity {rho:+.2f})")
+        direction = "WORSE, turned round" if worse else "better"
+        notes.append(f"polarity: higher is {direction} (SRCC of score and severity {rho:+.2f})")
 
     def quality(value: float) -> float:
         part = (value - low) / (high - low)

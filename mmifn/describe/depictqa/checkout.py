@@ -75,11 +75,11 @@ class Checkout:
 def _runs(python: Path) -> str:
     """Return what is wrong with an interpreter, or ""."""
     try:
-        found = subprocess.run([str(python), "-c", "import sys; print(sys.version_info[0])"], capture_output=True,
+        answer = subprocess.run([str(python), "-c", "import sys; print(sys.version_info[0])"], capture_output=True,
                                text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    return "" if found.returncode == 0 and found.stdout.strip() == "3" else "it is not a Python 3 interpreter"
+    return "" if answer.returncode == 0 and answer.stdout.strip() == "3" else "it is not a Python 3 interpreter"
 
 
 def open_checkout(folder: Path | None, python: Path | None, experiment: str = DEFAULT_EXPERIMENT,
@@ -104,8 +104,8 @@ def open_checkout(folder: Path | None, python: Path | None, experiment: str = DE
         else:
             config, fault = _read_config(workdir / "config.yaml")
             wrong += [fault] if fault else []
-    found = shutil.which(os.path.expanduser(str(python)))
-    fault = _runs(Path(found)) if found else "there is no such executable"
+    executable = shutil.which(os.path.expanduser(str(python)))
+    fault = _runs(Path(executable)) if executable else "there is no such executable"
     if fault:
         wrong.append(f"--depictqa-python {python}: {fault}; give the Python of DepictQA's environment, such as "
                      "…/envs/depictqa/bin/python")
@@ -114,7 +114,7 @@ def open_checkout(folder: Path | None, python: Path | None, experiment: str = DE
     if wrong:
         raise UserError("\n".join(wrong) + other)
     # Not resolved: a virtual environment is recognised by the path of its interpreter, which is a link.
-    return Checkout(folder, Path(found).absolute(), experiment, Path(weights).resolve() if weights else None, config)
+    return Checkout(folder, Path(executable).absolute(), experiment, Path(weights).resolve() if weights else None, config)
 
 
 def _read_config(path: Path) -> tuple[dict[str, Any], str]:

@@ -69,7 +69,7 @@ def fit_local(scenes: list[Scene], workers: int, heights: tuple[int, ...] = HEIG
 
     done = dict(run_tasks(partial(scene_samples, heights=heights), scenes, workers))
     patches, kinds, levels = zip(*(sample for i in range(len(scenes)) for sample in done[i]), strict=True)
-    rows = np.concatenate([local.design(each) for each in patches])
+    rows = np.concatenate([local.design(patch) for patch in patches])
     mean, scale = rows.mean(axis=0), rows.std(axis=0) + 1e-6
     rows = np.clip((rows - mean) / scale, -local.LIMIT, local.LIMIT)
     kind, level = np.concatenate(kinds), np.repeat(levels, len(local.directions()))

@@ -98,10 +98,10 @@ class Lines:
         on = (self.on if self.axis else self.on[first_row:first_row + len(luma)]).astype(np.float32)
         share = on[:len(on) // TILE_PX * TILE_PX].reshape(-1, TILE_PX).mean(axis=1)  # of the pixels of a tile
         excess *= on if self.axis else on[:, None]
-        found = tile_mean(excess)
-        lines = np.broadcast_to(share if self.axis else share[:, None], found.shape)
+        excess_of_tile = tile_mean(excess)
+        lines = np.broadcast_to(share if self.axis else share[:, None], excess_of_tile.shape)
         with np.errstate(invalid="ignore", divide="ignore"):
-            value = found / lines - self.off
+            value = excess_of_tile / lines - self.off
         return np.where(lines > 0, value, np.nan)
 
 

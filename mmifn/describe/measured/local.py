@@ -79,7 +79,7 @@ def _footprints(rows: int, columns: int) -> tuple[list[np.ndarray], np.ndarray]:
 def patch_statistics(maps: dict[str, np.ndarray]) -> np.ndarray:
     """Reduce tile maps (R, C) to the features of every patch, (32, len(FEATURES)); NaN where one cannot be told."""
     patches, weights = _footprints(*maps["noise"].shape)
-    found = np.full((len(patches), len(FEATURES)), np.nan)
+    features = np.full((len(patches), len(FEATURES)), np.nan)
     for j, (name, quantile, offset) in enumerate(FEATURES):
         values = maps[name].ravel()
         known = np.isfinite(values)
@@ -93,8 +93,8 @@ def patch_statistics(maps: dict[str, np.ndarray]) -> np.ndarray:
                 order = inside[np.argsort(values[inside], kind="stable")]
                 sums = np.cumsum(weights[order])
                 value = values[order[min(np.searchsorted(sums, quantile * sums[-1]), len(order) - 1)]]
-            found[i, j] = value if offset is None else np.log2(max(value, 0) + offset)
-    return found
+            features[i, j] = value if offset is None else np.log2(max(value, 0) + offset)
+    return features
 
 
 def design(patches: np.ndarray) -> np.ndarray:
@@ -149,13 +149,13 @@ def region_masks(lat: np.ndarray, lon: np.ndarray) -> dict[tuple[str, int], np.n
     halves = {"in the front half": within(0, 90), "in the right half": within(90, 90), "in the rear half": within(180, 90),
               "in the left half": within(-90, 90)}
     levels = {"above the horizon": lat > 0, "below the horizon": lat < 0}
-    found = {**halves, **levels, "around the horizon": np.abs(lat) < 30}
-    found |= {f"{half}, {level}": halves[half] & levels[level] for half in halves for level in levels}
+    regions = {**halves, **levels, "around the horizon": np.abs(lat) < 30}
+    regions |= {f"{half}, {level}": halves[half] & levels[level] for half in halves for level in levels}
     for i, side in enumerate(SIDES):
-        found[f"{side}, from the zenith to the floor"] = within(90.0 * i, 45)
-        found |= {f"{side}, {level}": within(90.0 * i, 45) & mask for level, mask in levels.items()}
+        regions[f"{side}, from the zenith to the floor"] = within(90.0 * i, 45)
+        regions |= {f"{side}, {level}": within(90.0 * i, 45) & mask for level, mask in levels.items()}
     poles = {(name, edge): sign * lat > edge for name, sign in (("overhead", 1), ("at the floor", -1)) for edge in _POLES_DEG}
-    return {(name, 0): mask for name, mask in found.items()} | poles
+    return {(name, 0): mask for name, mask in regions.items()} | poles
 
 
 def _response(kind: str, share: np.ndarray) -> np.ndarray:
@@ -180,19 +180,19 @@ def shares_of(mask: np.ndarray, rows: int, columns: int) -> np.ndarray:
 def findings(patches: np.ndarray) -> list[Finding]:
     """Return the distortions that cover a part of the sphere, the strongest first; none of what is everywhere or nowhere."""
     chances, severity = judge_patches(patches)
-    found, explained = [], np.zeros(len(chances), dtype=bool)
+    findings, explained = [], np.zeros(len(chances), dtype=bool)
     for k, kind in enumerate(KINDS[1:], start=1):
         likely = chances[:, k]
         if not _LEAST_PATCHES <= (likely > 0.5).sum() <= _EVERYWHERE * len(likely):
             continue
         wanted = {name: _response(kind, share) for name, share in _shares().items()}
-        name = min(wanted, key=lambda each: float(np.mean((likely - wanted[each]) ** 2)))
+        name = min(wanted, key=lambda region: float(np.mean((likely - wanted[region]) ** 2)))
         inside, outside = wanted[name] > _CERTAIN, _shares()[name] < EMPTY
         if not inside.any() or float(np.corrcoef(likely, wanted[name])[0, 1]) < _FIT or (
                 likely[inside].mean() < _INSIDE or likely[outside].mean() > _OUTSIDE):
             continue
-        found.append((kind, name[0], float(severity[inside, k - 1].mean())))
+        findings.append((kind, name[0], float(severity[inside, k - 1].mean())))
         explained |= _shares()[name] >= EMPTY
     rest = chances[~explained, 0]
     clean = len(rest) > 0 and float(rest.mean()) > 1 - _OUTSIDE
-    return [Finding(*each, clean) for each in sorted(found, key=lambda each: -each[2])]
+    return [Finding(*finding, clean) for finding in sorted(findings, key=lambda finding: -finding[2])]

@@ -150,8 +150,8 @@ def _summary(maps: dict[str, np.ndarray], grids: tuple[Grid, Grid], views: list[
     for name in ("noise", "chroma_noise"):
         values[f"{name}_floor"], values[name] = weighted_quantile(maps[name], weights, (0.1, 0.5))
     for name in ("fine", "middle"):
-        found = weighted_quantile(maps[name], weights, _QUANTILES)
-        values |= {f"{name}_q{100 * q:.0f}": value for q, value in zip(_QUANTILES, found, strict=True)}
+        quantiles = weighted_quantile(maps[name], weights, _QUANTILES)
+        values |= {f"{name}_q{100 * q:.0f}": value for q, value in zip(_QUANTILES, quantiles, strict=True)}
     values["fine_weak"] = weighted_quantile(maps["fine_weak"], weights, (0.5,))[0]
     values["blocking_across"], values["blocking_down"] = (grid.strength for grid in grids)
     values["blocking"] = (values["blocking_across"] + values["blocking_down"]) / 2

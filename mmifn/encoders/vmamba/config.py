@@ -125,8 +125,8 @@ def variant_name(name: str) -> str:
 
     Raises UserError, listing the nine names, for any other.
     """
-    found = _NAMES.get(_plain(name))
-    if found is None:
+    variant = _NAMES.get(_plain(name))
+    if variant is None:
         known = "\n".join(f"  {key:22} {value.aliases[0]}" for key, value in VARIANTS.items())
         raise UserError(f"no VMamba variant is called {name!r}; there are:\n{known}")
-    return found
+    return variant

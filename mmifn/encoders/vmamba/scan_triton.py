@@ -27,7 +27,7 @@ def available() -> bool:
     """
     if not INSTALLED:
         return False
-    compiler = next((each for each in (os.environ.get("CC"), "gcc", "clang", "cc") if each and shutil.which(each)), None)
+    compiler = next((name for name in (os.environ.get("CC"), "gcc", "clang", "cc") if name and shutil.which(name)), None)
     if compiler is None:
         print("note: Triton is here but no C compiler (gcc, clang or $CC), which it needs at run time: the slower, portable scan "
               "is used. On Debian: apt-get install gcc libc6-dev", file=sys.stderr)
