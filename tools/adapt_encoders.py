@@ -18,6 +18,7 @@ from mmifn.adapt.scenes import outside_scenes, set_apart
 from mmifn.cli.flags import add_datasets_argument, add_device_argument, add_root_argument, command_parser
 from mmifn.core.device import resolve_device
 from mmifn.core.errors import user_main
+from mmifn.core.outputs import check_outputs
 from mmifn.core.workers import usable_cores
 from mmifn.data.workspace import Workspace
 from mmifn.encoders.adapted import BACKBONES, weights_file
@@ -47,6 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     backbone, space = BACKBONES[args.encoder], Workspace(args.root)
+    out = args.out or weights_file(args.encoder)
+    check_outputs({"--out": out})
     making = Making(args.versions, args.seed)
     config = AdaptConfig(args.encoder, backbone.epochs if args.epochs is None else args.epochs,
                          backbone.learning_rate if args.learning_rate is None else args.learning_rate, seed=args.seed)
@@ -55,7 +58,6 @@ def main(argv: list[str] | None = None) -> int:
     print(f"adapt_encoders: {args.encoder} ({backbone.title}) on {len(train)} scenes, looked at with {len(held_out)} more")
     work = space.root / "adaptation"
     samples = make_samples(train + held_out, making, work / "samples", usable_cores())
-    out = args.out or weights_file(args.encoder)
     figures = adapt(config, {scene.name: samples[scene.name] for scene in train},
                   {scene.name: samples[scene.name] for scene in held_out}, out, work / f"{args.encoder}.state.pt",
                   resolve_device(args.device))

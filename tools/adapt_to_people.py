@@ -20,6 +20,7 @@ from mmifn.adapt.people import PeopleConfig, agreement, judge, teach, write_peop
 from mmifn.adapt.scenes import outside_scenes
 from mmifn.cli.flags import add_datasets_argument, add_exclusion_argument, add_root_argument, command_parser
 from mmifn.core.errors import user_main
+from mmifn.core.outputs import check_outputs
 from mmifn.core.workers import usable_cores
 from mmifn.data.workspace import Workspace
 from mmifn.encoders.people import NAME, PeopleEncoder, weights_file
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     space = Workspace(args.root)
+    check_outputs({"--out": args.out}, [args.opinions / "scores.csv"])
     config = PeopleConfig(args.epochs, args.learning_rate, ladder_weight=args.ladder_weight, seed=args.seed)
     photographs = read_photographs(args.opinions, args.seed)
     scenes = outside_scenes(find_scenes(args.panoramas), space, args.datasets, list(scene_list(args.exclude_scenes)))

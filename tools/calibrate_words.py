@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mmifn.cli.flags import command_parser
 from mmifn.core.errors import user_main
+from mmifn.core.outputs import check_outputs
 from mmifn.describe.measured.calibration import FILE
 from mmifn.describe.measured.fitting import fit_constants, gather_samples, split_scenes, write_constants
 from mmifn.describe.measured.fitting_local import fit_local, write_local
@@ -34,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    check_outputs({"--samples": args.samples, "--out": args.out})
     fitting, _ = split_scenes(find_scenes(args.panoramas))
     if args.local:
         constants = fit_local(fitting, args.workers)

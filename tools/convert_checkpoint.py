@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from mmifn.cli.flags import command_parser
 from mmifn.core.errors import UserError, user_main
 from mmifn.core.files import atomic_path
+from mmifn.core.outputs import check_outputs
 from mmifn.encoders.state import entry_of, find_state
 from mmifn.encoders.vmamba.unpickling import read_with_placeholders
 
@@ -42,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
                         "you trust its origin, repeat the command with --allow-unpickling")
     if args.target.suffix != ".safetensors":
         raise UserError(f"{args.target}: the file to write must end in .safetensors")
+    check_outputs({"target": args.target}, [args.source])
     if args.target.exists() and not args.overwrite:
         raise UserError(f"{args.target} exists; add --overwrite to replace it")
     content = read_with_placeholders(args.source)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from mmifn.cli.flags import command_parser
 from mmifn.core.errors import UserError, user_main
+from mmifn.core.outputs import check_outputs
 from mmifn.scoring.interval import LEVEL, calibrate, left_out, left_out_coverage, read_residuals
 from mmifn.scoring.model import FOLDER, Model, save_model
 from mmifn.training.checkpoint import load_checkpoint
@@ -38,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if args.out.suffix != ".safetensors":
         raise UserError(f"--out {args.out}: the name of a model ends in .safetensors")
+    check_outputs({"--out": args.out}, [args.checkpoint, args.calibration])
     checkpoint = load_checkpoint(args.checkpoint)
     residuals = read_residuals(args.calibration, checkpoint.database, checkpoint.model.variant)
     calibration = calibrate(residuals, checkpoint.mos_source)

@@ -13,6 +13,7 @@ from pathlib import Path
 from mmifn.cli.flags import add_device_argument, add_limit_argument, add_preset_argument, command_parser
 from mmifn.core.defaults import HEADSET_PPD
 from mmifn.core.errors import UserError, user_main
+from mmifn.core.outputs import check_outputs
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -58,6 +59,8 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
     if args.reference and not args.reference.is_file():
         raise UserError(f"--reference {args.reference} does not exist")
     images = find_images(args.images)
+    check_outputs({"--json": None if args.json in (None, "-") else Path(args.json), "--csv": args.csv, "--html": args.html},
+                  [*images.values(), args.checkpoint, args.reference], {"--map": args.map})
     outputs = Outputs(args.json, args.csv, args.html)
     if args.perspective is not None:
         return 1 if score_photographs(images, args.perspective or None, outputs, args.device) else 0

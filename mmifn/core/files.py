@@ -10,10 +10,13 @@ import os
 import platform
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from mmifn.core.errors import UserError
 
 # Hosts may share a workspace but not the numbers of their processes.
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
@@ -29,13 +32,16 @@ def atomic_path(path: Path, through_link: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on any failure it is removed.
 
     through_link: where `path` is a symbolic link, what it points to is replaced, not the link. The temporary may itself be
-    made a link. Raises OSError that names `path`, not the temporary, where a disk is full or cannot be written.
+    made a link. Raises OSError that names `path`, not the temporary, where a disk is full or cannot be written, and UserError
+    where `path` is a folder, a device or a pipe.
     """
     path = Path(path)
     if through_link and path.is_symlink():
         path = Path(os.path.realpath(path))
     temporary = None
     try:
+        if kind := special_kind(path):  # a file would take the place of a device
+            raise UserError(f"{path} is {kind}, not a file; remove it, or name another file")
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, path)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.{_HOST}-{os.getpid()}-", suffix=f".tmp{path.suffix}",
@@ -65,6 +71,17 @@ def _naming(path: Path, error: OSError, temporary: Path | None) -> OSError:
     if error.errno is None or not (temporary is None or about_space or named):
         return error
     return OSError(error.errno, error.strerror, str(path))
+
+
+def special_kind(path: Path) -> str:
+    """Return what is at a path where it is no ordinary file ("a folder", "a device", …), or "" where it is one or nothing."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return ""
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFIFO: "a pipe",
+             stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "")
 
 
 def is_leftover(name: str) -> bool:

@@ -6,11 +6,12 @@ import csv
 import io
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from mmifn.core.errors import UserError
-from mmifn.core.files import write_text
+from mmifn.core.locked import open_locked
 from mmifn.scoring.perspective import score_view
 from mmifn.scoring.run import Outputs
 
@@ -24,12 +25,26 @@ def score_photographs(images: dict[str, Path], fov_deg: float | None, outputs: O
     """
     if outputs.html:
         raise UserError("--html shows panoramas; it has no meaning with --perspective (use --json or --csv)")
-    rows, failed = [], 0
+    with ExitStack() as stack:
+        lines = stack.enter_context(open_locked(Path(outputs.json))) if outputs.json and not outputs.to_program else None
+        table = stack.enter_context(open_locked(outputs.csv)) if outputs.csv else None
+        rows = _scored(images, fov_deg, outputs, device)
+        if lines:
+            lines.replace("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        if table:
+            table.replace(_table([row for row in rows if "error" not in row]))
+    failed = sum("error" in row for row in rows)
+    print(f"{len(rows) - failed} of {len(rows)} scored", file=sys.stderr)
+    return failed
+
+
+def _scored(images: dict[str, Path], fov_deg: float | None, outputs: Outputs, device: str) -> list[dict[str, Any]]:
+    """Return the row of every picture, or what is wrong with it, and say each as it comes."""
+    rows = []
     for label, path in images.items():
         try:
             row: dict[str, Any] = {"image": label, **score_view(path, fov_deg=fov_deg, device=device).to_row()}
         except UserError as error:
-            failed += 1
             row = {"image": label, "error": str(error)}
             print(f"error: {error}", file=sys.stderr)
         rows.append(row)
@@ -38,12 +53,7 @@ def score_photographs(images: dict[str, Path], fov_deg: float | None, outputs: O
         elif "error" not in row:
             print(f"{label}: {row['score']:.0f} of 100, {row['quality']}, as people at screens judge photographs")
         sys.stdout.flush()
-    if outputs.json and not outputs.to_program:
-        write_text(Path(outputs.json), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    if outputs.csv:
-        write_text(outputs.csv, _table([row for row in rows if "error" not in row]))
-    print(f"{len(rows) - failed} of {len(rows)} scored", file=sys.stderr)
-    return failed
+    return rows
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -6,17 +6,18 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from mmifn.core.errors import UserError
-from mmifn.core.files import sha256_file, write_text
+from mmifn.core.files import sha256_file
+from mmifn.core.locked import open_locked
 from mmifn.scoring.prediction import REQUIRED, TEXTS
 
 _START = b'{"image": "'  # of every line of JSON
 
 
 class ResultFile:
-    """A growing file of results.
+    """A growing file of results, which this run alone writes until it is closed.
 
     Rows of images that are not part of this run stay; rows of this run's images stay where image and model are the
     same, and are then in `done` (label -> row). A line that a killed run left half-written is dropped.
@@ -24,21 +25,31 @@ class ResultFile:
 
     def __init__(self, path: Path, images: dict[str, Path], identity: str, columns: list[str] | None = None) -> None:
         self.path = path
-        rows = self._read(columns is not None)
+        self.file = open_locked(path)
+        try:
+            self._take_over(images, identity, columns)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_over(self, images: dict[str, Path], identity: str, columns: list[str] | None) -> None:
+        """Find the rows that are there, and write those that stay."""
+        content = self.file.read()
+        rows = self._rows_of(content, columns is not None)
         first = next(iter(rows.values()), {})
         self.columns = columns and [*columns, *(name for name in first if name not in columns)]
         self.done = {label: rows[label] for label, image in images.items() if label in rows and image.is_file()
                      and rows[label]["model"] == identity and rows[label]["image_sha256"] == sha256_file(image)}
         kept = [row for label, row in rows.items() if label not in images or label in self.done]
         header = [self._line(dict(zip(self.columns, self.columns, strict=True)))] if self.columns else []
-        write_text(path, "".join([*header, *map(self._line, kept)]))
-        self.file: TextIO = open(path, "a", encoding="utf-8", newline="")  # noqa: SIM115 (open as long as results come)
+        text = "".join([*header, *map(self._line, kept)])
+        if text.encode("utf-8") != content:
+            self.file.replace(text)
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a row at once. CSV has no place for errors: an image without a score gets no row there."""
         if self.columns is None or "error" not in row:
-            self.file.write(self._line(row))
-            self.file.flush()
+            self.file.append(self._line(row))
 
     def close(self) -> None:
         self.file.close()
@@ -50,17 +61,14 @@ class ResultFile:
         csv.writer(line, lineterminator="\n").writerow([_cell(row.get(column)) for column in self.columns])
         return line.getvalue()
 
-    def _read(self, table: bool) -> dict[str, dict[str, Any]]:
+    def _rows_of(self, content: bytes, table: bool) -> dict[str, dict[str, Any]]:
         """Return the rows that are there by image, refusing a file of another kind."""
-        if not self.path.exists():
-            return {}
         try:
-            content = self.path.read_bytes()
             end = content.rfind(b"\n") + 1  # what follows is a line that a killed run left half-written
             rows = (_csv_rows if table else _json_rows)(content[:end].decode("utf-8"))
             if not end and not content.startswith(_START[:len(content)]):
                 raise ValueError("not half a line either")
-        except (IsADirectoryError, ValueError, csv.Error) as error:
+        except (ValueError, csv.Error) as error:
             raise UserError(f"{self.path} is there and holds no results of predict.py; name another file, or remove "
                             "it") from error
         return {row["image"]: row for row in rows if "score" in row}

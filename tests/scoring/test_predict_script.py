@@ -15,6 +15,7 @@ from PIL import Image
 from stand_in import HALF_WIDTH, needs_encoders, panorama, write_model
 
 import predict
+from mmifn.core.locked import open_locked
 from mmifn.data.images import png_made_from, read_image
 from mmifn.fullref.metrics import METRICS, ws_psnr
 from mmifn.scoring import files as batch
@@ -185,6 +186,36 @@ def test_user_mistakes_end_with_two_before_anything_is_scored(run, folder, tmp_p
     code, out, err = run(*argv)
     assert code == 2 and out == "" and re.search(message, err) and "Traceback" not in err
     assert counted["scored"] == [] and (tmp_path / "notes.json").read_text() == "my notes\n"
+
+
+@pytest.mark.parametrize(("argv", "message"), [
+    (["--html", "photos/a.png"], "--html photos/a.png is what is read as photos/a.png, which would be overwritten"),
+    (["--csv", "link.csv"], "--csv link.csv is what is read as photos/a.png"),
+    (["--json", "pristine.png", "--reference", "pristine.png"], "--json pristine.png is what is read as pristine.png"),
+    (["--json", "r", "--csv", "r"], "--json r and --csv r are one and the same"),
+    (["--csv", "/dev/null"], "/dev/null is a device, not a file"),
+    (["--map", "maps", "--html", "maps"], "are one and the same"),
+    (["--csv", "photos"], "--csv photos is a folder, not a file"),
+    (["--perspective", "--csv", "link.csv"], "--csv link.csv is what is read as photos/a.png"),
+])  # fmt: skip
+def test_outputs_that_would_take_the_place_of_something_are_refused(run, folder, tmp_path, monkeypatch, counted, argv, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.csv").symlink_to(folder / "a.png")
+    Image.fromarray(panorama(256)).save(tmp_path / "pristine.png")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    code, out, err = run("photos", *argv)
+    assert code == 2 and out == "" and message in err and "Traceback" not in err and counted["scored"] == []
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.png")} and len(before) == 3
+
+
+@pytest.mark.parametrize("argv", [["--csv"], ["--json"], ["--perspective", "--csv"]])
+def test_a_second_run_with_the_same_file_is_refused_by_name(run, folder, tmp_path, counted, argv):
+    (tmp_path / "other.csv").symlink_to(tmp_path / "r.csv")
+    with open_locked(tmp_path / "r.csv"):
+        code, out, err = run(folder, *argv, tmp_path / "other.csv")
+    assert code == 2 and out == "" and "r.csv is being written by another run" in err and counted["scored"] == []
+    if len(argv) == 1:
+        assert run(folder, *argv, tmp_path / "other.csv")[0] == 0 and (tmp_path / "other.csv").is_symlink()
 
 
 @pytest.mark.parametrize("argv", [[], ["x", "--unheard-of"], ["x", "--preset", "best"], ["x", "--device", "abacus"]])

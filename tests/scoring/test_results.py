@@ -214,5 +214,5 @@ def test_pictures_folders_and_the_other_format_are_refused(tmp_path, images, kin
         assert path.read_bytes() == content
     path.unlink()
     path.mkdir()
-    with pytest.raises(UserError, match="holds no results"):
+    with pytest.raises(UserError, match="is a folder, not a file"):
         opened(path, images)
