@@ -17,13 +17,7 @@ from mmifn.cli.experiments import experiment_parser, open_experiments
 from mmifn.cli.flags import add_datasets_argument, chosen_config
 from mmifn.cli.stages import heading
 from mmifn.core.errors import user_main
-from mmifn.experiment.controls import CONTROLS
-from mmifn.experiment.predictions import write_predictions
-from mmifn.experiment.runs import ablation_runs
 from mmifn.fusion.config import VARIANTS
-from mmifn.report.comparisons import ablation_table
-from mmifn.report.per_type import per_type_table
-from mmifn.report.tables import write_tables
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,6 +29,13 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from mmifn.experiment.controls import CONTROLS
+    from mmifn.experiment.predictions import write_predictions
+    from mmifn.experiment.runs import ablation_runs
+    from mmifn.report.comparisons import ablation_table
+    from mmifn.report.per_type import per_type_table
+    from mmifn.report.tables import write_tables
+
     print(f"{heading('ablation_study')}: {len(VARIANTS)} variants and {len(CONTROLS)} controls x {args.splits} splits "
           f"of {', '.join(args.datasets)}, configuration {args.config}")
     experiments = open_experiments(args, args.datasets)

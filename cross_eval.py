@@ -15,10 +15,6 @@ from mmifn.cli.experiments import experiment_parser, open_experiments
 from mmifn.cli.flags import add_datasets_argument, chosen_config
 from mmifn.cli.stages import heading
 from mmifn.core.errors import user_main
-from mmifn.experiment.predictions import write_predictions
-from mmifn.experiment.runs import cross_runs
-from mmifn.report.evaluation import cross_table
-from mmifn.report.tables import write_tables
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,6 +26,11 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from mmifn.experiment.predictions import write_predictions
+    from mmifn.experiment.runs import cross_runs
+    from mmifn.report.evaluation import cross_table
+    from mmifn.report.tables import write_tables
+
     first, second = args.datasets
     print(f"{heading('cross_eval')}: {first} → {second} and {second} → {first}, {args.splits} trainings each, "
           f"configuration {args.config}")

@@ -16,16 +16,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mmifn.cli.evaluation import Comparison, evaluate_databases
 from mmifn.cli.experiments import experiment_parser, open_experiments
 from mmifn.cli.flags import add_datasets_argument, chosen_config
 from mmifn.cli.stages import heading
+from mmifn.core.defaults import PROTOCOLS
 from mmifn.core.errors import user_main
-from mmifn.data.split_files import write_splits
-from mmifn.data.splits import PROTOCOLS
-from mmifn.experiment.predictions import write_predictions
-from mmifn.report.claims import LITERATURE_DATABASES, literature_table
-from mmifn.report.tables import write_tables
 from mmifn.training.configs import CONFIGS
 
 
@@ -45,6 +40,12 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from mmifn.cli.evaluation import Comparison, evaluate_databases
+    from mmifn.data.split_files import write_splits
+    from mmifn.experiment.predictions import write_predictions
+    from mmifn.report.claims import LITERATURE_DATABASES, literature_table
+    from mmifn.report.tables import write_tables
+
     print(f"{heading('evaluate')}: {args.splits} scene splits of {', '.join(args.datasets)}, configuration {args.config}")
     experiments = open_experiments(args, args.datasets)
     wanted = Comparison(chosen_config(args), args.splits, args.split_by, args.logistic, published=args.protocol == "published",

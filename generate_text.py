@@ -21,14 +21,9 @@ from mmifn.cli.flags import (
     add_source_arguments,
     command_parser,
 )
-from mmifn.cli.sources import lacks_its_source, make_describer
 from mmifn.cli.stages import heading
 from mmifn.core.errors import user_main
-from mmifn.data.manifest import image_paths, read_manifest
 from mmifn.data.workspace import Workspace
-from mmifn.describe.generation import generate, list_items, undescribed
-from mmifn.describe.inputs import VIEWPORTS
-from mmifn.describe.table import read_rows
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,6 +43,12 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from mmifn.cli.sources import lacks_its_source, make_describer
+    from mmifn.data.manifest import image_paths, read_manifest
+    from mmifn.describe.generation import generate, list_items, undescribed
+    from mmifn.describe.inputs import VIEWPORTS
+    from mmifn.describe.table import read_rows
+
     workspace = Workspace(args.root)
     manifest = read_manifest(workspace.manifest(args.dataset), args.dataset)
     paths = image_paths(manifest, workspace.images_dir(args.dataset))

@@ -21,10 +21,7 @@ from mmifn.cli.flags import (
 from mmifn.cli.stages import heading
 from mmifn.core.device import announced_device
 from mmifn.core.errors import user_main
-from mmifn.data.manifest import image_paths, read_manifest
 from mmifn.data.workspace import Workspace
-from mmifn.encoders.encode import encode_globals
-from mmifn.encoders.networks import load_erp_encoder
 from mmifn.encoders.presets import choose
 
 
@@ -47,6 +44,10 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from mmifn.data.manifest import image_paths, read_manifest
+    from mmifn.encoders.encode import encode_globals
+    from mmifn.encoders.networks import load_erp_encoder
+
     space = Workspace(args.root)
     preset = choose(args.preset, global_=args.global_encoder, erp_height_px=args.erp_height_px, wrap_px=args.wrap_px)
     print(f"{heading('global_feature_extractor')}: {args.dataset}, whole ERP at {preset.erp_height_px}x"

@@ -13,9 +13,7 @@ from pathlib import Path
 from mmifn.cli.flags import add_limit_argument, add_root_argument, command_parser
 from mmifn.core.errors import user_main
 from mmifn.data.importers import REGISTRY, database_named
-from mmifn.data.importers.prepare import Import, prepare
 from mmifn.data.mos_scale import SCALES
-from mmifn.data.summary import describe
 from mmifn.data.workspace import Workspace
 
 
@@ -38,6 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from mmifn.data.importers.prepare import Import, prepare
+    from mmifn.data.summary import describe
+
     space = Workspace(args.root)
     space.dataset_dir(args.dataset)
     plan = Import(database_named(args.dataset), args.source, tuple(args.labels), args.copy, args.mos_scale,

@@ -10,17 +10,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mmifn.adapt.authentic import LIKE as AUTHENTIC
-from mmifn.adapt.authentic import simulate_authentic
 from mmifn.cli.flags import add_exclusion_argument, add_height_argument, add_limit_argument, add_root_argument, command_parser
 from mmifn.core.errors import UserError, user_main
-from mmifn.data.summary import describe
 from mmifn.data.workspace import Workspace
-from mmifn.simulate.broad import LIKE as BROAD
-from mmifn.simulate.broad import simulate_broad
-from mmifn.simulate.database import Simulation, simulate
-from mmifn.simulate.designs import DESIGNS
-from mmifn.simulate.panoramas import scene_list
+from mmifn.simulate.settings import AUTHENTIC, BROAD, LIKES, Simulation, scene_list
 
 
 def _levels(text: str) -> tuple[int, ...]:
@@ -33,7 +26,7 @@ def _levels(text: str) -> tuple[int, ...]:
 def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     add_root_argument(parser)
-    parser.add_argument("--like", required=True, choices=[*sorted(DESIGNS), BROAD, AUTHENTIC],
+    parser.add_argument("--like", required=True, choices=LIKES,
                         help=f"whose design to follow; {BROAD}: pristine panoramas, pairs of distortions and other kinds; "
                              f"{AUTHENTIC}: faults of cameras and stitchers")
     parser.add_argument("--panoramas", required=True, metavar="DIR", help="folder of pristine ERPs, or: synthetic")
@@ -55,6 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from mmifn.adapt.authentic import simulate_authentic
+    from mmifn.data.summary import describe
+    from mmifn.simulate.broad import simulate_broad
+    from mmifn.simulate.database import simulate
+
     only = scene_list(args.only_scenes)
     scenes = 16 if args.scenes is None and not only else args.scenes
     plan = Simulation(args.like, args.dataset or args.like, args.panoramas, scenes, args.seed, args.height,

@@ -17,14 +17,10 @@ from mmifn.cli.flags import (
     command_parser,
 )
 from mmifn.cli.stages import heading
-from mmifn.core.artefact import save
 from mmifn.core.device import announced_device
 from mmifn.core.errors import UserError, user_main
-from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
-from mmifn.describe.table import read_descriptions
 from mmifn.encoders.presets import choose
-from mmifn.encoders.text import MAX_TOKENS, encode_descriptions, load_text_encoder
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,6 +38,11 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from mmifn.core.artefact import save
+    from mmifn.data.manifest import read_manifest
+    from mmifn.describe.table import read_descriptions
+    from mmifn.encoders.text import MAX_TOKENS, encode_descriptions, load_text_encoder
+
     workspace = Workspace(args.root)
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: at least 1 is needed")

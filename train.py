@@ -19,11 +19,6 @@ from mmifn.core.device import announced_device
 from mmifn.core.errors import UserError, user_main
 from mmifn.core.files import sha256_file
 from mmifn.data.workspace import Workspace
-from mmifn.fusion.inputs import load_database, require_same_method
-from mmifn.report.evaluation import training_table
-from mmifn.training.branches import train_jointly
-from mmifn.training.checkpoint import Checkpoint, save_checkpoint
-from mmifn.training.trial import Trial
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,6 +33,12 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from mmifn.fusion.inputs import load_database, require_same_method
+    from mmifn.report.evaluation import training_table
+    from mmifn.training.branches import train_jointly
+    from mmifn.training.checkpoint import Checkpoint, save_checkpoint
+    from mmifn.training.trial import Trial
+
     space, config, device = Workspace(args.root), chosen_config(args), announced_device(args.device, args.deterministic)
     print(f"{heading('train')}: MMIFN on {args.dataset}, split {args.split_seed}, {config.train.epochs} epochs, "
           f"configuration {args.config}")

@@ -20,14 +20,11 @@ from mmifn.cli.flags import (
     command_parser,
 )
 from mmifn.cli.stages import heading
+from mmifn.core.defaults import SAMPLER_NAMES
 from mmifn.core.device import announced_device
 from mmifn.core.errors import user_main
-from mmifn.data.manifest import image_paths, read_manifest
 from mmifn.data.workspace import Workspace
-from mmifn.encoders.encode import encode_viewports
-from mmifn.encoders.networks import load_view_encoder
 from mmifn.encoders.presets import choose
-from mmifn.sphere import SAMPLERS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
                         help="side of a view, one for every field of view (default: the preset's)")
     parser.add_argument("--with-size", action="store_const", const=True,
                         help="also tell the fusion how many pixels per degree are seen of a panorama (default: the preset's)")
-    parser.add_argument("--sampler", choices=sorted(SAMPLERS), help="where the views look (default: the preset's)")
+    parser.add_argument("--sampler", choices=sorted(SAMPLER_NAMES), help="where the views look (default: the preset's)")
     parser.add_argument("--no-png", action="store_true", help="do not write the views as pictures")
     add_limit_argument(parser)
     return parser
@@ -54,6 +51,10 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from mmifn.data.manifest import image_paths, read_manifest
+    from mmifn.encoders.encode import encode_viewports
+    from mmifn.encoders.networks import load_view_encoder
+
     space = Workspace(args.root)
     preset = choose(args.preset, viewport=args.viewport_encoder, fovs_deg=args.fov_deg and tuple(args.fov_deg),
                     sizes_px=args.size_px and tuple(args.size_px), sampler=args.sampler, with_size=args.with_size)

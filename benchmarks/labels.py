@@ -28,7 +28,8 @@ from mmifn.simulate.curves import Curve
 from mmifn.simulate.designs import DESIGNS, image_name
 from mmifn.simulate.draws import distort
 from mmifn.simulate.human_anchor import HUMAN_MOS, HUMAN_PRISTINE
-from mmifn.simulate.panoramas import Scene, choose_scenes, find_scenes, scene_list
+from mmifn.simulate.panoramas import Scene, choose_scenes, find_scenes
+from mmifn.simulate.settings import scene_list
 from mmifn.sphere import HEADSET_PPD, dodecahedron
 
 GRID = {"JPEG": (98, 90, 80, 65, *range(50, -1, -5)), "AVC": (20, 25, *range(30, 51, 2)), "HEVC": (20, 25, *range(30, 51, 2)),

@@ -33,7 +33,8 @@ from mmifn.simulate.curves import ceiling, mos_of_fsim, setting_mos
 from mmifn.simulate.designs import DESIGNS, Distortion
 from mmifn.simulate.distortions import add_noise
 from mmifn.simulate.human_anchor import HUMAN_MOS
-from mmifn.simulate.panoramas import Scene, find_scenes, scene_list
+from mmifn.simulate.panoramas import Scene, find_scenes
+from mmifn.simulate.settings import scene_list
 from mmifn.sphere import resize_erp
 
 JUDGED_WIDTH, SMALL_WIDTH, LARGE_WIDTH = 4096, 2048, 8192

@@ -17,7 +17,7 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
-from mmifn.core.defaults import HEADSET_PPD
+from mmifn.core.defaults import HEADSET_PPD, SAMPLER_NAMES
 
 # A view may be coarser than the ERP by this much before the ERP is low-passed for it; tangent views gain resolution
 # towards their edges, so a slightly coarser centre does not alias visibly.
@@ -104,8 +104,7 @@ def cube() -> Tensor:
     return torch.tensor([[0, 0], [90, 0], [-180, 0], [-90, 0], [0, 90], [0, -90]], dtype=torch.float32)
 
 
-SAMPLERS: dict[str, Callable[[], Tensor]] = {
-    "dodecahedron-20": dodecahedron, "fibonacci-20": fibonacci, "equator-8": equator, "cube-6": cube}
+SAMPLERS: dict[str, Callable[[], Tensor]] = dict(zip(SAMPLER_NAMES, (dodecahedron, fibonacci, equator, cube), strict=True))
 
 
 def native_size_px(erp_width_px: int, fov_deg: float) -> int:

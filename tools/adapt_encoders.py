@@ -12,25 +12,22 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmifn.adapt.fit import AdaptConfig, adapt
-from mmifn.adapt.samples import Making, make_samples
-from mmifn.adapt.scenes import outside_scenes, set_apart
+from mmifn.adapt.settings import Making
 from mmifn.cli.flags import add_datasets_argument, add_device_argument, add_root_argument, command_parser
 from mmifn.core.device import resolve_device
 from mmifn.core.errors import user_main
 from mmifn.core.outputs import check_outputs
 from mmifn.core.workers import usable_cores
 from mmifn.data.workspace import Workspace
-from mmifn.encoders.adapted import BACKBONES, weights_file
-from mmifn.simulate.panoramas import find_scenes
+from mmifn.encoders.adaptable import TITLES, weights_file
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     add_root_argument(parser)
     add_device_argument(parser)
-    parser.add_argument("--encoder", required=True, choices=sorted(BACKBONES),
-                        help="; ".join(f"{name}: {backbone.title}" for name, backbone in BACKBONES.items()))
+    parser.add_argument("--encoder", required=True, choices=sorted(TITLES),
+                        help="; ".join(f"{name}: {title}" for name, title in TITLES.items()))
     parser.add_argument("--panoramas", required=True, metavar="DIR", help="folder of pristine 2:1 panoramas")
     add_datasets_argument(parser, nargs="*", what="databases whose places are kept out")
     parser.add_argument("--exclude-scenes", nargs="*", default=[], metavar="NAME", help="further scenes to keep out")
@@ -47,6 +44,12 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from mmifn.adapt.fit import AdaptConfig, adapt
+    from mmifn.adapt.samples import make_samples
+    from mmifn.adapt.scenes import outside_scenes, set_apart
+    from mmifn.encoders.adapted import BACKBONES
+    from mmifn.simulate.panoramas import find_scenes
+
     backbone, space = BACKBONES[args.encoder], Workspace(args.root)
     out = args.out or weights_file(args.encoder)
     check_outputs({"--out": out})
@@ -55,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
                          backbone.learning_rate if args.learning_rate is None else args.learning_rate, seed=args.seed)
     scenes = outside_scenes(find_scenes(args.panoramas), space, args.datasets, args.exclude_scenes)
     train, held_out = set_apart(scenes, args.held_out, args.seed)
-    print(f"adapt_encoders: {args.encoder} ({backbone.title}) on {len(train)} scenes, looked at with {len(held_out)} more")
+    print(f"adapt_encoders: {args.encoder} ({TITLES[args.encoder]}) on {len(train)} scenes, looked at with {len(held_out)} more")
     work = space.root / "adaptation"
     samples = make_samples(train + held_out, making, work / "samples", usable_cores())
     figures = adapt(config, {scene.name: samples[scene.name] for scene in train},

@@ -14,17 +14,13 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from mmifn.adapt.ladders import make_ladders
-from mmifn.adapt.opinions import LAST, VALIDATION, read_photographs
-from mmifn.adapt.people import PeopleConfig, agreement, judge, teach, write_people
-from mmifn.adapt.scenes import outside_scenes
+from mmifn.adapt.settings import PeopleConfig
 from mmifn.cli.flags import add_datasets_argument, add_exclusion_argument, add_root_argument, command_parser
 from mmifn.core.errors import user_main
 from mmifn.core.outputs import check_outputs
 from mmifn.core.workers import usable_cores
 from mmifn.data.workspace import Workspace
-from mmifn.encoders.people import NAME, PeopleEncoder, weights_file
-from mmifn.simulate.panoramas import find_scenes, scene_list
+from mmifn.simulate.settings import scene_list
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,13 +35,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--learning-rate", type=float, default=PeopleConfig.learning_rate, help="(default: %(default)s)")
     parser.add_argument("--ladder-weight", type=float, default=PeopleConfig.ladder_weight, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=weights_file(), help="where to write the weights (default: the package)")
+    parser.add_argument("--out", type=Path, help="where to write the weights (default: the package)")
     return parser
 
 
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from mmifn.adapt.ladders import make_ladders
+    from mmifn.adapt.opinions import LAST, VALIDATION, read_photographs
+    from mmifn.adapt.people import agreement, judge, teach, write_people
+    from mmifn.adapt.scenes import outside_scenes
+    from mmifn.encoders.people import NAME, PeopleEncoder, weights_file
+    from mmifn.simulate.panoramas import find_scenes
+
+    args.out = args.out or weights_file()
     space = Workspace(args.root)
     check_outputs({"--out": args.out}, [args.opinions / "scores.csv"])
     config = PeopleConfig(args.epochs, args.learning_rate, ladder_weight=args.ladder_weight, seed=args.seed)

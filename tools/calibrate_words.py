@@ -15,10 +15,6 @@ from pathlib import Path
 from mmifn.cli.flags import command_parser
 from mmifn.core.errors import user_main
 from mmifn.core.outputs import check_outputs
-from mmifn.describe.measured.calibration import FILE
-from mmifn.describe.measured.fitting import fit_constants, gather_samples, split_scenes, write_constants
-from mmifn.describe.measured.fitting_local import fit_local, write_local
-from mmifn.simulate.panoramas import find_scenes
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--panoramas", required=True, metavar="DIR", help="folder of pristine panoramas, or 'synthetic'")
     parser.add_argument("--samples", type=Path, metavar="FILE", help="keep the measurements there, and use them again where the "
                         "file exists")
-    parser.add_argument("--out", type=Path, default=FILE, metavar="FILE", help="what to write (default: into the package)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="what to write (default: into the package)")
     parser.add_argument("--local", action="store_true", help="fit the judge of parts of the sphere instead (local.json)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: %(default)s)")
     return parser
@@ -35,6 +31,12 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from mmifn.describe.measured.calibration import FILE
+    from mmifn.describe.measured.fitting import fit_constants, gather_samples, split_scenes, write_constants
+    from mmifn.describe.measured.fitting_local import fit_local, write_local
+    from mmifn.simulate.panoramas import find_scenes
+
+    args.out = args.out or FILE
     check_outputs({"--samples": args.samples, "--out": args.out})
     fitting, _ = split_scenes(find_scenes(args.panoramas))
     if args.local:

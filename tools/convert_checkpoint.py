@@ -14,14 +14,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from mmifn.cli.flags import command_parser
 from mmifn.core.errors import UserError, user_main
 from mmifn.core.files import atomic_path
 from mmifn.core.outputs import check_outputs
-from mmifn.encoders.state import entry_of, find_state
-from mmifn.encoders.vmamba.unpickling import read_with_placeholders
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,6 +34,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Convert one file."""
     args = build_parser().parse_args(argv)
+    from safetensors.torch import save_file
+
+    from mmifn.encoders.state import entry_of, find_state
+    from mmifn.encoders.vmamba.unpickling import read_with_placeholders
+
     if not args.allow_unpickling:
         raise UserError(f"{args.source}: reading pickled objects can run code that came with the file. If "
                         "you trust its origin, repeat the command with --allow-unpickling")

@@ -10,14 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-import pandas as pd
-
 from mmifn.cli.flags import command_parser
 from mmifn.core.errors import UserError, user_main
 from mmifn.core.outputs import check_outputs
-from mmifn.scoring.interval import LEVEL, calibrate, left_out, left_out_coverage, read_residuals
-from mmifn.scoring.model import FOLDER, Model, save_model
-from mmifn.training.checkpoint import load_checkpoint
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,14 +24,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--labels-count-size", action="store_true",
                         help="the labels are those of simulate_dataset.py in people's headset, which a small panorama does not "
                              "fill: predict.py then states the ceiling of a panorama's size")
-    parser.add_argument("--out", type=Path, default=FOLDER / "offline.safetensors", metavar="FILE",
-                        help="what to write (default: %(default)s)")
+    parser.add_argument("--out", type=Path, metavar="FILE",
+                        help="what to write (default: the file that comes with the package)")
     return parser
 
 
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    import pandas as pd
+
+    from mmifn.scoring.interval import LEVEL, calibrate, left_out, left_out_coverage, read_residuals
+    from mmifn.scoring.model import FOLDER, Model, save_model
+    from mmifn.training.checkpoint import load_checkpoint
+
+    args.out = args.out or FOLDER / "offline.safetensors"
     if args.out.suffix != ".safetensors":
         raise UserError(f"--out {args.out}: the name of a model ends in .safetensors")
     check_outputs({"--out": args.out}, [args.checkpoint, args.calibration])

@@ -10,24 +10,20 @@ from __future__ import annotations
 import argparse
 import sys
 
-import pandas as pd
-
 from mmifn.cli.flags import add_dataset_argument, add_limit_argument, add_root_argument, command_parser
 from mmifn.core.errors import user_main
 from mmifn.core.files import atomic_path, write_text
 from mmifn.core.workers import usable_cores
-from mmifn.data.manifest import image_paths, read_manifest
 from mmifn.data.workspace import Workspace
-from mmifn.fullref.database import agreement_table, measure_database
-from mmifn.fullref.metrics import METRICS
+from mmifn.fullref.titles import TITLES
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     add_root_argument(parser)
     add_dataset_argument(parser)
-    parser.add_argument("--metrics", nargs="+", choices=list(METRICS), default=list(METRICS), metavar="NAME",
-                        help=f"which metrics (default: all): {', '.join(METRICS)}")
+    parser.add_argument("--metrics", nargs="+", choices=list(TITLES), default=list(TITLES), metavar="NAME",
+                        help=f"which metrics (default: all): {', '.join(TITLES)}")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one per core)")
     add_limit_argument(parser)
     return parser
@@ -36,6 +32,11 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    import pandas as pd
+
+    from mmifn.data.manifest import image_paths, read_manifest
+    from mmifn.fullref.database import agreement_table, measure_database
+
     space = Workspace(args.root)
     manifest = read_manifest(space.manifest(args.dataset), args.dataset)
     image_paths(manifest, space.images_dir(args.dataset))

@@ -16,7 +16,6 @@ import sys
 from mmifn.cli.flags import add_root_argument, command_parser
 from mmifn.core.errors import user_main
 from mmifn.data.workspace import Workspace
-from mmifn.report.page import make_report
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,6 +27,8 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from mmifn.report.page import make_report
+
     page, *figures = make_report(Workspace(args.root))
     print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; {len(figures) // 3} figures in {page.with_name('figures')}")
     return 0

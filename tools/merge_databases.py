@@ -11,12 +11,8 @@ import sys
 from dataclasses import replace
 
 from mmifn.cli.flags import add_root_argument, command_parser
-from mmifn.core.artefact import save
 from mmifn.core.errors import UserError, user_main
-from mmifn.data.features import merged_features
-from mmifn.data.merge import merge_images, merged_name
 from mmifn.data.workspace import Workspace
-from mmifn.describe.table import read_rows, upsert
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,6 +26,11 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from mmifn.core.artefact import save
+    from mmifn.data.features import merged_features
+    from mmifn.data.merge import merge_images, merged_name
+    from mmifn.describe.table import read_rows, upsert
+
     if args.into in args.datasets or len(set(args.datasets)) < len(args.datasets):
         raise UserError(f"--datasets {' '.join(args.datasets)} --into {args.into}: every name may stand once")
     space = Workspace(args.root)

@@ -24,8 +24,9 @@ from tqdm import tqdm
 
 from mmifn import __version__
 from mmifn.adapt.opinions import Photographs
+from mmifn.adapt.settings import PeopleConfig
 from mmifn.core.artefact import load_torch, save_torch
-from mmifn.core.errors import ArtefactError, UserError
+from mmifn.core.errors import ArtefactError
 from mmifn.core.files import atomic_path, sha256_json
 from mmifn.encoders.people import NAME, SCHEMA, PeopleEncoder, normalise
 
@@ -39,24 +40,6 @@ _LADDERS_A_STEP = 2
 _RIDGES = np.logspace(1, 5, 17)
 _AVERAGE = 0.98
 _SAVE_EVERY = 25  # steps
-
-
-@dataclass(frozen=True)
-class PeopleConfig:
-    """How the encoder is taught; ladder_weight 0 leaves the panoramas out."""
-
-    epochs: int = 6
-    learning_rate: float = 1e-4
-    batch_size: int = 12
-    ladder_weight: float = 0.3
-    correlation_weight: float = 0.5
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.epochs < 0:
-            raise UserError(f"--epochs {self.epochs}: wanted 0 (the ridge alone) or more")
-        if not 0 < self.learning_rate < math.inf:
-            raise UserError(f"--learning-rate {self.learning_rate}: wanted a number above 0")
 
 
 def as_seen(pixels: np.ndarray, size_px: int = WHOLE_PX) -> Tensor:

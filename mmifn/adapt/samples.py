@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mmifn.adapt.settings import Making
 from mmifn.core.artefact import load_torch, save_torch
-from mmifn.core.errors import ArtefactError, UserError
+from mmifn.core.errors import ArtefactError
 from mmifn.core.files import sha256_json
 from mmifn.core.pixels import to_bytes
 from mmifn.core.workers import run_tasks
@@ -43,20 +44,6 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.views)
-
-
-@dataclass(frozen=True)
-class Making:
-    """How many distorted versions of each scene (ten views of each), and the seed."""
-
-    versions: int = 48
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.versions < 1:
-            raise UserError(f"--versions {self.versions}: at least 1 is needed")
-        if self.seed < 0:
-            raise UserError(f"--seed {self.seed}: wanted 0 or more")
 
 
 @dataclass(frozen=True)

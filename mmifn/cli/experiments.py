@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from mmifn.cli.flags import (
     add_dataset_argument,
@@ -19,10 +20,9 @@ from mmifn.cli.stages import heading
 from mmifn.core.device import announced_device, resolve_device
 from mmifn.core.errors import UserError, user_main
 from mmifn.data.workspace import Workspace
-from mmifn.experiment.runs import Experiments
-from mmifn.fusion.inputs import load_database
-from mmifn.training.branches import CACHES, SCRIPTS, make_branch_cache
-from mmifn.training.trial import Trial
+
+if TYPE_CHECKING:
+    from mmifn.experiment.runs import Experiments
 
 
 def experiment_parser(doc: str | None) -> argparse.ArgumentParser:
@@ -44,6 +44,8 @@ def training_parser(doc: str | None) -> argparse.ArgumentParser:
 
 def open_experiments(args: argparse.Namespace, datasets: list[str]) -> Experiments:
     """Load the databases that a script was asked for."""
+    from mmifn.experiment.runs import Experiments
+
     experiments = Experiments(Workspace(args.root), datasets, resolve_device(args.device), args.workers)
     announced_device(args.device, args.deterministic)  # once it is sure that there is something to compute
     return experiments
@@ -56,6 +58,10 @@ def run_branch_script(branch: str, doc: str | None, argv: list[str] | None) -> i
     add_dataset_argument(parser)
     add_split_argument(parser)
     args = parser.parse_args(argv)
+    from mmifn.fusion.inputs import load_database
+    from mmifn.training.branches import CACHES, SCRIPTS, make_branch_cache
+    from mmifn.training.trial import Trial
+
     config = chosen_config(args)
     if not config.train.branch_epochs:
         raise UserError("this stage fits a branch: --branch-epochs must be at least 1")

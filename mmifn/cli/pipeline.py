@@ -12,9 +12,8 @@ from pathlib import Path
 from mmifn.cli.flags import DATABASES, training_flags
 from mmifn.core.errors import UserError
 from mmifn.core.files import write_text
-from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
-from mmifn.simulate.panoramas import scene_list
+from mmifn.simulate.settings import scene_list
 
 # Stages that flags of run_pipeline.py hand further flags to, each with an example.
 FURTHER_FLAGS = {"text": "--depictqa-dir DIR", "viewport": "--viewport-encoder lite0", "global": "--wrap-px 64",
@@ -153,5 +152,7 @@ def run_plan(plan: Plan) -> int:
 
 
 def _note_places(plan: Plan) -> None:
+    from mmifn.data.manifest import read_manifest
+
     manifest = read_manifest(plan.space.manifest(plan.datasets[0]), plan.datasets[0])
     write_text(plan.used_places(), "\n".join([*sorted(set(manifest.references)), *plan.excluded]) + "\n")

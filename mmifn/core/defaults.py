@@ -1,7 +1,10 @@
-"""Numbers that flags show and computations use, apart from what computes with them: a --help loads no library for them."""
+"""Numbers and words that flags show and computations use, apart from what computes: a --help loads no library for them."""
 
 from __future__ import annotations
 
 MAX_MEGAPIXELS = 300.0  # larger images are refused before they are decoded
 # What the headsets show in which people judged OIQA and CVIQ, pixels per degree: a panorama of 4096 px, one of its pixels each.
 HEADSET_PPD = 4096 / 360
+PROTOCOLS = ("honest", "published")  # of evaluating; published: the scenes that are measured chose the epoch, as papers do
+# Where views look: the directions are computed in `mmifn.sphere`, in this order.
+SAMPLER_NAMES = ("dodecahedron-20", "fibonacci-20", "equator-8", "cube-6")

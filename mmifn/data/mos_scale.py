@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SCALES = {"0-100": (0.0, 100.0), "1-10": (1.0, 10.0)}  # name -> worst, best
 
 
 def scale_of(scores: np.ndarray) -> str:
     """Return "1-10" where no score exceeds 10, else "0-100" (OIQA circulates in both)."""
-    return "1-10" if float(np.max(scores)) <= 10.0 else "0-100"
+    return "1-10" if float(scores.max()) <= 10.0 else "0-100"

@@ -10,7 +10,6 @@ import numpy as np
 
 from mmifn.core.errors import UserError
 
-PROTOCOLS = ("honest", "published")  # published: published_split, in which the scenes that are measured chose the epoch
 SIDES = ("train", "val", "test")
 
 

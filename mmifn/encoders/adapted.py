@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mmifn.core.errors import UserError
+from mmifn.encoders.adaptable import weights_file
 from mmifn.encoders.encoder import HALF, IMAGENET, Encoder, Family, freeze
 from mmifn.encoders.lite0 import blank_lite0, build_lite0
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
@@ -26,7 +27,6 @@ from mmifn.encoders.state import load_strictly
 from mmifn.encoders.vit_s14 import blank_vit_s14, build_vit_s14
 from mmifn.encoders.vmamba import VMamba, VMambaConfig
 
-FOLDER = Path(__file__).parent / "weights"
 SCHEMA = "adapted encoder/1"
 HIDDEN = 128
 SCORES = 3  # human score, GMSD, SSIM
@@ -63,7 +63,6 @@ class Backbone:
     """An adaptable backbone: how it is made (with the weights that adaptation starts from, or blank), which channels its
     maps have, how its input is normalised, and how it is trained."""
 
-    title: str
     build: Callable[[], nn.Module]
     blank: Callable[[], nn.Module]
     channels: tuple[int, ...]
@@ -85,12 +84,10 @@ def _small_vmamba() -> LastMaps:
 
 
 BACKBONES = {
-    "lite0_adapted": Backbone("EfficientNet-Lite0, from its ImageNet weights", lambda: _pyramid(build_lite0()),
-                              lambda: _pyramid(blank_lite0()), (40, 112, 320), *HALF, 5e-4, 1),
-    "vit_s14_adapted": Backbone("the first four layers of ViT-S/14, from its package", lambda: ViTMaps(build_vit_s14()),
-                                lambda: ViTMaps(blank_vit_s14()), (384, 384), *IMAGENET, 2e-4, 1),
-    "vmamba_adapted": Backbone("a small VMamba, from scratch", _small_vmamba, _small_vmamba, SMALL_VMAMBA.dims[1:], *IMAGENET,
-                               1.5e-3, 2),
+    "lite0_adapted": Backbone(lambda: _pyramid(build_lite0()), lambda: _pyramid(blank_lite0()), (40, 112, 320), *HALF, 5e-4, 1),
+    "vit_s14_adapted": Backbone(lambda: ViTMaps(build_vit_s14()), lambda: ViTMaps(blank_vit_s14()), (384, 384), *IMAGENET, 2e-4,
+                                1),
+    "vmamba_adapted": Backbone(_small_vmamba, _small_vmamba, SMALL_VMAMBA.dims[1:], *IMAGENET, 1.5e-3, 2),
 }
 ERP_ADAPTED = ("lite0_adapted", "vmamba_adapted")  # those with maps of a whole panorama
 
@@ -123,11 +120,6 @@ class AdaptedEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return self.head(torch.cat([mean_std(maps) for maps in self.backbone(images)], dim=1))
-
-
-def weights_file(name: str) -> Path:
-    """Return where the package keeps the weights of an adapted encoder."""
-    return FOLDER / f"{name}.safetensors"
 
 
 def load_adapted(name: str, path: Path | None = None) -> tuple[AdaptedEncoder, dict[str, Any]]:

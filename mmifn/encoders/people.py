@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mmifn.core.artefact import sha256_tensors
 from mmifn.core.errors import UserError
-from mmifn.encoders.adapted import FOLDER
+from mmifn.encoders.adaptable import FOLDER
 from mmifn.encoders.lite0 import blank_lite0, build_lite0
 from mmifn.encoders.pooling import mean_std
 from mmifn.encoders.state import load_strictly, read_state

@@ -17,13 +17,14 @@ import torch
 from tqdm import tqdm
 
 from mmifn.core.artefact import load_torch, save_torch
+from mmifn.core.defaults import PROTOCOLS
 from mmifn.core.device import device_words
 from mmifn.core.errors import ArtefactError, UserError
 from mmifn.core.files import sha256_json
 from mmifn.core.workers import one_thread, run_tasks, usable_cores
 from mmifn.data.manifest import Manifest
 from mmifn.data.split_files import wished_splits
-from mmifn.data.splits import PROTOCOLS, SIDES, Split, published_split, whole_database_split
+from mmifn.data.splits import SIDES, Split, published_split, whole_database_split
 from mmifn.data.workspace import Workspace
 from mmifn.experiment.controls import CONTROLS, UNTRAINED, controlled
 from mmifn.fusion.config import VARIANTS

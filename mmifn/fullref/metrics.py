@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mmifn.core import torchvision_shim as compat  # noqa: F401  (before piq, whose torchvision would not import)
 from mmifn.core.pixels import LUMA
+from mmifn.fullref.titles import TITLES
 from mmifn.sphere import cube, fibonacci, latitude_weights, render_viewports, seen_ppd
 
 import piq  # isort: skip
@@ -204,14 +205,14 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "ws_psnr": Metric("WS-PSNR", ws_psnr, False),
-    "s_psnr": Metric("S-PSNR", s_psnr, False),
-    "cpp_psnr": Metric("CPP-PSNR", cpp_psnr, False),
-    "ws_ssim": Metric("WS-SSIM", ws_ssim, False),
-    "vp_ms_ssim": Metric("MS-SSIM, views", _view_by_view(_view_ms_ssim), True),
-    "vp_gmsd": Metric("GMSD, views", _view_by_view(gmsd_of_views), True, False),
-    "vp_vsi": Metric("VSI, views", _view_by_view(lambda a, b: piq.vsi(a, b, data_range=1.0)), True),
-    "vp_fsim": Metric("FSIM, views", _view_by_view(view_fsim), True),
+    "ws_psnr": Metric(TITLES["ws_psnr"], ws_psnr, False),
+    "s_psnr": Metric(TITLES["s_psnr"], s_psnr, False),
+    "cpp_psnr": Metric(TITLES["cpp_psnr"], cpp_psnr, False),
+    "ws_ssim": Metric(TITLES["ws_ssim"], ws_ssim, False),
+    "vp_ms_ssim": Metric(TITLES["vp_ms_ssim"], _view_by_view(_view_ms_ssim), True),
+    "vp_gmsd": Metric(TITLES["vp_gmsd"], _view_by_view(gmsd_of_views), True, False),
+    "vp_vsi": Metric(TITLES["vp_vsi"], _view_by_view(lambda a, b: piq.vsi(a, b, data_range=1.0)), True),
+    "vp_fsim": Metric(TITLES["vp_fsim"], _view_by_view(view_fsim), True),
 }
 
 

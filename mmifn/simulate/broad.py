@@ -14,11 +14,12 @@ from mmifn.data.manifest import SIMULATED
 from mmifn.data.workspace import Workspace
 from mmifn.simulate.comparison import LABEL_METRIC
 from mmifn.simulate.curves import RULE, mos_of_fsim, seen_width
-from mmifn.simulate.database import Simulation, comparison, seen_columns
+from mmifn.simulate.database import comparison, seen_columns
 from mmifn.simulate.drawn import DrawnScene, drawn_scenes, make_drawn
 from mmifn.simulate.draws import Draw, draw
+from mmifn.simulate.settings import BROAD as LIKE
+from mmifn.simulate.settings import Simulation
 
-LIKE = "BROAD"
 VERSIONS = 6  # of each scene, beside the pristine one
 
 

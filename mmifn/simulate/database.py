@@ -24,45 +24,18 @@ from mmifn import __version__
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import atomic_path, holds_nothing, write_text
 from mmifn.core.workers import run_tasks, usable_cores
-from mmifn.data.images import MAX_MEGAPIXELS, MIN_HEIGHT_PX, read_image, write_png
+from mmifn.data.images import MIN_HEIGHT_PX, read_image, write_png
 from mmifn.data.manifest import SIMULATED, write_manifest
 from mmifn.data.workspace import Workspace
 from mmifn.simulate.comparison import LABEL_METRIC, SceneComparison
 from mmifn.simulate.curves import RULE, ceiling
 from mmifn.simulate.designs import DESIGNS, Distortion, image_name
 from mmifn.simulate.labels import design_mos
-from mmifn.simulate.panoramas import SYNTHETIC, Scene, check_scenes, choose_scenes, find_scenes
-from mmifn.sphere import HEADSET_PPD
+from mmifn.simulate.panoramas import Scene, check_scenes, choose_scenes, find_scenes
+from mmifn.simulate.settings import Simulation
 
 MIN_PPD, MAX_PPD = 0.2, 60.0  # 60 is about what a good eye resolves
 _WORTH_A_POOL = 3e7  # pixels of work below which starting processes costs more than it saves
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """What to simulate: `like` one of DESIGNS; levels: numbers from 1, () for all; height: None keeps the panoramas'.
-
-    ppd: pixels per degree of the headset in which opinions are simulated. None: that of people's, and for rendered scenes,
-    which have no size of their own, as many as they have (they are seen as 4096 px are in people's headset).
-    """
-
-    like: str
-    dataset: str
-    panoramas: str
-    scenes: int | None = None
-    seed: int = 0
-    height: int | None = None
-    levels: tuple[int, ...] = ()
-    exclude: tuple[str, ...] = ()
-    only: tuple[str, ...] = ()
-    workers: int = 0
-    overwrite: bool = False
-    max_megapixels: float = MAX_MEGAPIXELS
-    ppd: float | None = None
-
-    def shown_at(self, width_px: int) -> float:
-        """Return the pixels per degree at which panoramas of this width are shown."""
-        return self.ppd or (width_px / 360 if self.panoramas == SYNTHETIC else HEADSET_PPD)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmifn.simulate import codecs
 from mmifn.simulate.distortions import add_noise, blur_sphere
+from mmifn.simulate.settings import CVIQ, OIQA
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,11 @@ _QP = tuple(float(qp) for qp in range(30, 51, 2))
 # published: these put each level's mean label metric where CVIQ's humans gave the score that OIQA's humans gave that
 # level (docs/databases.md, "Levels of the OIQA-like design"). Blur and noise are in pixels and grey values.
 DESIGNS: dict[str, tuple[Distortion, ...]] = {
-    "OIQA": (Distortion("JPEG", "quality", (43, 30, 18, 11, 7), _jpeg),
+    OIQA: (Distortion("JPEG", "quality", (43, 30, 18, 11, 7), _jpeg),
              Distortion("JP2K", "compression ratio", (23, 57, 120, 260, 1000), _jpeg2000),
              Distortion("GN", "sigma, grey values", (6, 8, 12.5, 14.6, 18.5), _noise),
              Distortion("GB", "sigma, pixels of the equator", (0.95, 1.4, 2.1, 2.85, 5.1), _blur)),
-    "CVIQ": (Distortion("JPEG", "quality", tuple(float(q) for q in range(50, -1, -5)), _jpeg),
+    CVIQ: (Distortion("JPEG", "quality", tuple(float(q) for q in range(50, -1, -5)), _jpeg),
              Distortion("AVC", "QP", _QP, _video("h264")),
              Distortion("HEVC", "QP", _QP, _video("hevc"))),
 }

@@ -19,8 +19,9 @@ from mmifn.core.workers import run_tasks, usable_cores
 from mmifn.data.images import write_png
 from mmifn.data.manifest import write_manifest
 from mmifn.data.workspace import Workspace
-from mmifn.simulate.database import Simulation, check_numbers, claim_folder, read_whole
+from mmifn.simulate.database import check_numbers, claim_folder, read_whole
 from mmifn.simulate.panoramas import Scene, check_scenes, choose_scenes, find_scenes
+from mmifn.simulate.settings import Simulation
 
 
 @dataclass(frozen=True)

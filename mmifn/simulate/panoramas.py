@@ -16,9 +16,9 @@ from mmifn.core.files import sha256_file
 from mmifn.core.pixels import to_pixels
 from mmifn.data.images import EXTENSIONS, MAX_MEGAPIXELS, read_image
 from mmifn.simulate.rendered.panorama import RENDERER, render_scene, scene_names
+from mmifn.simulate.settings import SYNTHETIC
 from mmifn.sphere import resize_erp
 
-SYNTHETIC = "synthetic"
 _SCENE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -85,17 +85,6 @@ def _locations(folder: Path, present: set[str]) -> dict[str, str]:
     if len(empty):
         raise UserError(f"{table} gives no location for:\n{listed(empty)}")
     return dict(zip(rows["file"], rows["location"].str.strip(), strict=True))
-
-
-def scene_list(text: str) -> tuple[str, ...]:
-    """Read scene names from a text file, one a line, or from the argument itself, separated by commas."""
-    path = Path(text)
-    is_file = bool(text) and "," not in text and path.is_file()
-    try:
-        parts = path.read_text(encoding="utf-8-sig").splitlines() if is_file else text.split(",")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a text file of scene names, one a line ({error})") from error
-    return tuple(part.strip() for part in parts if part.strip())
 
 
 def choose_scenes(scenes: list[Scene], count: int | None, seed: int, exclude: Iterable[str] = (),

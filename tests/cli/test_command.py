@@ -8,29 +8,54 @@ from conftest import ROOT
 
 from mmifn.cli import command, doctor, draw_map, score
 
-HEAVY = ("torch", "torchvision", "numpy", "scipy", "pandas", "cv2", "PIL", "timm", "transformers", "sklearn", "skimage",
-         "matplotlib", "piq")
+HEAVY = ("torch", "torchvision", "numpy", "scipy", "pandas", "cv2", "PIL", "timm", "transformers", "tokenizers", "safetensors",
+         "sklearn", "skimage", "matplotlib", "piq", "av", "onnx", "trimesh", "httpx2")
+SCRIPTS = [str(path.relative_to(ROOT)) for folder in (ROOT, ROOT / "tools") for path in sorted(folder.glob("*.py"))]
 
 
 def loaded_by_help(code):
-    """Return the heavy modules, and OpenMP's setting, in a fresh interpreter after this code has printed its help."""
-    probe = (f"import os, sys\nsys.argv = ['x', '--help']\ntry:\n    {code}\nexcept SystemExit:\n    pass\n"
-             f"print('\\nLOADED', os.environ['OMP_WAIT_POLICY'], *[name for name in {HEAVY} if name in sys.modules])")
+    """Return OpenMP's setting, and the heavy modules, in a fresh interpreter in which this code has printed help."""
+    probe = f"""
+import os, runpy, sys
+sys.argv = ['x', '--help']
+def helped(run):
+    try:
+        run()
+    except SystemExit as stopped:
+        assert not stopped.code
+    print('LOADED', *[name for name in {HEAVY} if name in sys.modules])
+{code}
+print('OPENMP', os.environ['OMP_WAIT_POLICY'])
+"""
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert "usage:" in done.stdout
-    return done.stdout.splitlines()[-1].split()[1:]
+    lines = done.stdout.splitlines()
+    helps, loaded = (sum(line.startswith(word) for line in lines) for word in ("usage:", "LOADED"))
+    assert helps == loaded > 0
+    return lines[-1].split()[1], [line.split()[1:] for line in lines if line.startswith("LOADED")]
 
 
-@pytest.mark.parametrize("script", ["predict.py", "mmifn/__main__.py"])
-def test_help_loads_nothing_that_computes(script, monkeypatch):
+def test_help_of_every_script_loads_nothing_that_computes(monkeypatch):
+    """All in one interpreter: whatever one of them loads stays, and is seen from there on."""
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    assert loaded_by_help(f"import runpy; runpy.run_path({script!r}, run_name='__main__')") == ["PASSIVE"]
+    scripts = [*SCRIPTS, "mmifn/__main__.py"]
+    policy, loaded = loaded_by_help(f"for script in {scripts}: helped(lambda: runpy.run_path(script, run_name='__main__'))")
+    assert len(scripts) > 20 and policy == "PASSIVE"
+    assert dict(zip(scripts, loaded, strict=True)) == {script: [] for script in scripts}
 
 
 def test_every_command_has_a_light_parser_and_a_users_wait_policy_wins(monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    code = "from mmifn.cli import command; [module.build_parser() for module in command.COMMANDS.values()]; command.main()"
-    assert loaded_by_help(code) == ["ACTIVE"]
+    code = "from mmifn.cli import command\nfor module in command.COMMANDS.values(): helped(module.build_parser().parse_args)"
+    assert loaded_by_help(code) == ("ACTIVE", [[]] * len(command.COMMANDS))
+
+
+def test_what_flags_name_is_what_computes():
+    from mmifn.encoders import adaptable, adapted
+    from mmifn.fullref import metrics, titles
+    from mmifn.simulate import designs, settings
+
+    assert set(settings.LIKES) == {*designs.DESIGNS, settings.BROAD, settings.AUTHENTIC}
+    assert adaptable.TITLES.keys() == adapted.BACKBONES.keys() and titles.TITLES.keys() == metrics.METRICS.keys()
 
 
 def test_map_is_score_with_a_folder(monkeypatch):

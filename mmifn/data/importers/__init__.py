@@ -5,10 +5,14 @@ A further database is one module beside oiqa.py and cviq.py that makes a `Databa
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mmifn.data.importers import cviq, iqa_odi, jufe, mvaqd, oiq10k, oiqa
 from mmifn.data.importers.database import Database
 from mmifn.data.importers.own import own_database
-from mmifn.data.manifest import HUMAN, Manifest
+
+if TYPE_CHECKING:
+    from mmifn.data.manifest import Manifest
 
 REGISTRY: dict[str, Database] = {module.DATABASE.name: module.DATABASE for module in (oiqa, cviq, jufe, oiq10k, mvaqd, iqa_odi)}
 
@@ -20,6 +24,8 @@ def database_named(name: str) -> Database:
 
 def partial_note(manifest: Manifest) -> str:
     """Say how much of a known database is there, "" where it is whole, simulated, or nobody knows how large it is."""
+    from mmifn.data.manifest import HUMAN  # brings pandas, which a list of names does not need
+
     known = REGISTRY.get(manifest.dataset)
     if known is None or known.images is None or manifest.mos_source != HUMAN or len(manifest) >= known.images:
         return ""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmifn.data.importers.scores import Score
+if TYPE_CHECKING:
+    from mmifn.data.importers.scores import Score
+
 
 UNKNOWN_TYPE = "unknown"
 

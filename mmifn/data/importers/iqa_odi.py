@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmifn.data.importers.database import Database, Slot
-from mmifn.data.importers.scores import Score
+
+if TYPE_CHECKING:
+    from mmifn.data.importers.scores import Score
 
 _NAME = re.compile(r"QF(?P<quality>5|15|35|60)_(?P<projection>ERP|cmp|cpp|isp|ohp)_(?P<scene>[a-z]+_P\d+)", re.IGNORECASE)
 _LEVELS = {60: 1, 35: 2, 15: 3, 5: 4}

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmifn.data.importers.database import Database, Slot
-from mmifn.data.importers.scores import Score
+
+if TYPE_CHECKING:
+    from mmifn.data.importers.scores import Score
 
 KINDS = {"bd": "brightness", "st": "stitching", "gb": "GB", "gn": "GN"}
 # One published name has an underscore too many (276_len6_len_3_st_1.png).

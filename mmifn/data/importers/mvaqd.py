@@ -7,9 +7,12 @@ assessment", IEEE TCSVT 2022.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmifn.data.importers.database import UNKNOWN_TYPE, Database, Slot
-from mmifn.data.importers.scores import Score
+
+if TYPE_CHECKING:
+    from mmifn.data.importers.scores import Score
 
 
 def _key(path: Path) -> str | None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmifn.data.importers import jufe
 from mmifn.data.importers.database import Database, Slot
-from mmifn.data.importers.scores import Score
+
+if TYPE_CHECKING:
+    from mmifn.data.importers.scores import Score
 
 _WHOLE = re.compile(r"(ref|dis)(\d+)", re.IGNORECASE)
 

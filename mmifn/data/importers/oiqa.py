@@ -12,11 +12,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
 from mmifn.core.errors import UserError, listed
-from mmifn.data.images import read_image
 from mmifn.data.importers.database import Database, Slot
 
 SCENES, BLOCKS, LEVELS = 16, 4, 5
@@ -50,6 +46,10 @@ def _slots() -> dict[str, Slot]:
 
 def fine_detail(path: Path) -> float:
     """Return the mean absolute Laplacian around the equator: high under noise, near 0 under blur."""
+    import numpy as np  # only for this database, and not for its name in a --help
+
+    from mmifn.data.images import read_image
+
     pixels = read_image(path, max_megapixels=math.inf)  # its size was checked before
     third = len(pixels) // 3
     green = pixels[third:2 * third, :, 1].astype(np.int16)
@@ -62,6 +62,8 @@ def decide_noise_and_blur(slots: dict[str, Slot], files: dict[str, Path]) -> tup
 
     Raises UserError where a scene is not clear or the scenes disagree.
     """
+    from tqdm import tqdm
+
     votes, ratios, unclear = {}, [], []
     scenes = [scene for scene in range(SCENES) if all(f"img{number}" in files for number in _worst(scene))]
     for scene in tqdm(scenes, desc="noise or blur", unit="scene"):

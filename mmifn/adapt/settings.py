@@ -1,0 +1,40 @@
+"""How encoders are adapted and taught by people: what flags show, apart from what computes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mmifn.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Making:
+    """How many distorted versions of each scene (ten views of each), and the seed."""
+
+    versions: int = 48
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.versions < 1:
+            raise UserError(f"--versions {self.versions}: at least 1 is needed")
+        if self.seed < 0:
+            raise UserError(f"--seed {self.seed}: wanted 0 or more")
+
+
+@dataclass(frozen=True)
+class PeopleConfig:
+    """How the encoder is taught; ladder_weight 0 leaves the panoramas out."""
+
+    epochs: int = 6
+    learning_rate: float = 1e-4
+    batch_size: int = 12
+    ladder_weight: float = 0.3
+    correlation_weight: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise UserError(f"--epochs {self.epochs}: wanted 0 (the ridge alone) or more")
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(f"--learning-rate {self.learning_rate}: wanted a number above 0")
