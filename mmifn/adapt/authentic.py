@@ -28,14 +28,14 @@ from mmifn.adapt.opinion_labels import (
 from mmifn.data.manifest import SIMULATED
 from mmifn.data.workspace import Workspace
 from mmifn.encoders.people import open_people
-from mmifn.simulate.authentic import FAULTS, WHOLE, Happening, happenings
+from mmifn.simulate.authentic import WHOLE, Happening, happenings
 from mmifn.simulate.curves import PRISTINE_MOS, ceiling
 from mmifn.simulate.database import seen_columns
 from mmifn.simulate.drawn import DrawnScene, drawn_scenes, make_drawn
 from mmifn.simulate.settings import AUTHENTIC as LIKE
 from mmifn.simulate.settings import Simulation
 
-VERSIONS = len(FAULTS)  # of each scene, beside the pristine one: every fault once
+VERSIONS = 12  # of each scene, beside the pristine one: ONE_LENS, and eight of the other faults
 STITCHED = ("step", "ghost")
 BY_LENS = ("lenses",)  # faults that are by lens wherever they befall
 

@@ -149,6 +149,8 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--global-dropout", type=float, metavar="SHARE",
                        help="share of the training images that GFF sees without the panorama's features, for few scenes")
     group.add_argument("--text-dropout", type=float, metavar="P", help="share of the training images whose text is hidden")
+    group.add_argument("--worst-views", action="store_true", default=None,
+                       help="learn by how much the worst viewports count more than the others, in place of their mean")
     group.add_argument("--loss", choices=sorted(LOSSES))
     group.add_argument("--schedule", choices=sorted(SCHEDULES), help="of the learning rate")
     group.add_argument("--split-by", choices=SPLIT_UNITS, default="reference",
@@ -191,4 +193,4 @@ def training_flags(args: argparse.Namespace) -> list[str]:
                  "text_dropout", "loss", "schedule"):
         value = getattr(args, name)
         flags += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
-    return flags + (["--freeze-branches"] if args.freeze_branches else [])
+    return flags + [f"--{name.replace('_', '-')}" for name in ("freeze_branches", "worst_views") if getattr(args, name)]

@@ -1,7 +1,8 @@
 """Steps along meridians: what lenses of unlike exposure, white balance or focus leave in a panorama.
 
 A view cannot know that its neighbour is darker. Of every longitude we ask how much lighter, bluer or sharper the world is to
-its right than to its left, latitude by latitude; a scene answers differently from row to row, a lens the same in all.
+its right than to its left, latitude by latitude; a scene answers differently from row to row, a lens the same in all. And a
+lens ends: where it is one of two, four or six, the same step back comes half, a quarter or a sixth of the way round.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from torch import Tensor
 from mmifn.simulate.light import to_light
 
 STEPS = ("light", "colour", "sharpness")
-SETTINGS = "steps of light, colour and sharpness along meridians, 24 rows within 60 degrees of the equator"
+SETTINGS = "steps of light, colour and sharpness there and back along meridians, 24 rows within 60 degrees of the equator"
 _WIDTH_PX = 1440
 _LATITUDE_DEG, _ROWS = 60, 24
-_GAP_DEG, _SIDE_DEG = 6, 8  # what feathering may cover on each side of a seam, and how much is looked at beyond
-_AGREEING = 0.7  # share of the rows that must step at least as far
+_GAP_DEG, _SIDE_DEG = 6, 4  # what feathering may cover on each side of a seam, and how much is looked at beyond
+_AGREEING = 0.8  # share of the rows that must step at least as far, there and back
+_LENS_DEG = (60, 90, 180, 270, 300)  # how wide a lens is, or all but it
 _DARK = 0.002  # light below which nothing is told
 _WITHIN_DEG = 20.0  # a view hears of seams this near its middle
 
@@ -26,8 +28,8 @@ _WITHIN_DEG = 20.0  # a view hears of seams this near its middle
 def lens_steps(erp: np.ndarray, centres_deg: Tensor) -> Tensor:
     """Return the steps near each of V directions: stops of light, stops of colour, octaves of sharpness: (V, 3) float32.
 
-    erp: (H, 2H, 3) uint8; centres_deg: (V, 2). A value is the largest step that 70 % of the rows take in one direction, 0
-    where there is none.
+    erp: (H, 2H, 3) uint8; centres_deg: (V, 2). A value is the largest step that 80 % of the rows take, up here and down where
+    the lens ends or the other way round; 0 where there is none.
     """
     small = cv2.resize(np.asarray(erp), (_WIDTH_PX, _WIDTH_PX // 2), interpolation=cv2.INTER_AREA)
     steps = torch.from_numpy(np.stack([_light(small), _colour(small), _sharpness(small)]).astype(np.float32))  # (3, W)
@@ -65,7 +67,7 @@ def _steps(values: np.ndarray) -> np.ndarray:
 
 
 def _between(rows: np.ndarray) -> np.ndarray:
-    """Return the step at every longitude (W,) on which enough rows (R, W) agree."""
+    """Return the step at every longitude (W,) that enough rows (R, W) take there, and back a lens further on."""
     width = rows.shape[1]
     gap, side = (round(degrees / 360 * width) for degrees in (_GAP_DEG, _SIDE_DEG))
     sums = np.cumsum(np.concatenate([np.zeros((len(rows), 1)), rows, rows, rows], axis=1), axis=1)
@@ -75,5 +77,10 @@ def _between(rows: np.ndarray) -> np.ndarray:
         return (sums[:, middle + first + side] - sums[:, middle + first]) / side
 
     change = mean(gap) - mean(-gap - side)
-    low, high = np.quantile(change, (1 - _AGREEING, _AGREEING), axis=0)
-    return np.maximum(0, np.maximum(low, -high))
+    fewest, found = round((1 - _AGREEING) * 2 * len(rows)), np.zeros(width)
+    for lens_deg in _LENS_DEG:
+        further = round(lens_deg / 360 * width)
+        there_and_back = np.concatenate([change, -np.roll(change, -further, axis=1)])
+        step = np.partition(there_and_back, fewest, axis=0)[fewest]
+        found = np.maximum(found, np.maximum(step, np.roll(step, further)))  # seen at both seams
+    return found

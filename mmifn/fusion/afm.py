@@ -48,7 +48,7 @@ class ConcatFusion(nn.Module):
 
 
 class Head(nn.Module):
-    """Fully connected scorer of every viewport: (B, V, D) -> (B, V); the panorama's score is their mean.
+    """Fully connected scorer of every viewport: (B, V, D) -> (B, V); the panorama's score is their mean, or ViewPool's.
 
     Not given by the paper, which maps F_A to the score by a fully connected layer: one set of weights for all
     viewports, so that each has a score of its own.
@@ -61,3 +61,17 @@ class Head(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.layers(tokens).squeeze(-1)
+
+
+class ViewPool(nn.Module):
+    """The panorama's score from those of its viewports, (B, V) -> (B,): their mean, as in the paper, or with `worst` a mean in
+    which low scores weigh more, by one parameter that is learnt (0 at first: the plain mean)."""
+
+    def __init__(self, worst: bool) -> None:
+        super().__init__()
+        self.favour = nn.Parameter(torch.zeros(())) if worst else None
+
+    def forward(self, scores: Tensor) -> Tensor:
+        if self.favour is None:
+            return scores.mean(dim=1)
+        return ((-self.favour * scores).softmax(dim=1) * scores).sum(dim=1)

@@ -18,7 +18,8 @@ class ModelConfig:
     with VMamba-T). lit_hidden, width: hidden width of LIT's MLPs and width of AFM (not given by the paper).
     text_dropout: share of the training images that a branch sees without their text, so that it does not lean on words
     alone; global_dropout: share of them that GFF sees without the panorama's features, of which there are many more than
-    scenes to learn from (not in the paper; 0 is off).
+    scenes to learn from (not in the paper; 0 is off). worst_views: learn by how much the worst viewports count more for the
+    panorama's score than the others, where the paper takes the mean.
     """
 
     variant: str = "full"
@@ -31,6 +32,7 @@ class ModelConfig:
     lit_residual: bool = True
     text_dropout: float = 0.0
     global_dropout: float = 0.0
+    worst_views: bool = False
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mmifn.fusion.afm import AFM, ConcatFusion, Head
+from mmifn.fusion.afm import AFM, ConcatFusion, Head, ViewPool
 from mmifn.fusion.config import ModelConfig
 from mmifn.fusion.gff import GFF
 from mmifn.fusion.inputs import Dimensions, FusedInputs, Inputs
@@ -122,6 +122,7 @@ class BranchScorer(nn.Module):
         super().__init__()
         self.branch = branch
         self.head = Head(branch.out_dim, config.width, config.dropout)
+        self.pool = ViewPool(worst=False)
 
     def fit_inputs(self, inputs: Inputs) -> None:
         self.branch.fit_inputs(inputs)
@@ -131,7 +132,7 @@ class BranchScorer(nn.Module):
 
 
 class MMIFN(nn.Module):
-    """The whole model: Inputs -> (B, V) scores of the viewports, whose mean is the panorama's score.
+    """The whole model: Inputs -> (B, V) scores of the viewports; `pool` makes the panorama's score (B,) of them.
 
     Scores are in standardised MOS; the trainer knows the scale.
     """
@@ -146,6 +147,7 @@ class MMIFN(nn.Module):
         else:
             self.fusion = AFM(*sizes, config.width, config.heads, config.dropout, config.afm_residual)
         self.head = Head(self.fusion.out_dim, config.width, config.dropout)
+        self.pool = ViewPool(config.worst_views)
 
     def fit_inputs(self, inputs: Inputs) -> None:
         """Take the scale of every feature from the training images."""
@@ -161,7 +163,7 @@ class FusionOnly(nn.Module):
 
     def __init__(self, network: MMIFN) -> None:
         super().__init__()
-        self.fusion, self.head = network.fusion, network.head
+        self.fusion, self.head, self.pool = network.fusion, network.head, network.pool
 
     def forward(self, inputs: FusedInputs) -> Tensor:
         return self.head(self.fusion(inputs.fused_global, inputs.fused_local))

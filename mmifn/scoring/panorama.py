@@ -44,7 +44,7 @@ from mmifn.scoring.prediction import Prediction, View, in_words
 from mmifn.simulate.curves import RULE, ceiling
 from mmifn.sphere import HEADSET_PPD, SAMPLERS
 from mmifn.training.checkpoint import as_content, require_method
-from mmifn.training.fit import viewport_scores
+from mmifn.training.fit import pooled, viewport_scores
 
 SCHEMA = "prediction/2"  # bump when the same picture and model would give other numbers or words
 _WORD_THREADS = 2  # the words of a large panorama take longer than its networks
@@ -98,6 +98,7 @@ class Predictor:
         checkpoint, calibration = self.model.checkpoint, self.model.calibration
         with one_thread():
             views = viewport_scores(self.network, inputs, checkpoint.scale)[0]
+            mean = float(pooled(self.network, views[None], checkpoint.scale)[0])
         if not np.isfinite(views).all():
             raise UserError(f"{name}: the model gives scores that are not finite numbers; make or fetch it again")
         low, high = SCALES[checkpoint.mos_scale]
@@ -105,7 +106,6 @@ class Predictor:
         def percent(value: float) -> float:
             return float(np.clip((value - low) / (high - low) * 100, 0, 100))
 
-        mean = float(views.mean())
         interval = tuple(map(percent, calibration.interval(mean, low, high))) if calibration else None
         warnings = doubts(erp)
         if self.preset.description != "measured":

@@ -64,6 +64,9 @@ FAULTS = {fault.name: fault for fault in (
 )}
 
 
+ONE_LENS = ("over", "under", "focus", "lenses")  # what no view alone can show (the last is by lens wherever it befalls)
+
+
 @dataclass(frozen=True)
 class Happening:
     """One fault at one of its strengths (a number from 1), in one place; made the same way by the same seed."""
@@ -97,15 +100,17 @@ class Happening:
 
 
 def happenings(scene: str, count: int, seed: int) -> list[Happening]:
-    """Choose `count` faults for a scene, every kind about as often as every other, strengths and places at random."""
+    """Choose `count` faults for a scene: each of ONE_LENS in one lens, then others, every kind about as often as every other,
+    strengths and places at random."""
     rng = np.random.default_rng([seed, zlib.crc32(scene.encode())])
-    names: list[str] = []
+    names = list(ONE_LENS)
     while len(names) < count:
-        names += [str(name) for name in rng.permutation(list(FAULTS))]
-    happenings = []
+        names += [str(name) for name in rng.permutation([name for name in FAULTS if name not in ONE_LENS])]
+    chosen = []
     for number, name in enumerate(names[:count]):
         fault = FAULTS[name]
         strength = 1 + int(rng.integers(len(fault.strengths)))
-        place = fault.places[int(rng.integers(len(fault.places)))]
-        happenings.append(Happening(name, strength, place, int(rng.integers(2 ** 31)) + number))
-    return happenings
+        places = [place for place in fault.places if place != WHOLE] if number < len(ONE_LENS) else fault.places
+        place = places[int(rng.integers(len(places)))] if places else WHOLE
+        chosen.append(Happening(name, strength, place, int(rng.integers(2 ** 31)) + number))
+    return chosen

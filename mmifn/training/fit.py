@@ -82,7 +82,7 @@ def seeded(*parts: Any) -> Iterator[torch.Generator]:
 
 @torch.inference_mode()
 def viewport_scores(network: nn.Module, inputs: Inputs, scale: MosScale, batch_size: int = 64) -> np.ndarray:
-    """Return the viewport scores (N, V) on the scale of the MOS, in float64; their mean over V is the score."""
+    """Return the viewport scores (N, V) on the scale of the MOS, in float64; `pooled` makes the scores of them."""
     network.eval()
     device = next(network.parameters()).device
     parts = [network(inputs[list(range(i, min(i + batch_size, len(inputs))))].to(device)).float()
@@ -90,9 +90,18 @@ def viewport_scores(network: nn.Module, inputs: Inputs, scale: MosScale, batch_s
     return scale.restore(torch.cat(parts))
 
 
+@torch.inference_mode()
+def pooled(network: nn.Module, views: np.ndarray, scale: MosScale) -> np.ndarray:
+    """Return the score of every image (N,) from its viewport scores (N, V), both on the scale of the MOS."""
+    if network.pool.favour is None:
+        return views.mean(axis=1)
+    standard = torch.from_numpy((views - scale.mean) / scale.sd).to(next(network.parameters()).device)
+    return scale.restore(network.pool(standard))
+
+
 def image_scores(fit: Fit, inputs: Inputs) -> np.ndarray:
     """Return the score of every image (N,) by a fitted network, on the scale of the MOS, in float64."""
-    return viewport_scores(fit.network, inputs, fit.scale).mean(axis=1)
+    return pooled(fit.network, viewport_scores(fit.network, inputs, fit.scale), fit.scale)
 
 
 def _validation_quality(fit: Fit, inputs: Inputs, mos: np.ndarray) -> float:
@@ -156,7 +165,7 @@ def _epoch(network: nn.Module, inputs: Inputs, target: Tensor, config: TrainConf
             continue  # a correlation needs two
         batch = batch.to(device)
         with torch.autocast(device.type, enabled=device.type == "cuda"):
-            score = network(inputs[batch]).float().mean(dim=1)
+            score = network.pool(network(inputs[batch]).float())
         loss = LOSSES[config.loss](score, target[batch])
         if not torch.isfinite(loss):
             raise UserError("the training loss is not finite; lower --learning-rate (now "

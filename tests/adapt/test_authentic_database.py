@@ -1,4 +1,4 @@
-"""The database of authentic faults: every fault once a scene, labels below the ceiling, and what each rests on."""
+"""The database of authentic faults: those of one lens in every scene, labels below the ceiling, and what each rests on."""
 
 import pandas as pd
 import pytest
@@ -8,18 +8,20 @@ from mmifn.adapt.opinion_labels import RULE
 from mmifn.core.errors import UserError
 from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
-from mmifn.simulate.authentic import FAULTS
+from mmifn.simulate.authentic import FAULTS, ONE_LENS
 from mmifn.simulate.curves import ceiling
 from mmifn.simulate.database import Simulation
 from mmifn.simulate.panoramas import SYNTHETIC
 
 
-def test_a_database_of_one_scene_has_every_fault_and_says_what_labels_rest_on(tmp_path):
+def test_a_database_of_one_scene_has_lens_faults_and_others_and_says_what_labels_rest_on(tmp_path):
     plan, space = Simulation(LIKE, "FAULTY", SYNTHETIC, scenes=1, height=128, workers=1), Workspace(tmp_path)
     table = simulate_authentic(plan, space)
     rows = pd.read_csv(space.manifest("FAULTY"))
     assert len(rows) == VERSIONS + 1
-    assert set(rows["distortion_type"]) == {*FAULTS, "pristine"}
+    kinds = set(rows["distortion_type"])
+    assert len(kinds) == len(rows)
+    assert {*ONE_LENS, "pristine"} <= kinds <= {*FAULTS, "pristine"}
     best = ceiling(256, 256 / 360)
     assert rows["MOS"][rows["distortion_type"] == "pristine"].item() == pytest.approx(best, abs=1e-3)
     assert (rows["MOS"] <= best + 1e-3).all()

@@ -32,8 +32,8 @@ def test_a_brighter_lens_is_found_by_its_stops_at_its_seams_only(world):
     lens = lens_weights(720, 2, 6.0, first_deg=0.0)[0]  # from -90 to 90
     brighter = to_pixels(to_light(world) * mix(lens, np.float32(2 ** 0.8), np.float32(1)))
     light, colour, sharpness = lens_steps(brighter, FRONT).T
-    assert light[1] == pytest.approx(0.8, abs=0.12)
-    assert light[3] == pytest.approx(0.8, abs=0.12)
+    assert 0.6 < light[1] < 0.8  # four fifths of the rows, whose texture adds to 0.8 or takes from it, step as far
+    assert light[3] == light[1]
     assert light[[0, 2]].max() < 0.1
     assert colour.max() < 0.15
     assert sharpness.max() < 0.35

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmifn.simulate import captured, processed
-from mmifn.simulate.authentic import FAULTS, ONE_OF_SIX, ONE_OF_TWO, WHOLE, Happening, happenings
+from mmifn.simulate.authentic import FAULTS, ONE_LENS, ONE_OF_SIX, ONE_OF_TWO, WHOLE, Happening, happenings
 from mmifn.simulate.light import lens_weights, spot, to_light, to_pixels
 from mmifn.simulate.rendered.panorama import render_scene, scene_names
 
@@ -125,10 +125,15 @@ def test_one_lens_is_hit_and_the_others_are_not(place, lenses, scene):
 
 
 def test_choices_are_the_scenes_own_and_spread_over_faults():
-    chosen = happenings("a", 2 * len(FAULTS), 0)
-    assert chosen == happenings("a", 2 * len(FAULTS), 0)
-    assert chosen != happenings("b", 2 * len(FAULTS), 0)
-    assert chosen != happenings("a", 2 * len(FAULTS), 1)
-    assert sorted(each.fault for each in chosen) == sorted([*FAULTS, *FAULTS])
+    others = sorted(set(FAULTS) - set(ONE_LENS))
+    count = len(ONE_LENS) + 2 * len(others)
+    chosen = happenings("a", count, 0)
+    assert chosen == happenings("a", count, 0)
+    assert chosen != happenings("b", count, 0)
+    assert chosen != happenings("a", count, 1)
+    first, rest = chosen[:len(ONE_LENS)], chosen[len(ONE_LENS):]
+    assert [each.fault for each in first] == list(ONE_LENS)
+    assert all(each.place in (ONE_OF_TWO, ONE_OF_SIX) or each.fault == "lenses" for each in first)
+    assert sorted(each.fault for each in rest) == sorted([*others, *others])
     assert all(each.place in FAULTS[each.fault].places for each in chosen)
     assert {each.strength for each in chosen} == {1, 2, 3, 4}

@@ -15,7 +15,7 @@ from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
 from mmifn.fusion.inputs import load_database
 from mmifn.simulate import broad, drawn
-from mmifn.simulate.broad import LIKE, VERSIONS, simulate_broad
+from mmifn.simulate.broad import COPIES, IMAGES, LIKE, PASSED_ON, VERSIONS, simulate_broad
 from mmifn.simulate.database import Simulation
 from tools import merge_databases
 
@@ -25,7 +25,7 @@ def test_a_broad_database_is_whole_and_made_once(tmp_path):
     plan = Simulation(LIKE, "BROAD", "synthetic", 2, height=64, workers=1)
     table = simulate_broad(plan, space)
     manifest = read_manifest(space.manifest("BROAD"), "BROAD")
-    assert len(manifest) == 2 * (1 + VERSIONS) and manifest.mos_source == "simulated"
+    assert len(manifest) == 2 * IMAGES and manifest.mos_source == "simulated"
     pristine = [name for name, kind in zip(manifest.names, manifest.types, strict=True) if kind == "pristine"]
     assert len(pristine) == 2 and set(manifest.mos[[manifest.names.index(name) for name in pristine]]) == {71.5}
     scene = pristine[0].rpartition("_pristine")[0]
@@ -76,7 +76,7 @@ def test_the_script_makes_a_broad_database_and_refuses_what_it_has_not(tmp_path,
     assert simulate_dataset.main([*argv, "--height", "63"]) == 2
     assert simulate_dataset.main([*argv, "--dataset", "ANY"]) == 0
     assert "labels simulated" in capsys.readouterr().out
-    assert len(read_manifest(Workspace(tmp_path).manifest("ANY"), "ANY")) == 1 + VERSIONS
+    assert len(read_manifest(Workspace(tmp_path).manifest("ANY"), "ANY")) == IMAGES
     assert simulate_dataset.main([*argv, "--dataset", "ANY", "--seed", "1"]) == 2
     assert "was simulated with other settings:\n  seed: there 0, now 1" in capsys.readouterr().err
 
