@@ -9,6 +9,7 @@ was measured, on how many.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from mmifn.scoring.model import load_model, shipped_path
 from mmifn.scoring.panorama import Predictor, open_predictor
 from mmifn.simulate.distortions import blur_sphere
 from mmifn.simulate.light import lens_weights, mix, to_light, to_pixels
-from mmifn.simulate.panoramas import Scene, find_scenes, scene_list
+from mmifn.simulate.panoramas import Scene, find_scenes
+from mmifn.simulate.settings import scene_list
 
 HEIGHT = 1024
 BLURS = (2.0, 3.0, 4.0)  # sigma in pixels, one lens of two
@@ -95,7 +97,7 @@ def line(what: str, wanted: str, measured: str, count: int) -> None:
 
 def report(table: pd.DataFrame) -> None:
     scores = table.pivot(index="scene", columns="what", values="score")
-    line("promise", "wanted", "measured", 0)
+    print(f"{'promise':<52} {'wanted':>26}  {'measured':>20}  of")
     for what in FAULTY:
         below = scores["flawless"] - scores[what]
         line(what, f">= {FELT:g} below in {100 * LEAST_SHARE:.0f} %, never above",
@@ -107,11 +109,10 @@ def report(table: pd.DataFrame) -> None:
         line(f"points moved when {what}, median (worst)", f"<= {most:g}", f"{moved.median():.1f} ({moved.max():.1f})", len(moved))
     night = table[table.what == "flawless"].groupby("night").score.mean()
     if len(night) == 2:
-        line("flawless scenes by day against those by night", "<= 6 apart", f"{night[False]:.1f} / {night[True]:.1f}", len(scores))
+        line("flawless scenes by day and by night", "<= 6 apart", f"{night[False]:.1f} / {night[True]:.1f}", len(scores))
 
 
-@user_main
-def build_parser():
+def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     parser.add_argument("--panoramas", type=Path, required=True, metavar="DIR", help="pristine panoramas of 2048 px or more")
     parser.add_argument("--scenes", default="", metavar="NAMES", help="only these, by name or from a file (default: all)")
@@ -120,6 +121,7 @@ def build_parser():
     return parser
 
 
+@user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     load_model(args.checkpoint or shipped_path("offline"))

@@ -19,7 +19,7 @@ from mmifn.encoders.people import open_people
 from mmifn.simulate.light import to_light
 from mmifn.sphere import dodecahedron, render_viewports
 
-RULE = "people/1"
+RULE = "people/2"
 FOV_DEG, SIZE_PX = 40.0, 224
 POWER = 1.6  # OIQ-10K: one bad lens of six takes 0.28 of what the whole takes, two 0.54; 6^(-1/p), 3^(-1/p)
 RANGE = 54.0  # from the flawless panorama down to the worst level of OIQA and CVIQ, points

@@ -34,7 +34,7 @@ def test_a_brighter_lens_is_found_by_its_stops_at_its_seams_only(world):
     light, colour, sharpness = lens_steps(brighter, FRONT).T
     assert 0.6 < light[1] < 0.8  # four fifths of the rows, whose texture adds to 0.8 or takes from it, step as far
     assert light[3] == light[1]
-    assert light[[0, 2]].max() < 0.1
+    assert light[[0, 2]].max() < 0.15
     assert colour.max() < 0.15
     assert sharpness.max() < 0.35
 
@@ -45,7 +45,7 @@ def test_a_view_near_a_pole_hears_of_a_seam_at_its_own_distance(world):
     brighter = to_pixels(to_light(world) * mix(lens, np.float32(2 ** 0.8), np.float32(1)))
     steps = lens_steps(brighter, torch.tensor([[90.0, 60.0], [80.0, 0.0]]))[:, 0]
     assert steps[0] > 0.6
-    assert steps[1] < 0.1
+    assert steps[1] < 0.2
 
 
 def test_a_coloured_lens_and_a_blurred_one_show_in_their_own_columns(world):

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from conftest import DIMS, VIEWS, make_workspace
 
 from mmifn.cli.flags import add_training_arguments, chosen_config
 from mmifn.core.errors import ArtefactError, UserError
-from mmifn.fusion.afm import AFM, ConcatFusion, Head
+from mmifn.fusion.afm import AFM, ConcatFusion, Head, ViewPool
 from mmifn.fusion.config import VARIANTS, ModelConfig
 from mmifn.fusion.gff import GFF, BiLSTM, GlobalLevel, head_count
 from mmifn.fusion.inputs import Dimensions, Inputs, load_database, require_same_method
@@ -247,6 +248,20 @@ def test_every_parameter_learns(variant, residual):
     (network(inputs).mean(dim=1) - torch.randn(7)).square().mean().backward()
     dead = [name for name, value in network.named_parameters() if value.grad is None or float(value.grad.abs().max()) < 1e-12]
     assert not dead
+
+
+def test_the_worst_views_count_more_by_a_parameter_that_learns():
+    """Scores 0 and -log 2 at favour 1: weights 1 and 2, so two thirds of -log 2."""
+    scores = torch.tensor([[0.0, -math.log(2)], [1.0, 1.0]])
+    assert torch.equal(ViewPool(worst=False)(scores), scores.mean(dim=1))
+    pool = ViewPool(worst=True)
+    torch.testing.assert_close(pool(scores), scores.mean(dim=1))
+    pool(scores).sum().backward()
+    assert float(pool.favour.grad) == pytest.approx(-math.log(2) ** 2 / 4)  # minus the variance of the first row
+    with torch.no_grad():
+        pool.favour.fill_(1.0)
+    torch.testing.assert_close(pool(scores), torch.tensor([-2 / 3 * math.log(2), 1.0]))
+    assert chosen("--config", "compact", "--worst-views").model.worst_views
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

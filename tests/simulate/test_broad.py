@@ -15,7 +15,7 @@ from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
 from mmifn.fusion.inputs import load_database
 from mmifn.simulate import broad, drawn
-from mmifn.simulate.broad import COPIES, IMAGES, LIKE, PASSED_ON, VERSIONS, simulate_broad
+from mmifn.simulate.broad import IMAGES, LIKE, PASSED_ON, VERSIONS, simulate_broad
 from mmifn.simulate.database import Simulation
 from tools import merge_databases
 
@@ -36,6 +36,18 @@ def test_a_broad_database_is_whole_and_made_once(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in space.images_dir("BROAD").iterdir()}
     pd.testing.assert_frame_equal(simulate_broad(plan, space), table)
     assert before == {path: path.stat().st_mtime_ns for path in space.images_dir("BROAD").iterdir()}
+
+
+def test_what_was_passed_on_keeps_its_label_and_a_reduced_copy_has_that_of_its_size(tmp_path):
+    plan = Simulation(LIKE, "BROAD", "synthetic", 1, height=128, workers=1, ppd=512 / 360)
+    table = simulate_broad(plan, Workspace(tmp_path)).set_index("image_name")
+    again, reduced = (table[table.index.str.contains(word)] for word in ("_again", "_reduced"))
+    assert len(again) == len(reduced) == len(PASSED_ON) and again.distortion_type.iloc[0] == "GN"
+    for name, row in again.iterrows():
+        assert table.MOS[name.replace("_again", "")] == row.MOS
+        small = reduced.loc[name.replace("_again", "_reduced")]
+        assert (row.width, small.width) == (256, 192)
+        assert float(small.ceiling) < float(row.ceiling) and float(small.MOS) <= float(small.ceiling)
 
 
 def test_a_broad_database_goes_on_and_mends_what_was_damaged(tmp_path, monkeypatch):
