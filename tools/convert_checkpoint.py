@@ -16,7 +16,6 @@ from pathlib import Path
 
 from mmifn.cli.flags import command_parser
 from mmifn.core.errors import UserError, user_main
-from mmifn.core.files import atomic_path
 from mmifn.core.outputs import check_outputs
 
 
@@ -34,8 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Convert one file."""
     args = build_parser().parse_args(argv)
-    from safetensors.torch import save_file
-
+    from mmifn.core.artefact import save_safetensors
     from mmifn.encoders.state import entry_of, find_state
     from mmifn.encoders.vmamba.unpickling import read_with_placeholders
 
@@ -49,8 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"{args.target} exists; add --overwrite to replace it")
     content = read_with_placeholders(args.source)
     state, (taken, others) = find_state(content, args.source), entry_of(content)
-    with atomic_path(args.target) as temporary:
-        save_file({key: value.detach().clone().contiguous() for key, value in state.items()}, temporary)
+    save_safetensors({key: value.clone() for key, value in state.items()}, args.target)
     print(f"{args.target}: {len(state)} tensors, taken from {taken or 'the file itself'}"
           + (f"; left out: {', '.join(others)}" if others else ""))
     return 0

@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     import pandas as pd
 
+    from mmifn.core.csv_cells import neutral_frame
     from mmifn.data.manifest import image_paths, read_manifest
     from mmifn.fullref.database import agreement_table, measure_database
 
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     target = space.results / f"fullref_{args.dataset}.csv"
     with atomic_path(target) as temporary:
         table = pd.DataFrame(scores.values.numpy(), scores.names, scores.columns).rename_axis("image_name")
-        table.to_csv(temporary, lineterminator="\n")
+        neutral_frame(table).to_csv(temporary, lineterminator="\n")
     lines = agreement_table(manifest, scores)
     write_text(target.with_suffix(".txt"), lines + "\n")
     print(lines)

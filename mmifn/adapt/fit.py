@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from scipy import stats
 from torch import Tensor
 from torch.nn import functional
@@ -17,9 +16,10 @@ from tqdm import tqdm
 
 from mmifn import __version__
 from mmifn.adapt.samples import KINDS, TARGETS, Samples
-from mmifn.core.artefact import load_torch, save_torch
-from mmifn.core.errors import ArtefactError, UserError
-from mmifn.core.files import atomic_path, sha256_json
+from mmifn.adapt.working_state import keep, take_up
+from mmifn.core.artefact import save_safetensors
+from mmifn.core.errors import UserError
+from mmifn.core.files import sha256_json
 from mmifn.encoders.adapted import BACKBONES, SCHEMA, AdaptedEncoder
 
 _WARM_UP = 0.05  # share of the steps over which the learning rate rises
@@ -115,7 +115,8 @@ def adapt(config: AdaptConfig, training: dict[str, Samples], held_out: dict[str,
     batches = _Batches([training[name] for name in sorted(training)], config, device)
     optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     run = sha256_json([dataclasses.asdict(config), sorted(training), len(batches.views)])
-    first = _resume(state, run, network, optimizer)
+    parts = {"network": network, "optimizer": optimizer}
+    first = take_up(state, run, parts) or 0
     bar = tqdm(range(first, len(batches)), initial=first, total=len(batches), desc=f"adapting {config.encoder}", unit="step")
     network.train()
     for step in bar:
@@ -131,8 +132,7 @@ def adapt(config: AdaptConfig, training: dict[str, Samples], held_out: dict[str,
         optimizer.step()
         bar.set_postfix(loss=f"{float(loss.detach()):.3f}", refresh=False)
         if step % _SAVE_EVERY == _SAVE_EVERY - 1:
-            save_torch({"run": run, "step": step + 1, "network": network.state_dict(),
-                        "optimizer": optimizer.state_dict()}, state)
+            keep(state, run, step + 1, parts)
     figures = agreement(network.eval(), held_out, batches)
     _write(network, config, sorted(training), sorted(held_out), figures, out)
     state.unlink(missing_ok=True)
@@ -141,18 +141,6 @@ def adapt(config: AdaptConfig, training: dict[str, Samples], held_out: dict[str,
 
 def _share(done: float) -> float:
     return done / _WARM_UP if done < _WARM_UP else 0.5 * (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP)))
-
-
-def _resume(state: Path, run: str, network: AdaptedEncoder, optimizer: torch.optim.Optimizer) -> int:
-    try:
-        content = load_torch(state)
-    except ArtefactError:
-        return 0
-    if content.get("run") != run:
-        return 0
-    network.load_state_dict(content["network"])
-    optimizer.load_state_dict(content["optimizer"])
-    return content["step"]
 
 
 @torch.inference_mode()
@@ -177,5 +165,4 @@ def _write(network: AdaptedEncoder, config: AdaptConfig, scenes: list[str], held
              "held_out": figures, "config": dataclasses.asdict(config), "mmifn": __version__}
     state = {key: (value.half() if value.is_floating_point() else value).contiguous().cpu()
              for key, value in network.state_dict().items()}
-    with atomic_path(out) as temporary:
-        save_file(state, temporary, metadata={"about": json.dumps(about)})
+    save_safetensors(state, out, {"about": json.dumps(about)})

@@ -6,6 +6,7 @@ order alone what such faults look like on panoramas, not how much people mind th
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,16 +57,22 @@ def make_ladders(scenes: list[Scene], seed: int, folder: Path, workers: int) -> 
     with tqdm(total=len(jobs), desc="ladders", unit="scene") as bar:
         for _ in run_tasks(_make, jobs, workers, preload=__name__):
             bar.update()
-    return torch.cat([load_torch(job.path)["views"] for job in jobs])
+    return torch.cat([_read(job) for job in jobs])
+
+
+def _read(job: _Job) -> Tensor:
+    content = load_torch(job.path)
+    views = content.get("views") if isinstance(content, dict) else None
+    if not isinstance(views, Tensor) or views.dtype != torch.uint8 or views.shape[1:] != (3, 3, SIZE_PX, SIZE_PX):
+        raise ArtefactError(f"{job.path} holds no ladders; remove it, and run the same command again")
+    return views
 
 
 def _make(job: _Job) -> None:
     """Write the ladders of one scene, unless they are there: two views of every fault, at three strengths."""
-    try:
-        load_torch(job.path)
+    with contextlib.suppress(ArtefactError):  # missing or damaged
+        _read(job)
         return
-    except ArtefactError:
-        pass  # missing or damaged
     height, fov_deg = SCALES[job.scale]
     pixels = job.scene.load(height)
     rng = np.random.default_rng([job.seed, zlib.crc32(job.scene.name.encode())])

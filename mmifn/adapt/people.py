@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from scipy import stats
 from sklearn.linear_model import RidgeCV
 from torch import Tensor
@@ -25,9 +24,9 @@ from tqdm import tqdm
 from mmifn import __version__
 from mmifn.adapt.opinions import Photographs
 from mmifn.adapt.settings import PeopleConfig
-from mmifn.core.artefact import load_torch, save_torch
-from mmifn.core.errors import ArtefactError
-from mmifn.core.files import atomic_path, sha256_json
+from mmifn.adapt.working_state import keep, take_up
+from mmifn.core.artefact import save_safetensors
+from mmifn.core.files import sha256_json
 from mmifn.encoders.people import NAME, SCHEMA, PeopleEncoder, normalise
 
 WHOLE_PX = 448  # a photograph is looked at whole, at this size
@@ -104,19 +103,19 @@ def teach(config: PeopleConfig, photographs: Photographs, rows: np.ndarray, ladd
     torch.manual_seed(config.seed)
     network = PeopleEncoder().eval().to(memory_format=torch.channels_last)  # normalisation stays ImageNet's
     run = sha256_json([dataclasses.asdict(config), [photographs.files[i].name for i in rows], len(ladders)])
-    content = _resume(state, run)
-    if content is None:
+    lesson = _Lesson.begin(network, config)
+    first = take_up(state, run, vars(lesson))
+    if first is None:
         _start(network, photographs, rows)
         look(0, network)
-    lesson = _Lesson.begin(network, config)
-    first = lesson.load(content) if content else 0
+        lesson, first = _Lesson.begin(network, config), 0
     per_epoch = len(rows) // config.batch_size
     steps = config.epochs * per_epoch
     for step in tqdm(range(first, steps), initial=first, total=steps, unit="step"):
         _rates(lesson.optimizer, config, step / steps)
         lesson.step(_loss(network, config, photographs, _chosen(rows, step, config), ladders, step))
         if (step + 1) % _SAVE_EVERY == 0:
-            save_torch({"run": run, "step": step + 1, **lesson.content()}, state)
+            keep(state, run, step + 1, vars(lesson))
         if (step + 1) % per_epoch == 0:
             look((step + 1) // per_epoch, lesson.average.module)
     return lesson.average.module
@@ -146,18 +145,6 @@ class _Lesson:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimizer.step()
         self.average.update_parameters(self.network)
-
-    def content(self) -> dict:
-        """Return what a later run needs to go on."""
-        return {"network": self.network.state_dict(), "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict()}
-
-    def load(self, content: dict) -> int:
-        """Take up what a killed run left; return the step to go on with."""
-        self.network.load_state_dict(content["network"])
-        self.average.load_state_dict(content["average"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        return content["step"]
 
 
 def _optimizer(network: PeopleEncoder, config: PeopleConfig) -> torch.optim.Optimizer:
@@ -197,18 +184,8 @@ def _loss(network: PeopleEncoder, config: PeopleConfig, photographs: Photographs
     return loss
 
 
-def _resume(state: Path, run: str) -> dict | None:
-    try:
-        content = load_torch(state)
-    except ArtefactError:
-        return None
-    return content if content.get("run") == run else None
-
-
 def write_people(network: PeopleEncoder, about: dict, out: Path) -> None:
     """Write float16 weights with what they were taught by."""
-    state = {key: (value.half() if value.is_floating_point() else value).contiguous().cpu()
+    state = {key: (value.half() if value.is_floating_point() else value).cpu()
              for key, value in network.state_dict().items()}
-    with atomic_path(out) as temporary:
-        save_file(state, temporary, metadata={"about": json.dumps(
-            {"schema": SCHEMA, "encoder": NAME, "mmifn": __version__, **about})})
+    save_safetensors(state, out, {"about": json.dumps({"schema": SCHEMA, "encoder": NAME, "mmifn": __version__, **about})})

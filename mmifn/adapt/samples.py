@@ -7,6 +7,7 @@ strength, and two full-reference metrics of the view itself: GMSD and SSIM, neve
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -70,17 +71,18 @@ def make_samples(scenes: list[Scene], making: Making, folder: Path, workers: int
 
 def _read(job: _SceneSamples) -> Samples:
     content = load_torch(job.path)
-    return Samples(content["views"], content["targets"])
+    views, targets = (content.get(name) if isinstance(content, dict) else None for name in ("views", "targets"))
+    if not (isinstance(views, Tensor) and isinstance(targets, Tensor) and views.dtype == torch.uint8
+            and views.shape[1:] == (3, SIZE_PX, SIZE_PX) and targets.shape == (len(views), len(TARGETS))):
+        raise ArtefactError(f"{job.path} holds no samples; remove it, and run the same command again")
+    return Samples(views, targets)
 
 
 def _make(job: _SceneSamples) -> None:
     """Write the samples of one scene, unless they are there and whole."""
-    if job.path.is_file():
-        try:
-            _read(job)
-            return
-        except (ArtefactError, LookupError, TypeError):
-            pass  # damaged: made again
+    with contextlib.suppress(ArtefactError):  # missing or damaged
+        _read(job)
+        return
     pixels = job.scene.load()
     rng = np.random.default_rng([job.making.seed, zlib.crc32(job.scene.name.encode())])
     made = list(_versions(pixels, job.making, rng))

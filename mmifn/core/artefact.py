@@ -1,7 +1,7 @@
 """What stages hand each other: typed caches with provenance, and torch files that never unpickle code.
 
-This is the only module that calls torch.save and torch.load. A cache holds plain dicts, lists, numbers, strings
-and tensors, so that `weights_only=True` always reads it.
+This is the only module that calls torch.save and torch.load, and that writes safetensors. A cache holds plain dicts,
+lists, numbers, strings and tensors, so that `weights_only=True` always reads it.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ import hashlib
 import pickle
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import safetensors.torch
 import torch
 from torch import Tensor
 
 from mmifn import __version__
 from mmifn.core.errors import ArtefactError, UnpicklingRefused, listed
 from mmifn.core.files import atomic_path, sha256_json
+from mmifn.core.schema import misfits
 
 T = TypeVar("T", bound="Artefact")
 # What torch's restricted unpickler says of a file that wants a class or a function, not merely nonsense.
@@ -83,6 +85,13 @@ def save_torch(value: Any, path: Path) -> None:
             raise
 
 
+def save_safetensors(state: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as safetensors in one atomic step; the library's own writer hides a full disk behind an error of its own."""
+    content = safetensors.torch.save({key: value.detach().contiguous() for key, value in state.items()}, metadata)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Where a cache comes from.
@@ -114,14 +123,17 @@ class Artefact:
     made_by: Provenance
 
     def __post_init__(self) -> None:
-        if len(set(self.names)) != len(self.names):
-            raise ArtefactError(f"{self.SCHEMA}: image names are not unique")
-        for part in dataclasses.fields(self):
-            value = getattr(self, part.name)
-            for tensor in value if isinstance(value, list) else [value]:
-                if isinstance(tensor, Tensor) and part.metadata.get("rows", True) and len(tensor) != len(self.names):
-                    raise ArtefactError(
-                        f"{self.SCHEMA}: {part.name} has {len(tensor)} rows for {len(self.names)} image names")
+        wrong = misfits(self, {"N": len(self.names)}) if isinstance(self.names, list) else ["names is no list"]
+        if not wrong and len(set(self.names)) != len(self.names):
+            wrong = ["image names are not unique"]
+        if not wrong and (unknown := [key for key in self.inputs() if key not in self.made_by.inputs]):
+            wrong = [f"made_by.inputs lacks {unknown[0]!r}"]
+        if wrong:
+            raise ArtefactError(f"{self.SCHEMA}: {'; '.join(wrong[:3])}")
+
+    def inputs(self) -> list[str]:
+        """Return the names that made_by.inputs must tell the origin of: those of the images."""
+        return self.names
 
     def digest(self) -> str:
         """Identify content and origin in 64 hex digits."""
@@ -133,11 +145,6 @@ class Artefact:
                     tensors[f"{part.name}.{i}"] = tensor
         return sha256_json([self.SCHEMA, self.dataset, self.names, dataclasses.asdict(self.made_by),
                             sha256_tensors(tensors)])
-
-
-def not_rows(**kwargs: Any) -> Any:
-    """Declare a tensor field whose first axis is not the images."""
-    return field(metadata={"rows": False}, **kwargs)
 
 
 def save(artefact: Artefact, path: Path) -> None:
@@ -164,7 +171,7 @@ def load(path: Path, kind: type[T], *, dataset: str | None = None, remake: str |
         raise ArtefactError(f"{path} is not what this stage reads:\n  schema  found {found}, wanted {kind.SCHEMA}{hint}")
     fields = {part.name for part in dataclasses.fields(kind)}
     if set(content) - {"schema"} != fields:
-        wrong = listed(sorted(fields ^ (set(content) - {"schema"})))
+        wrong = listed(sorted(map(str, fields ^ (set(content) - {"schema"}))))
         raise ArtefactError(f"{path} has missing or unknown fields:\n{wrong}{hint}")
     if dataset is not None and content["dataset"] != dataset:
         raise ArtefactError(f"{path} was made for dataset {content['dataset']}, not for {dataset}{hint}")

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -30,9 +31,10 @@ class RowStore:
     """
 
     def __init__(self, cache: Path, kind: type[Artefact], made_by: Provenance,
-                 parts: Callable[[Any], list[Row]]) -> None:
-        """Find the rows that are there; parts: an earlier cache -> its rows, in its order."""
-        self.cache, self._inputs = cache, made_by.inputs
+                 parts: Callable[[Any], list[Row]], axes: dict[str, int] | None = None) -> None:
+        """Find the rows that are there; parts: an earlier cache -> its rows, in its order; axes: how many axes each tensor of
+        a row has, by name (None: a row holds single numbers by any names)."""
+        self.cache, self._inputs, self._axes = cache, made_by.inputs, axes
         self._folder = cache.parent / f".{cache.stem}.{made_by.method_digest()}"
         earlier = _earlier_rows(cache, kind, made_by, parts)
         self.rows: dict[str, Row] = {}
@@ -40,11 +42,22 @@ class RowStore:
             row = earlier.get(key) or self._kept(key)
             if row is not None:
                 self.rows[name] = row
+        self._taken_over = set(self.rows)
 
     def put(self, name: str, row: Row) -> None:
         """Keep the row of an image, on disk at once."""
         save_torch(row, self._path(self._inputs[name]))
         self.rows[name] = row
+        self._taken_over.discard(name)
+
+    def drop_misfits(self) -> list[str]:
+        """Forget rows of earlier runs where not all rows are of one shape; return the names that lack theirs now."""
+        shapes = {tuple((key, row[key].shape) for key in sorted(row)) for row in self.rows.values()}
+        dropped = sorted(self._taken_over) if len(shapes) > 1 else []
+        for name in dropped:
+            del self.rows[name]
+        self._taken_over.difference_update(dropped)
+        return dropped
 
     def finish(self, artefact: Artefact) -> None:
         """Write the cache itself and remove every unfinished construction of it, this one's and those of other settings."""
@@ -60,9 +73,18 @@ class RowStore:
         """Return a row that a killed run left, or None; a damaged one counts as not there."""
         path = self._path(key)
         try:
-            return load_torch(path) if path.is_file() else None
+            row = load_torch(path) if path.is_file() else None
         except ArtefactError:
             return None
+        return row if self._is_row(row) else None
+
+    def _is_row(self, value: Any) -> bool:
+        """Tell whether a value is a row: tensors by name, finite throughout, with the axes that they ought to have."""
+        if not isinstance(value, dict) or not value or not all(isinstance(item, Tensor) for item in value.values()):
+            return False
+        wanted = dict.fromkeys(value, 0) if self._axes is None else self._axes
+        return {key: item.ndim for key, item in value.items()} == wanted and all(
+            bool(torch.isfinite(item).all()) for item in value.values())
 
 
 def _earlier_rows(cache: Path, kind: type[Artefact], made_by: Provenance,
@@ -92,6 +114,14 @@ def encode_rows(store: RowStore, names: list[str], read: Callable[[int], Any], e
     read: index -> decoded input (runs ahead in `readers` threads, may raise UserError); encode: input -> row. All unreadable
     inputs come in one UserError, after the others are done.
     """
+    _encode_lacking(store, names, read, encode, label, readers)
+    if store.drop_misfits():
+        _encode_lacking(store, names, read, encode, label, readers)
+    return [store.rows[name] for name in names]
+
+
+def _encode_lacking(store: RowStore, names: list[str], read: Callable[[int], Any], encode: Callable[[Any], Row], label: str,
+                    readers: int) -> None:
     todo = [i for i, name in enumerate(names) if name not in store.rows]
     failures = []
     with tqdm(total=len(names), initial=len(names) - len(todo), desc=label, unit="image", smoothing=0.05) as progress:
@@ -104,7 +134,6 @@ def encode_rows(store: RowStore, names: list[str], read: Callable[[int], Any], e
     if failures:
         raise UserError(f"{len(failures)} of {len(names)} images could not be read:\n{listed(failures)}\n"
                         "Nothing was written to the cache; the rows of the good ones are kept for the next run.")
-    return [store.rows[name] for name in names]
 
 
 def _read_ahead(read: Callable[[int], Any], todo: list[int], readers: int) -> Iterator[tuple[int, Any]]:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmifn.core.artefact import Artefact, Provenance, load, not_rows
+from mmifn.core.artefact import Artefact, Provenance, load
 from mmifn.core.errors import UserError
+from mmifn.core.schema import shaped
 from mmifn.data.merge import merged_name
 from mmifn.data.workspace import Workspace
 
@@ -25,9 +26,9 @@ class TextFeatures(Artefact):
 
     SCHEMA: ClassVar[str] = "text_features/1"
     STAGE: ClassVar[str] = "text_encoder.py"
-    tokens: Tensor
-    mask: Tensor
-    pooled: Tensor
+    tokens: Tensor = shaped("N T D")
+    mask: Tensor = shaped("N T", "bool")
+    pooled: Tensor = shaped("N D")
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class ViewportFeatures(Artefact):
 
     SCHEMA: ClassVar[str] = "viewport_features/1"
     STAGE: ClassVar[str] = "viewport_encoder.py"
-    features: Tensor
-    centres_deg: Tensor = not_rows()
+    features: Tensor = shaped("N V D")
+    centres_deg: Tensor = shaped("V *")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class GlobalFeatures(Artefact):
 
     SCHEMA: ClassVar[str] = "global_features/1"
     STAGE: ClassVar[str] = "global_feature_extractor.py"
-    levels: list[Tensor]
+    levels: list[Tensor] = shaped("N T *", count=3)
 
 
 # The caches by name, which is that of their files; every model reads all of them.
@@ -71,11 +72,15 @@ class FusedFeatures(Artefact):
 
     SCHEMA: ClassVar[str] = "fused_features/2"
     STAGE: ClassVar[str] = "gff_module.py and lff_module.py"
-    fused: Tensor
+    fused: Tensor = shaped("N T D")
     branch: str
     state: dict[str, Tensor]
     config: dict[str, Any]
     split: dict[str, Any]
+
+    def inputs(self) -> list[str]:
+        """Return what made_by.inputs must tell the origin of: the database as a whole."""
+        return ["database"]
 
 
 def load_caches(space: Workspace, dataset: str) -> dict[str, Artefact]:

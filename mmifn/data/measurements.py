@@ -7,7 +7,7 @@ was measured on, with every value that was ever asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +16,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mmifn.core.artefact import Artefact, Provenance
+from mmifn.core.errors import ArtefactError
 from mmifn.core.resumable import Row, RowStore
+from mmifn.core.schema import shaped
 from mmifn.core.workers import run_tasks
 
 _IMAGES_A_JOB = 8  # a job reads its reference once, and what it measured is kept when it ends
@@ -28,8 +30,13 @@ class Measurements(Artefact):
 
     SCHEMA: ClassVar[str] = "measurements/1"  # bump when a metric or a statistic of the same image becomes another number
     STAGE: ClassVar[str] = "evaluate.py"
-    values: Tensor
-    columns: list[str]
+    values: Tensor = shaped("N K")
+    columns: list[str] = field()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.columns) != self.values.shape[1] or len(set(self.columns)) != len(self.columns):
+            raise ArtefactError(f"{self.SCHEMA}: {self.values.shape[1]} columns of values, named {', '.join(self.columns)}")
 
     def only(self, columns: list[str]) -> Measurements:
         """Return some of the columns, in the order given."""

@@ -159,7 +159,7 @@ def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encod
     centres = SAMPLERS[preset.sampler]()
     made_by = viewport_provenance(preset, encoder, hash_inputs(manifest.names, paths))
     store = RowStore(space.features(manifest.dataset, VIEWPORT), ViewportFeatures, made_by,
-                     lambda old: [{"views": row} for row in old.features])
+                     lambda old: [{"views": row} for row in old.features], {"views": 2})
     geometry = [preset.sampler, made_by.preprocess["fov_deg"], made_by.preprocess["size_px"], made_by.preprocess["projection"]]
     count = len(centres) * len(preset.fovs_deg)
     pictures = [_Pictures(viewport_pngs(space.viewports_dir(manifest.dataset), name, count),
@@ -203,7 +203,8 @@ def encode_globals(space: Workspace, manifest: Manifest, preset: Preset, encoder
     def parts(old: Any) -> list[Row]:
         return [{f"f{k + 2}": level[i] for k, level in enumerate(old.levels)} for i in range(len(old.names))]
 
-    store = RowStore(space.features(manifest.dataset, GLOBAL), GlobalFeatures, made_by, parts)
+    store = RowStore(space.features(manifest.dataset, GLOBAL), GlobalFeatures, made_by, parts,
+                     {"f2": 2, "f3": 2, "f4": 2})
     rows = encode_rows(store, manifest.names, read, encode, f"panoramas {manifest.dataset}", _readers(encoder))
     levels = [torch.stack([row[key] for row in rows]) for key in ("f2", "f3", "f4")]
     result = GlobalFeatures(manifest.dataset, manifest.names, made_by, levels)

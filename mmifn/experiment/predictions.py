@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mmifn.core.artefact import load_torch, save_torch
+from mmifn.core.csv_cells import neutral_frame
 from mmifn.core.errors import ArtefactError
 from mmifn.core.files import atomic_path
 from mmifn.data.manifest import Manifest
@@ -80,7 +81,7 @@ def write_predictions(outcomes: list[Outcome], databases: dict[str, Database], p
     save_torch({"schema": SCHEMA, "columns": {column: rows[column].tolist() for column in rows.columns}, "runs": runs,
                 "labels": {name: databases[name].manifest.mos_source for name in databases}}, path)
     with atomic_path(path.with_suffix(".csv")) as temporary:
-        rows.to_csv(temporary, index=False, lineterminator="\n", float_format="%.4f")
+        neutral_frame(rows).to_csv(temporary, index=False, lineterminator="\n", float_format="%.4f")
 
 
 def read_predictions(path: Path, script: str) -> Predictions | None:

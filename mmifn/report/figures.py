@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from mmifn.core.csv_cells import neutral_frame
 from mmifn.core.files import atomic_path
 from mmifn.data.manifest import SIMULATED
 from mmifn.experiment.predictions import Predictions
@@ -52,7 +53,7 @@ class Drawing:
             with atomic_path(path) as temporary, mpl.rc_context(STYLE):
                 self.figure.savefig(temporary, dpi=DPI, metadata=about[path.suffix[1:]])
         with atomic_path(paths[2]) as temporary:
-            self.numbers.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
+            neutral_frame(self.numbers).to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
         return paths
 
 

@@ -7,6 +7,7 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmifn.core.csv_cells import neutral, original
 from mmifn.core.errors import UserError
 from mmifn.core.files import write_text
 from mmifn.report.latex import PREAMBLE, latex_table
@@ -52,8 +53,8 @@ class Table:
         for remark in [self.title, *self.notes]:
             buffer.write(f"# {remark}\n")
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows(row for row in self.rows if row is not None)
+        writer.writerow(map(neutral, self.columns))
+        writer.writerows(map(neutral, row) for row in self.rows if row is not None)
         return buffer.getvalue()
 
 
@@ -67,15 +68,21 @@ def write_tables(tables: list[Table], path: Path) -> None:
 
 def read_tables(path: Path) -> list[Table]:
     """Read the tables of a .csv that write_tables wrote (rules are not kept). Raises UserError for anything else."""
-    tables = []
-    for block in path.read_text(encoding="utf-8").split("\n\n"):
-        lines = block.strip("\n").split("\n")
-        remarks = [line.removeprefix("# ") for line in lines if line.startswith("# ")]
-        columns, *rows = csv.reader(lines[len(remarks):]) if len(lines) > len(remarks) else [[]]
-        if not remarks or not columns or any(len(row) != len(columns) for row in rows):
-            raise UserError(f"{path} is not a file of tables as the scripts write it; make it again with its script")
-        tables.append(Table(remarks[0], columns, rows, remarks[1:]))
-    return tables
+    try:
+        return [_table(block) for block in path.read_text(encoding="utf-8").split("\n\n")]
+    except (ValueError, csv.Error) as error:  # of ours, or of UTF-8
+        raise UserError(f"{path} is not a file of tables as the scripts write it ({error}); make it again with its "
+                        "script") from error
+
+
+def _table(block: str) -> Table:
+    """Return one table of a file; raises ValueError or csv.Error where it is none."""
+    lines = block.strip("\n").split("\n")
+    remarks = [line.removeprefix("# ") for line in lines if line.startswith("# ")]
+    columns, *rows = [[original(cell) for cell in row] for row in csv.reader(lines[len(remarks):])] or [[]]
+    if not remarks or not columns or any(len(row) != len(columns) for row in rows):
+        raise ValueError("a block without title and columns, or with rows of another length")
+    return Table(remarks[0], columns, rows, remarks[1:])
 
 
 def mean_sd(values: list[float], digits: int = 3) -> str:

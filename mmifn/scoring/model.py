@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from mmifn.core.artefact import sha256_tensors
+from mmifn.core.artefact import save_safetensors, sha256_tensors
 from mmifn.core.errors import ArtefactError, UserError
-from mmifn.core.files import atomic_path, sha256_json
+from mmifn.core.files import sha256_json
 from mmifn.scoring.interval import Calibration
 from mmifn.training.checkpoint import Checkpoint, as_content, from_content, load_checkpoint
 
@@ -53,7 +52,7 @@ def shipped_path(preset: str) -> Path:
 def save_model(model: Model, path: Path) -> None:
     """Write a model atomically: parameters as tensors, everything else as JSON in the metadata."""
     content = as_content(model.checkpoint)
-    state = {key: value.contiguous() for key, value in content.pop("state").items()}
+    state = content.pop("state")
     calibration = None
     if model.calibration:
         calibration = dataclasses.asdict(model.calibration)
@@ -62,8 +61,7 @@ def save_model(model: Model, path: Path) -> None:
     metadata = {"schema": SCHEMA, "checkpoint": json.dumps(content, sort_keys=True),
                 "calibration": json.dumps(calibration, sort_keys=True), "counts_size": json.dumps(model.counts_size)}
     metadata["digest"] = _digest(metadata, state)
-    with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata)
+    save_safetensors(state, path, metadata)
 
 
 def load_model(path: Path) -> Model:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from mmifn.core.csv_cells import neutral
 from mmifn.core.errors import UserError
 from mmifn.core.locked import open_locked
 from mmifn.scoring.perspective import score_view
@@ -60,6 +61,11 @@ def _table(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([("x".join(map(str, row["seen_px"][::-1])) if name == "seen_px" else row[name]) for name in COLUMNS]
-                     for row in rows)
+    writer.writerows([_cell(name, row[name]) for name in COLUMNS] for row in rows)
     return text.getvalue()
+
+
+def _cell(name: str, value: Any) -> Any:
+    if name == "seen_px":
+        return "x".join(map(str, value[::-1]))
+    return neutral(value) if isinstance(value, str) else value

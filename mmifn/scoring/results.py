@@ -8,8 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmifn.core.csv_cells import neutral, original
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_file
+from mmifn.core.json_text import parse_json
 from mmifn.core.locked import open_locked
 from mmifn.scoring.prediction import REQUIRED, TEXTS
 
@@ -58,7 +60,7 @@ class ResultFile:
         if self.columns is None:
             return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
         line = io.StringIO(newline="")
-        csv.writer(line, lineterminator="\n").writerow([_cell(row.get(column)) for column in self.columns])
+        csv.writer(line, lineterminator="\n").writerow([_cell(column, row.get(column)) for column in self.columns])
         return line.getvalue()
 
     def _rows_of(self, content: bytes, table: bool) -> dict[str, dict[str, Any]]:
@@ -74,13 +76,15 @@ class ResultFile:
         return {row["image"]: row for row in rows if "score" in row}
 
 
-def _cell(value: Any) -> Any:
+def _cell(column: str, value: Any) -> Any:
+    if column in TEXTS and isinstance(value, str):
+        return neutral(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
 
 
 def _json_rows(text: str) -> list[dict[str, Any]]:
     """Return the rows of lines of JSON; raises ValueError where one is neither a result nor an image with its error."""
-    rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+    rows = [parse_json(line) for line in text.split("\n") if line.strip()]
     for row in rows:
         if not isinstance(row, dict) or (set(REQUIRED) - set(row) and set(row) != {"image", "error"}):
             raise ValueError("a line that is not of predict.py")
@@ -101,6 +105,6 @@ def _csv_rows(text: str) -> list[dict[str, Any]]:
 
 def _value(name: str, cell: str) -> Any:
     try:
-        return cell if name in TEXTS else json.loads(cell) if cell else None
-    except json.JSONDecodeError:
+        return original(cell) if name in TEXTS else parse_json(cell) if cell else None
+    except ValueError:
         return cell  # of a column that somebody added

@@ -45,18 +45,29 @@ def _branch_settings(trial: Trial) -> dict[str, Any]:
 def _misfits(cache: FusedFeatures, trial: Trial) -> list[str]:
     """Return in words why a branch cache does not belong to this trial; empty where it does."""
     wrong = []
+    if cache.made_by.weights_sha256 != sha256_tensors(cache.state):
+        wrong.append("weights: not those that were written")
     if cache.made_by.inputs["database"] != trial.database.digest:
         wrong.append("features or scores: made from others than are there now")
     if cache.split != trial.split.as_dict():
-        wrong.append(f"split: file seed {cache.split['seed']} (test {', '.join(cache.split['test'])}), "
+        wrong.append(f"split: file seed {cache.split.get('seed')} (test {_joined(cache.split.get('test'))}), "
                      f"run seed {trial.split.seed} (test {', '.join(trial.split.test)})")
     wanted = _branch_settings(trial)
     for part in ("model", "train"):
-        wrong += [f"{part}.{key}: file {cache.config[part].get(key)}, run {value}"
-                  for key, value in wanted[part].items() if cache.config[part].get(key) != value]
-    if cache.config["seed"] != trial.seed:
-        wrong.append(f"seed: file {cache.config['seed']}, run {trial.seed}")
+        stored = cache.config.get(part)
+        stored = stored if isinstance(stored, dict) else {}
+        wrong += [f"{part}.{key}: file {stored.get(key)}, run {value}"
+                  for key, value in wanted[part].items() if stored.get(key) != value]
+    if cache.config.get("seed") != trial.seed:
+        wrong.append(f"seed: file {cache.config.get('seed')}, run {trial.seed}")
+    chosen = cache.made_by.preprocess
+    if not (isinstance(chosen.get("epoch"), int) and isinstance(chosen.get("validation"), float)):
+        wrong.append("chosen epoch: not told")
     return wrong
+
+
+def _joined(names: Any) -> str:
+    return ", ".join(map(str, names)) if isinstance(names, list) else str(names)
 
 
 def make_branch_cache(branch: str, space: Workspace, trial: Trial, device: torch.device) -> tuple[FusedFeatures, bool]:

@@ -25,7 +25,7 @@ NAMES = ["b.png", "a.png", "sub/c.png"]
 
 def example(kind, dataset="DS"):
     torch.manual_seed(0)
-    made = provenance("net", NAMES, fov_deg=90.0)
+    made = provenance("net", ["database"] if kind is FusedFeatures else NAMES, fov_deg=90.0)
     parts = {
         TextFeatures: lambda: (torch.randn(3, 4, 5).half(), torch.rand(3, 4) > 0.5, torch.randn(3, 5)),
         ViewportFeatures: lambda: (torch.randn(3, 7, 5).half(), torch.randn(7, 2)),
@@ -137,7 +137,9 @@ def test_written_files_follow_the_umask(tmp_path):
     assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
 
 
-def test_a_full_disk_is_a_message_and_keeps_the_old_cache(tmp_path, capsys):
+@pytest.mark.parametrize("write", [lambda path: artefact.save_torch({"x": torch.zeros(100_000)}, path),
+                                   lambda path: artefact.save_safetensors({"x": torch.zeros(100_000)}, path)])  # fmt: skip
+def test_a_full_disk_is_a_message_and_keeps_the_old_cache(tmp_path, capsys, write):
     path = tmp_path / "cache.pt"
     artefact.save(example(ViewportFeatures), path)
     before = path.read_bytes()
@@ -145,11 +147,11 @@ def test_a_full_disk_is_a_message_and_keeps_the_old_cache(tmp_path, capsys):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # a small disk
     try:
-        code = user_main(lambda: artefact.save_torch({"x": torch.zeros(100_000)}, path) or 0)()
+        code = user_main(lambda: write(path) or 0)()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
-    assert code == 2 and str(path) in capsys.readouterr().err
+    assert code == 2 and f"error: {path}: File too large" in capsys.readouterr().err
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["cache.pt"]
 
 
@@ -239,6 +241,15 @@ def test_another_kind_or_version_is_refused(cache):
         ({"names": ["a", "b"]}, "features has 3 rows for 2"),
         ({"made_by": {"encoder": "x"}}, "is not whole"),
         ({"made_by": None}, "is not whole"),
+        ({"dataset": 3}, "dataset is 3, wanted str"),
+        ({"names": ["a", "b", 3]}, "names[2] is 3, wanted str"),
+        ({"names": None}, "names is no list"),
+        ({"names": ["a.png", "b.png", "c.png"]}, "made_by.inputs lacks 'c.png'"),
+        ({"features": torch.full((3, 7, 5), float("nan"))}, "features holds values that are not finite"),
+        ({"features": torch.zeros(3, 7, 5).int()}, "features is torch.int32, wanted floating"),
+        ({"features": torch.zeros(3, 7)}, "features is (3, 7), wanted (N, V, D)"),
+        ({"features": [1, 2, 3]}, "features is a list, wanted Tensor"),
+        ({"centres_deg": torch.zeros(6, 2)}, "centres_deg is (6, 2), where others have V = 7"),
     ],
 )
 def test_an_inconsistent_cache_is_refused_with_its_path(cache, change, words):

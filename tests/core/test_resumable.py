@@ -3,9 +3,10 @@
 import threading
 import time
 
+import pytest
 import torch
 
-from mmifn.core.artefact import Provenance
+from mmifn.core.artefact import Provenance, save_torch
 from mmifn.core.errors import UserError
 from mmifn.core.resumable import RowStore, encode_rows
 from mmifn.data.measurements import Measurements
@@ -38,3 +39,30 @@ def test_several_readers_read_at_once_and_rows_stay_in_order(tmp_path):
         found[readers] = {name: int(row["v"]) for name, row in store.rows.items()}
         assert max(together) <= readers and (readers == 1 or max(together) > 1)
     assert found[1] == found[3] == {f"{i}.png": i for i in range(9) if i != 4}
+
+
+@pytest.mark.parametrize("left", [
+    {"v": torch.tensor(float("nan"))}, {"v": torch.zeros(2)}, {"v": 3.0}, {}, [1], {"w": torch.zeros(2), "v": torch.tensor(1.0)},
+    b"torn",
+])  # fmt: skip
+def test_a_row_of_a_killed_run_that_cannot_be_used_is_made_again(tmp_path, left):
+    names = ["a.png", "b.png"]
+    made_by = Provenance("x", "", {}, {name: f"{i}" * 64 for i, name in enumerate(names)})
+    first = RowStore(tmp_path / "cache.pt", Measurements, made_by, Measurements.rows)
+    for name in names:
+        first.put(name, {"v": torch.tensor(1.0)})
+    (path,) = [path for path in tmp_path.rglob("*.pt") if path.stem.endswith("1")]
+    path.write_bytes(left) if isinstance(left, bytes) else save_torch(left, path)
+    again = RowStore(tmp_path / "cache.pt", Measurements, made_by, Measurements.rows)
+    rows = encode_rows(again, names, lambda i: i, lambda i: {"v": torch.tensor(10.0 + i)}, "x")
+    assert [float(row["v"]) for row in rows] == [1.0, 11.0]
+
+
+def test_rows_of_two_shapes_are_all_made_again(tmp_path):
+    names, axes = ["a.png", "b.png"], {"v": 1}
+    made_by = Provenance("x", "", {}, {name: f"{i}" * 64 for i, name in enumerate(names)})
+    RowStore(tmp_path / "cache.pt", Measurements, made_by, Measurements.rows, axes).put("a.png", {"v": torch.zeros(3)})
+    store = RowStore(tmp_path / "cache.pt", Measurements, made_by, Measurements.rows, axes)
+    made = []
+    rows = encode_rows(store, names, lambda i: i, lambda i: made.append(i) or {"v": torch.full((2,), float(i))}, "x")
+    assert made == [1, 0] and [row["v"].tolist() for row in rows] == [[0.0, 0.0], [1.0, 1.0]]

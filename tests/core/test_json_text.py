@@ -1,0 +1,20 @@
+"""JSON as its standard has it: nothing that is no number, nothing so deep that reading it fails otherwise."""
+
+import pytest
+
+from mmifn.core.json_text import parse_json
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ('{"a": NaN}', "holds NaN"), ("[-Infinity]", "holds -Infinity"), ("[1e999]", "holds 1e999"),
+    ("[" * 100_000, "nested too deep"), ('{"a": ' * 50_000, "nested too deep"), ("{", "Expecting"), ("", "Expecting"),
+    (b"\xff", "decode"), ("[" + "9" * 5000 + "]", "digits"),
+])  # fmt: skip
+def test_what_is_no_json_is_a_value_error(text, words):
+    with pytest.raises(ValueError, match=words):
+        parse_json(text)
+
+
+def test_json_is_read():
+    assert parse_json('{"a": [1, 2.5, null, true, "ä"]}') == parse_json('\ufeff{"a": [1, 2.5, null, true, "ä"]}'.encode()) == {
+        "a": [1, 2.5, None, True, "ä"]}

@@ -1,0 +1,81 @@
+"""What a dataclass declares is held against what a file gave: types, finite numbers, axes against each other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmifn.core.schema import misfits, shaped
+
+
+@dataclass(frozen=True)
+class Inner:
+    names: tuple[str, ...]
+    pair: tuple[int, float]
+
+
+@dataclass(frozen=True)
+class Outer:
+    count: int
+    share: float
+    flag: bool
+    inner: Inner
+    by_name: dict[str, float]
+    maybe: str | None
+    anything: Any
+    curve: list[dict[str, float]]
+    width: float = field(metadata={"infinite": True})
+    rows: Tensor = shaped("N D")
+    mask: Tensor = shaped("N", "bool")
+    levels: list[Tensor] = shaped("N D *", count=2)
+
+
+def outer(**changes):
+    values = {"count": 3, "share": 1, "flag": True, "inner": Inner(("a",), (1, 2.0)), "by_name": {"a": 1.5}, "maybe": None,
+              "anything": object(), "curve": [{"epoch": 1, "loss": 0.5}], "width": math.inf, "rows": torch.zeros(4, 2),
+              "mask": torch.zeros(4, dtype=torch.bool), "levels": [torch.zeros(4, 2, 7), torch.zeros(4, 2, 1)]}
+    return Outer(**(values | changes))
+
+
+def test_what_fits_passes():
+    assert misfits(outer()) == misfits(outer(), {"N": 4}) == misfits(outer(maybe="x", width=2.0)) == []
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"count": 3.0}, "count is 3.0, wanted int"),
+    ({"count": True}, "count is True, wanted int"),
+    ({"share": "0,5"}, "share is '0,5', wanted float"),
+    ({"share": math.nan}, "share is nan"),
+    ({"share": math.inf}, "share is inf"),
+    ({"width": math.nan}, "width is nan"),
+    ({"flag": 1}, "flag is 1, wanted bool"),
+    ({"inner": {"names": ()}}, "inner is a dict, wanted Inner"),
+    ({"inner": Inner(("a", 3), (1, 2.0))}, "inner.names[1] is 3, wanted str"),
+    ({"inner": Inner((), (1,))}, "inner.pair has 1 values, wanted 2"),
+    ({"inner": Inner((), (1, None))}, "inner.pair[1] is None, wanted float"),
+    ({"inner": Inner(["a"], (1, 2.0))}, "inner.names is a list, wanted tuple"),
+    ({"by_name": {"a": None}}, "by_name['a'] is None, wanted float"),
+    ({"by_name": {3: 1.0}}, "a key of by_name is 3, wanted str"),
+    ({"by_name": []}, "by_name is a list, wanted dict"),
+    ({"maybe": 3}, "maybe is 3"),
+    ({"curve": [{"loss": math.nan}]}, "curve[0]['loss'] is nan"),
+    ({"rows": [[0.0]]}, "rows is a list, wanted Tensor"),
+    ({"rows": torch.full((4, 2), math.nan)}, "rows holds values that are not finite"),
+    ({"rows": torch.zeros(4)}, "rows is (4,), wanted (N, D)"),
+    ({"rows": torch.zeros(4, 2).int()}, "rows is torch.int32, wanted floating values"),
+    ({"mask": torch.zeros(4)}, "mask is torch.float32, wanted bool values"),
+    ({"mask": torch.zeros(5, dtype=torch.bool)}, "mask has 5 rows for 4 image names"),
+    ({"levels": [torch.zeros(4, 2, 7)]}, "levels has 1 tensors, wanted 2"),
+    ({"levels": [torch.zeros(4, 2, 7), torch.zeros(4, 3, 7)]}, "levels is (4, 3, 7), where others have D = 2"),
+])  # fmt: skip
+def test_what_does_not_fit_is_named(changes, words):
+    assert words in misfits(outer(**changes))
+
+
+def test_sizes_that_are_known_count():
+    assert misfits(outer(), {"N": 5})[0] == "rows has 4 rows for 5 image names"
