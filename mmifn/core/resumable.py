@@ -122,6 +122,7 @@ def encode_rows(store: RowStore, names: list[str], read: Callable[[int], Any], e
 
 def _encode_lacking(store: RowStore, names: list[str], read: Callable[[int], Any], encode: Callable[[Any], Row], label: str,
                     readers: int) -> None:
+    """Encode and keep the row of every name that the store lacks, as encode_rows does."""
     todo = [i for i, name in enumerate(names) if name not in store.rows]
     failures = []
     with tqdm(total=len(names), initial=len(names) - len(todo), desc=label, unit="image", smoothing=0.05) as progress:
