@@ -108,6 +108,7 @@ def _shapes(instance: Any, sizes: dict[str, int]) -> Iterator[str]:
 
 
 def _shape(name: str, tensor: Tensor, wanted: Mapping[str, Any], sizes: dict[str, int]) -> Iterator[str]:
+    """Yield how a tensor differs from what `shaped` declares (wanted), noting the sizes of its axes."""
     axes = wanted["axes"]
     if tensor.ndim != len(axes):
         yield f"{name} is {tuple(tensor.shape)}, wanted ({', '.join(axes)})"
