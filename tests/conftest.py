@@ -8,12 +8,12 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"  # data beside the repository; tests that read it skip without it
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from skips import pytest_sessionfinish  # noqa: E402, F401
 
 from mmifn.core.artefact import Provenance, save  # noqa: E402
 from mmifn.core.files import sha256_text  # noqa: E402

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SHARED
 from PIL import Image
+from skips import SHARED, needs_shared
 
 import prepare_dataset
 from mmifn.core.errors import UserError
@@ -94,7 +94,7 @@ LABELS = {"JUFE-10K": ("JUFE10K.csv", 10320, "better"), "OIQ-10K": ("OIQ10K.csv"
           "MVAQD": ("MVAQD.csv", 300, ""), "IQA-ODI": ("IQA_ODI.csv", 960, "WORSE, turned round")}
 
 
-@pytest.mark.skipif(not (SHARED / "mos").is_dir(), reason="the real labels are not here")
+@needs_shared("mos")
 @pytest.mark.parametrize("name", LABELS)
 def test_every_real_label_is_understood(name):
     file, count, polarity = LABELS[name]

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SHARED
 from PIL import Image
 from scipy import io as matlab
+from skips import SHARED, needs_shared
 
 import prepare_dataset
 from mmifn.core.errors import UserError
@@ -27,7 +27,6 @@ from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
 
 MOS = SHARED / "mos"
-needs_shared = pytest.mark.skipif(not MOS.is_dir(), reason="the shared human scores are not beside the repository")
 
 
 def save_noise(path: Path) -> None:
@@ -77,7 +76,7 @@ def run(root: Path, dataset: str, source: Path, *more: str) -> int:
 
 # --- complete downloads ----------------------------------------------------------------------------------------------
 
-@needs_shared
+@needs_shared("mos")
 @pytest.mark.parametrize("noise_block", (3, 4))
 def test_oiqa_as_distributed(tmp_path, noise_block, capsys):
     source = fake_oiqa(tmp_path, noise_block)
@@ -97,7 +96,7 @@ def test_oiqa_as_distributed(tmp_path, noise_block, capsys):
     assert (tmp_path / "datasets" / "OIQA" / "images" / "img3.jpg").is_symlink()
 
 
-@needs_shared
+@needs_shared("mos")
 def test_cviq_with_the_real_labels_as_csv(tmp_path):
     source = fake_cviq(tmp_path)
     assert run(tmp_path, "CVIQ", source, "--labels", str(MOS / "CVIQ.csv"), "--copy") == 0
@@ -111,7 +110,7 @@ def test_cviq_with_the_real_labels_as_csv(tmp_path):
     assert copied.is_file() and not copied.is_symlink()
 
 
-@needs_shared
+@needs_shared("mos")
 def test_the_raw_scale_is_taken_when_asked_for(tmp_path):
     source = fake_oiqa(tmp_path)
     shutil.copy(MOS / "OIQA_360IQA_MOS.mat", source / "MOS")
@@ -165,7 +164,7 @@ def test_lists_of_mc360iqa_are_collapsed_to_images(tmp_path):
     assert manifest.mos == pytest.approx([20 + int(key) / 10 for key in slots])
 
 
-@needs_shared
+@needs_shared("mos")
 def test_list_of_assessor360_names_stems_and_raw_scores(tmp_path):
     source = fake_oiqa(tmp_path)
     truth = pd.read_csv(MOS / "OIQA.csv")

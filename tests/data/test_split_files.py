@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import SHARED
+from skips import SHARED, needs_shared
 
 from mmifn.core.errors import UserError
 from mmifn.data.split_files import find_split_file, read_splits, write_splits
@@ -57,7 +57,7 @@ def test_what_is_no_file_of_splits_says_so(tmp_path):
         read_splits(tmp_path / "broken.json", "OIQA", SCENES)
 
 
-@pytest.mark.skipif(not (SHARED / "mos" / "GSR_reference_splits.json").is_file(), reason="the published set is not here")
+@needs_shared("mos", "GSR_reference_splits.json")
 def test_a_published_set_gives_its_own_test_scenes():
     path = SHARED / "mos" / "GSR_reference_splits.json"
     content = json.loads(path.read_text())

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED
 from PIL import Image
+from skips import SHARED, needs_shared
 
 import generate_text
 from mmifn.core.errors import UserError
@@ -228,7 +228,7 @@ def test_calibration_scenes_and_features_are_on_record():
     assert len(known["scenes"]) >= 10 and len(calibration.revision()) == 12
 
 
-@pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="no shared panoramas")
+@needs_shared("panoramas")
 def test_a_photograph_beyond_the_calibration_is_named_right():
     used = set(calibration.constants()["scenes"])
     name = "canary_wharf"

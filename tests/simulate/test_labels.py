@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SHARED
+from skips import SHARED, needs_shared
 
 from mmifn.simulate.curves import setting_loss, setting_mos
 from mmifn.simulate.designs import DESIGNS
@@ -83,7 +83,7 @@ def test_every_level_of_the_designs_is_anchored():
             assert len(HUMAN_MOS[like, kind.type]) == len(kind.values)
 
 
-@pytest.mark.skipif(not HUMAN_TABLE.is_file(), reason="the shared human scores are not beside the repository")
+@needs_shared("mos")
 def test_the_anchor_is_the_shared_table():
     table = pd.read_csv(HUMAN_TABLE)
     names = {"JPEG2000": "JP2K", "GB (or GN)": "GB"}

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import SHARED
 from PIL import Image
+from skips import SHARED, needs_shared
 
 import simulate_dataset
 from mmifn.core.errors import UserError
@@ -300,7 +300,7 @@ def test_named_scenes_are_taken_exactly():
         choose_scenes(scenes(12, 6), None, 0, exclude=["s01"], only=["s07"])
 
 
-@pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="the shared panoramas are not beside the repository")
+@needs_shared("panoramas")
 def test_the_shared_panoramas_know_their_places():
     found = find_scenes(PHOTOGRAPHS)
     assert len(found) == 61

@@ -7,14 +7,13 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED
+from skips import SHARED, needs_shared
 
 from mmifn.core.errors import UserError
 from mmifn.encoders.vmamba import VARIANTS, VMamba, VMambaConfig, build_vmamba, variant_name
 from mmifn.encoders.vmamba.blocks import SS2D, DropPath, Mlp, PatchMerging, layer_norm
 
 GOLDEN = SHARED / "golden" / "vmamba"
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden files beside the repository")
 SMALL = VMambaConfig(dims=(8, 16, 24, 32), depths=(1, 1, 2, 1), drop_path=0.3)
 
 
@@ -49,7 +48,7 @@ def test_variants_have_their_published_number_of_parameters(name):
     assert sum(p.numel() for p in model.parameters()) == VARIANTS[name].parameters
 
 
-@needs_golden
+@needs_shared("golden", "vmamba")
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("keys_*.json")), ids=lambda path: path.stem)
 def test_state_dict_is_the_official_one(path):
     with torch.device("meta"):
@@ -69,7 +68,7 @@ def check_sample(file, name, value, atol):
     assert tuple(value.shape) == tuple(file[f"{name.split('_', 1)[1]}_shape"])
 
 
-@needs_golden
+@needs_shared("golden", "vmamba")
 @pytest.mark.parametrize("name", ["vssm1_tiny_0230s", "vssm_tiny_0230", "vssmtiny_dp01_v0"])
 @pytest.mark.parametrize("dtype, tag, atol_logits, atol", [
     (torch.float64, "erp", 1e-10, 1e-10), (torch.float32, "sq", 2e-5, 2e-4)])
@@ -89,7 +88,7 @@ def test_network_golden(name, dtype, tag, atol_logits, atol):
         np.testing.assert_allclose(maps[-1], file[f"{prefix}_stage4_full"], rtol=0, atol=1e-10)
 
 
-@needs_golden
+@needs_shared("golden", "vmamba")
 @pytest.mark.parametrize("name, config", [
     ("v05_noz_n1", VMambaConfig((8,), (1,), 1.0, 1)),
     ("v05_noz_n4", VMambaConfig((8,), (1,), 2.0, 4, dt_rank=3)),

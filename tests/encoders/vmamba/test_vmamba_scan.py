@@ -5,21 +5,20 @@ import math
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import ROOT
+from skips import NO_CUDA, SHARED, needs_shared
 
 from mmifn.encoders.vmamba import linear_scan, scan, scan_portable, scan_triton
 from mmifn.encoders.vmamba.scan import cross_scan
 
-ROOT = Path(__file__).resolve().parents[3]
-GOLDEN = ROOT.parent / "shared" / "golden" / "vmamba"
+GOLDEN = SHARED / "golden" / "vmamba"
 SCAN_NAMES = ("u", "delta", "A", "B", "C", "D", "bias")
 NAMES = ("x", "proj", "weight", "bias", "decay", "skip")
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden files beside the repository")
 
 
 def pixel_orders(height, width):
@@ -130,7 +129,7 @@ def test_operator_is_registered_soundly_and_opaque_to_compile():
     torch.testing.assert_close(compiled(*inputs), cross_scan(*inputs), rtol=0, atol=0)
 
 
-@needs_golden
+@needs_shared("golden", "vmamba")
 @pytest.mark.parametrize("name", ["scan_n1", "scan_n16"])
 def test_selective_scan_golden(name):
     """Official selective scan: group k of three channels has its own B and C; run as direction 0 of a 1 x 23 map."""
@@ -157,7 +156,7 @@ def test_selective_scan_golden(name):
 INTERPRETED = """
 import torch
 from mmifn.encoders.vmamba import scan_portable, scan_triton
-from tests.test_vmamba_scan import NAMES, scan_inputs
+from encoders.vmamba.test_vmamba_scan import NAMES, scan_inputs
 scan_triton.CHUNK, scan_triton.BLOCK = 4, 4
 inputs = scan_inputs(2, 2, 5, 5, 2, dtype=torch.float32)
 exact = [v.double() for v in inputs]
@@ -176,12 +175,12 @@ for name, a, b in pairs:
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 def test_triton_kernels_equal_the_portable_scan_in_the_interpreter():
     env = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": "",
-                        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+                        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run([sys.executable, "-c", INTERPRETED], env=env, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_CUDA)
 @pytest.mark.parametrize("size", [(2, 14, 17, 40, 1), (1, 30, 64, 96, 16)])
 def test_cuda_equals_the_portable_scan(size):
     assert scan_triton.available(), "torch's CUDA builds bring Triton; it needs gcc or clang"
