@@ -30,8 +30,8 @@ def check_outputs(files: Mapping[str, Path | None], inputs: Iterable[Path | None
     _refuse_doubles({**wanted, **places})
     there = {_identity(path): name for name, path in wanted.items() if path.exists()}
     for given in inputs if there else ():
-        if given is not None and given.exists() and (name := there.get(_identity(given))):
-            raise UserError(f"{name} is what is read as {given}, which would be overwritten; name another file")
+        if given is not None and given.exists() and (taken := there.get(_identity(given))):
+            raise UserError(f"{taken} is what is read as {given}, which would be overwritten; name another file")
 
 
 def _check_place(name: str, path: Path, folder: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _UNSAFE = ("Cc", "Cs")  # control characters (which drive terminals and end rows of tables), bytes that are not UTF-8
@@ -17,3 +18,11 @@ def _escaped(char: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte of a file's name that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return char.encode("unicode_escape").decode("ascii")
+
+
+def matched(pattern: re.Pattern[str], text: str) -> re.Match[str]:
+    """Return the match of the whole text, which is known to match."""
+    match = pattern.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} does not match {pattern.pattern!r}")
+    return match

@@ -65,7 +65,7 @@ def run_tasks(function: Callable[[Any], Any], jobs: Sequence[Any], workers: int,
     forkserver = preload and "forkserver" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if forkserver else "spawn")
     if forkserver:
-        context.set_forkserver_preload([preload])
+        context.set_forkserver_preload([str(preload)])
     todo = deque(enumerate(jobs))
     while todo:
         with _pool(context, min(workers, len(todo)), start, args) as pool:
@@ -80,7 +80,7 @@ def run_tasks(function: Callable[[Any], Any], jobs: Sequence[Any], workers: int,
 def _run(pool: ProcessPoolExecutor, function: Callable[[Any], Any], todo: deque[tuple[int, Any]],
          ahead: int) -> Generator[tuple[int, Any], None, list[tuple[int, Any]]]:
     """Yield results, taking jobs from the left of `todo`; return the jobs under way when a worker was killed, if one was."""
-    running: dict[Future, tuple[int, Any]] = {}
+    running: dict[Future[Any], tuple[int, Any]] = {}
     try:
         while todo or running:
             while todo and len(running) < ahead:

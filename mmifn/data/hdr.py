@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -31,7 +31,7 @@ def tone_mapped(linear: np.ndarray) -> np.ndarray:
     if not lit.size:
         return np.zeros(linear.shape, np.uint8)
     exposure = np.float32(_GREY / np.exp(np.log(lit, dtype=np.float64).mean()))
-    white = np.float32(max(np.quantile(lit[:: max(1, lit.size // 1_000_000)], _WHITE_QUANTILE) * exposure, 1.0))
+    white = np.float32(max(float(np.quantile(lit[:: max(1, lit.size // 1_000_000)], _WHITE_QUANTILE) * exposure), 1.0))
     result = np.empty(linear.shape, np.uint8)
     for start in range(0, len(linear), 256):  # bands: the curve makes several copies
         x = linear[start: start + 256] * exposure
@@ -58,6 +58,7 @@ def _size(head: bytes) -> tuple[int, int]:
 class _HighDynamicRange(ImageFile.ImageFile):
     """A picture whose size is read at once, and whose pixels are decoded and tone-mapped when they are asked for."""
 
+    fp: IO[bytes]  # open for as long as the picture is
     format = "HDR"
     format_description = "High dynamic range"
 
@@ -77,7 +78,7 @@ class _HighDynamicRange(ImageFile.ImageFile):
         import av
 
         self.fp.seek(0)
-        with av.open(self.fp) as container:
+        with av.open(self.fp, "r") as container:
             frame = next(container.decode(video=0))
         pixels = frame.to_ndarray()
         linear = pixels[..., :3] if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import TiffImageFile
 
 from mmifn.core.defaults import MAX_MEGAPIXELS
 from mmifn.core.errors import UserError
@@ -33,7 +35,7 @@ def _to_rgb(image: Image.Image, name: object) -> np.ndarray:
     """Convert any mode to (H, W, 3) uint8 sRGB; 0..65535 becomes 0..255 (grey rounded, colour by its upper eight bits)."""
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
         image = image.convert("RGBA")
-        if image.getchannel("A").getextrema()[0] < OPAQUE:
+        if np.asarray(image.getchannel("A")).min() < OPAQUE:
             raise UserError(f"{name} has transparent pixels, whose colour is unknown; flatten it onto a background first")
         image = image.convert("RGB")
     if image.mode == "F":
@@ -42,7 +44,7 @@ def _to_rgb(image: Image.Image, name: object) -> np.ndarray:
         values = np.asarray(image, dtype=np.float64)
         if values.min() < 0 or values.max() > 65535:
             raise UserError(f"{name} holds values outside 0..65535 (mode {image.mode}); save it with 8 or 16 bits")
-        grey = (values * (255.0 / full_scale(values.max()))).round().astype(np.uint8)
+        grey = (values * (255.0 / full_scale(float(values.max())))).round().astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     image = to_srgb(image)
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # a copy of a large one costs much
@@ -117,18 +119,20 @@ def open_picture(source: Path | bytes | BinaryIO | Image.Image, name: object = "
             raise UserError(f"{name} is truncated or damaged ({error or type(error).__name__}); replace the file") from error
 
 
-def _named(source: Path | bytes | BinaryIO) -> str | None:
+def _named(source: Path | bytes | BinaryIO | Image.Image) -> str | None:
     if isinstance(source, str | Path):
         with open(source, "rb") as file:
             return what_it_is(file)
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
-    file.seek(0)
-    return what_it_is(file)
+    if isinstance(source, Image.Image):
+        return None
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    stream.seek(0)
+    return what_it_is(stream)
 
 
 def _to_largest_page(image: Image.Image) -> None:
     """Turn a TIFF to its largest page: the first may be a thumbnail."""
-    if image.format == "TIFF" and image.n_frames > 1:
+    if isinstance(image, TiffImageFile) and image.n_frames > 1:
         areas = []
         for page in range(min(image.n_frames, _PAGES)):
             image.seek(page)
@@ -153,9 +157,14 @@ def decode(image: Image.Image, name: object) -> np.ndarray:
     """Decode an opened picture to (H, W, 3) uint8 sRGB, upright."""
     image.load()
     pixels = _to_rgb(ImageOps.exif_transpose(image), name)
-    if image.format in ("PNG", "TIFF") and pixels.max() <= _FEW_BITS and image.mode == "RGB" and image.filename:
-        return _all_bits(Path(image.filename), pixels)
+    if image.format in ("PNG", "TIFF") and pixels.max() <= _FEW_BITS and image.mode == "RGB" and (file := _file_of(image)):
+        return _all_bits(file, pixels)
     return pixels
+
+
+def _file_of(image: Image.Image) -> Path | None:
+    name = image.filename if isinstance(image, ImageFile.ImageFile) else ""
+    return Path(os.fsdecode(name)) if name else None
 
 
 def _all_bits(path: Path, pixels: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ def seam_gap(erp: np.ndarray) -> float:
     small = cv2.resize(erp, (columns, columns // 2), interpolation=cv2.INTER_AREA).astype(np.float32)
 
     def difference(shift: int) -> np.ndarray:
-        return np.abs(small - np.roll(small, shift, axis=1)).mean(axis=(0, 2))
+        return np.asarray(np.abs(small - np.roll(small, shift, axis=1)).mean(axis=(0, 2)))
 
     beside, apart = np.delete(difference(1), 0), difference(columns // 3)
     seam, near, far = difference(1)[0], float(np.median(beside)), float(np.median(apart))

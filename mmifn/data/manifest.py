@@ -89,11 +89,13 @@ def check_name(name: str) -> str | None:
 
 
 def _derive_references(dataset: str, names: list[str]) -> list[str] | None:
-    pattern, per_scene, last = NUMBERINGS.get(dataset, (None, 0, 0))
-    matches = [pattern.fullmatch(name) for name in names] if pattern else [None]
-    if not all(matches) or not all(1 <= int(match[1]) <= last for match in matches):
+    if dataset not in NUMBERINGS:
         return None
-    return [f"{(int(match[1]) - 1) // per_scene + 1:02d}" for match in matches]
+    pattern, per_scene, last = NUMBERINGS[dataset]
+    numbers = [int(match[1]) for name in names if (match := pattern.fullmatch(name))]
+    if len(numbers) < len(names) or not all(1 <= number <= last for number in numbers):
+        return None
+    return [f"{(number - 1) // per_scene + 1:02d}" for number in numbers]
 
 
 def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
@@ -126,13 +128,14 @@ def _problems(table: pd.DataFrame) -> list[Problem]:
     problems = []
     duplicated = table["image_name"].duplicated(keep="first")
     mos = pd.to_numeric(table["MOS"], errors="coerce")
-    for number, name in table["image_name"].items():
-        wrong = check_name(name) or ("appears again" if duplicated[number] else None)
+    for number, name, again, score, written, kind in zip(
+            table.index, table["image_name"], duplicated, mos, table["MOS"], table["distortion_type"], strict=True):
+        wrong = check_name(name) or ("appears again" if again else None)
         if wrong:
             problems.append((number, f"image_name {name!r} {wrong}"))
-        if not np.isfinite(mos[number]):
-            problems.append((number, f"MOS {table['MOS'][number]!r} is not a finite number"))
-        if not table["distortion_type"][number].strip():
+        if not np.isfinite(score):
+            problems.append((number, f"MOS {written!r} is not a finite number"))
+        if not kind.strip():
             problems.append((number, "distortion_type is empty"))
     return problems
 
@@ -165,14 +168,17 @@ def _optional_problems(table: pd.DataFrame) -> list[Problem]:
     problems = []
     for column in ("reference", "location", "level", "mos_source"):
         if column in table.columns:
-            problems += [(number, f"{column} is empty") for number, value in table[column].items() if not value.strip()]
+            problems += [(number, f"{column} is empty") for number, value in zip(table.index, table[column], strict=True)
+                         if not value.strip()]
     if "level" in table.columns:
-        problems += [(number, f"level {value!r} is not a whole number") for number, value in table["level"].items()
+        problems += [(number, f"level {value!r} is not a whole number")
+                     for number, value in zip(table.index, table["level"], strict=True)
                      if value.strip() and not value.strip().isdecimal()]
     if {"reference", "location"} <= set(table.columns):
-        first = table.drop_duplicates("reference").set_index("reference")["location"]
-        problems += [(number, f"reference {row.reference!r} lies in location {row.location!r}, above in {first[row.reference]!r}")
-                     for number, row in table.iterrows() if row.location != first[row.reference]]
+        first: dict[str, str] = {}
+        problems += [(number, f"reference {scene!r} lies in location {place!r}, above in {first[scene]!r}")
+                     for number, scene, place in zip(table.index, table["reference"], table["location"], strict=True)
+                     if place != first.setdefault(scene, place)]
     return problems
 
 
@@ -183,10 +189,11 @@ def _from_table(table: pd.DataFrame, path: Path, dataset: str) -> Manifest:
     def column(name: str) -> list[str] | None:
         return table[name].str.strip().tolist() if name in table.columns else None
 
+    types = table["distortion_type"].str.strip().tolist()
     sources = set(column("mos_source") or [HUMAN])
     if len(sources) > 1 or not sources <= {SIMULATED, HUMAN}:
         raise UserError(f"{path}: mos_source must be all {HUMAN!r} or all {SIMULATED!r}; found {sorted(sources)}")
-    return Manifest(dataset, names, pd.to_numeric(table["MOS"]).astype(float).to_numpy(), column("distortion_type"),
+    return Manifest(dataset, names, pd.to_numeric(table["MOS"]).astype(float).to_numpy(), types,
                     column("reference") or _derive_references(dataset, names), column("location"),
                     [int(level) for level in column("level") or ["0"] * len(names)], sources.pop())
 

@@ -7,9 +7,10 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+from mmifn.core.defaults import MAX_MEGAPIXELS
 from mmifn.core.errors import UserError
 from mmifn.core.files import atomic_path
-from mmifn.data.images import EXTENSIONS, MAX_MEGAPIXELS, read_size
+from mmifn.data.images import EXTENSIONS, read_size
 from mmifn.data.importers.database import Database
 
 _JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"

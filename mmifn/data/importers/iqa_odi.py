@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmifn.core.text import matched
 from mmifn.data.importers.database import Database, Slot
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def _key(path: Path) -> str | None:
 
 
 def _slot(key: str, line: Score) -> Slot:
-    match = _NAME.fullmatch(key)
+    match = matched(_NAME, key)
     projection = match["projection"].upper()
     kind = "JPEG" if projection == "ERP" else f"JPEG in {projection}"
     return Slot(kind, _LEVELS[int(match["quality"])], match["scene"], (("projection", projection),))
@@ -33,7 +34,7 @@ def _slot(key: str, line: Score) -> Slot:
 
 def _severity(key: str) -> float | None:
     """Tell how bad the plain JPEGs must be; projections are not ordered."""
-    match = _NAME.fullmatch(key)
+    match = matched(_NAME, key)
     return float(_LEVELS[int(match["quality"])]) if match and match["projection"].upper() == "ERP" else None
 
 

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmifn.core.text import matched
 from mmifn.data.importers.database import Database, Slot
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def _key(path: Path) -> str | None:
 
 
 def _slot(key: str, line: Score) -> Slot:
-    match = NAME.fullmatch(key)
+    match = matched(NAME, key)
     lenses = [lens for lens in (match["first"], match["second"]) if lens]
     return Slot(KINDS[match["kind"]], int(match["degree"]), f"{int(match['scene']):03d}",
                 (("distortion_range", f"{len(lenses)} of 6 lenses"), ("lenses", "+".join(lenses))))

@@ -49,7 +49,8 @@ def read_labels(database: Database, files: list[Path], wanted_scale: str | None)
     scale, and scores on two scales.
     """
     scores: dict[str, Score] = {}
-    notes, problems, scales = [], [], {}
+    notes: list[str] = []
+    problems, scales = [], {}
     for path in files:
         lines = _lines(database, read_scores(path, wanted_scale, database.severity is not None), wanted_scale, notes)
         scales[path] = scale_of(np.array([line.mos for line in lines]))

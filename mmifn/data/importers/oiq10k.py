@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmifn.core.text import matched
 from mmifn.data.importers import jufe
 from mmifn.data.importers.database import Database, Slot
 
@@ -30,7 +31,7 @@ def _slot(key: str, line: Score) -> Slot:
         flawless = whole[1].lower() == "ref"
         return Slot("none" if flawless else "unknown", 0, key, (("distortion_range", "none" if flawless else "all over"),
                                                                 ("lenses", "")))
-    match = jufe.NAME.fullmatch(key)
+    match = matched(jufe.NAME, key)
     lenses = [lens for lens in (match["first"], match["second"]) if lens]
     return Slot(jufe.KINDS[match["kind"]], int(match["degree"]), f"lenses-{int(match['scene']):03d}",
                 (("distortion_range", f"{len(lenses)} of 6 lenses"), ("lenses", "+".join(lenses))))

@@ -28,7 +28,7 @@ def as_quality(database: Database, scores: dict[str, Score]) -> tuple[dict[str, 
     known = [(line.mos, severity) for key, line in scores.items() if database.severity
              and (severity := database.severity(key)) is not None]
     if known:
-        rho = float(stats.spearmanr(*zip(*known, strict=True)).statistic)
+        rho = float(stats.spearmanr([mos for mos, _ in known], [severity for _, severity in known]).statistic)
         if not abs(rho) >= _CLEAR:
             raise UserError(f"{database.name}: scores do not follow severity (SRCC {rho:.2f}), so nothing tells whether higher "
                             "is better; are they labels of these files?")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from mmifn.core.defaults import MAX_MEGAPIXELS
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import remove_leftovers, sha256_file, write_text
-from mmifn.data.images import MAX_MEGAPIXELS
 from mmifn.data.importers.database import UNKNOWN_TYPE, Database, Slot
 from mmifn.data.importers.files import check_image, find_images, place, resolutions
 from mmifn.data.importers.labels import Labels, find_label_files, read_labels
@@ -97,7 +97,7 @@ def _check_files(images: dict[str, Path], references: dict[str, Path],
         size, wrong = check_image(path, max_megapixels)
         if wrong:
             broken.append(wrong)
-        else:
+        elif size:
             sizes.append(size)
     broken += [wrong for wrong in (check_image(path, max_megapixels)[1] for path in references.values()) if wrong]
     return sizes, broken
