@@ -163,7 +163,7 @@ def _views(name: str, weights: Path | None, device: torch.device) -> Encoder:
     network, digest, settings = _load(name, weights, device)
     backbone = BACKBONES[name]
     return Encoder(name, digest, settings | {"pool": "scores of the head"}, device, backbone.mean, backbone.std,
-                   lambda images: network(_channels_last(images))[1][:, network.scores].float())
+                   lambda images: network(_channels_last(images))[1][:, network.scores].float(), network)
 
 
 def _erp(name: str, weights: Path | None, device: torch.device, grid: tuple[int, int], wrap_px: int) -> Encoder:
@@ -171,7 +171,8 @@ def _erp(name: str, weights: Path | None, device: torch.device, grid: tuple[int,
     backbone = BACKBONES[name]
     settings |= {"stages": "2, 3, 4", "pool": "mean+std", "grid": list(grid), "wrap_px": wrap_px}
     return Encoder(name, digest, settings, device, backbone.mean, backbone.std, lambda images: [
-        pool_erp_grid(maps, grid, with_std=True) for maps in see_closed(network.backbone, _channels_last(images), wrap_px)])
+        pool_erp_grid(maps, grid, with_std=True) for maps in see_closed(network.backbone, _channels_last(images), wrap_px)],
+        network)
 
 
 FAMILY = Family(_views, _erp, tuple(BACKBONES), ERP_ADAPTED)

@@ -26,8 +26,8 @@ HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 class Encoder:
     """A frozen network with its identity.
 
-    run: normalised images (B, 3, H, W) -> features; settings: all that changes the values, for the provenance. Computed in
-    float32 on every device, so that features of a GPU and of a CPU are the same within rounding.
+    run: normalised images (B, 3, H, W) -> features, by `network`; settings: all that changes the values, for the provenance.
+    Computed in float32 on every device, so that features of a GPU and of a CPU are the same within rounding.
     """
 
     name: str
@@ -37,9 +37,15 @@ class Encoder:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     run: Callable[[Tensor], Any]
+    network: nn.Module
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Any:
+        """Return the features of images (B, 3, H, W) in 0..1."""
+        return self.differentiable(images)
+
+    def differentiable(self, images: Tensor) -> Any:
+        """Return the same with gradients, where the network's parameters ask for them."""
         mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=self.device).view(3, 1, 1)
         if self.device.type == "cuda":

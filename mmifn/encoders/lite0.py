@@ -52,7 +52,7 @@ def _views(name: str, weights: Path | None, device: torch.device) -> Encoder:
     network, digest = freeze(build_lite0(), device)
     settings = {"stages": list(STAGES), "pool": "mean+std"}
     return Encoder(name, digest, settings, device, *HALF,
-                   lambda images: torch.cat([mean_std(maps) for maps in network(images)], dim=1))
+                   lambda images: torch.cat([mean_std(maps) for maps in network(images)], dim=1), network)
 
 
 def _erp(name: str, weights: Path | None, device: torch.device, grid: tuple[int, int], wrap_px: int) -> Encoder:
@@ -64,7 +64,7 @@ def _erp(name: str, weights: Path | None, device: torch.device, grid: tuple[int,
         return [torch.cat(pooled[:3], dim=2), pooled[3], pooled[4]]
 
     settings = {"stages": "1+2+3, 4, 5", "pool": "mean+std", "grid": list(grid), "wrap_px": wrap_px}
-    return Encoder(name, digest, settings, device, *HALF, run)
+    return Encoder(name, digest, settings, device, *HALF, run, network)
 
 
 FAMILY = Family(_views, _erp, (NAME,), (NAME,))

@@ -46,7 +46,11 @@ def _download(published: Published) -> nn.Module:
 
 
 def _views(name: str, weights: Path | None, device: torch.device) -> Encoder:
-    network = _network(name, weights)
+    return view_encoder(name, _network(name, weights), device)
+
+
+def view_encoder(name: str, network: nn.Module, device: torch.device) -> Encoder:
+    """Return a network of timm, without its classifier, as it looks at views."""
     config = network.pretrained_cfg
     network, digest = freeze(network, device)
     # forward_features then the class token: one vector per view, before any classification head
@@ -54,7 +58,8 @@ def _views(name: str, weights: Path | None, device: torch.device) -> Encoder:
         states = network.forward_features(images)
         return network.forward_head(states, pre_logits=True).float()
 
-    return Encoder(name, digest, {"pool": "pre-logits (class token for ViT)"}, device, config["mean"], config["std"], run)
+    return Encoder(name, digest, {"pool": "pre-logits (class token for ViT)"}, device, config["mean"], config["std"], run,
+                   network)
 
 
 FAMILY = Family(views=_views, view_names=None)

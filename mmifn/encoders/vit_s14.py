@@ -77,7 +77,8 @@ def _views(name: str, weights: Path | None, device: torch.device) -> Encoder:
         # patch tokens of a layer as a map (B, 384, patches, 1): the spread over patches tells noise and blocks
         return torch.cat([mean_std(states[tap][:, 1:].transpose(1, 2)[..., None]) for tap in TAPS], dim=1)
 
-    return Encoder(name, digest, {"taps": list(TAPS), "pool": "mean+std of patches"}, device, *IMAGENET, run)
+    return Encoder(name, digest, {"taps": list(TAPS), "pool": "mean+std of patches"}, device, *IMAGENET, run,
+                   network)
 
 
 FAMILY = Family(views=_views, view_names=(NAME,))

@@ -166,7 +166,7 @@ def test_encoders_that_cannot_be_had_say_what_would_work(tmp_path):
 
 
 def test_an_encoder_normalises_its_images():
-    encoder = Encoder("x", "", {}, CPU, *IMAGENET, lambda images: images)
+    encoder = Encoder("x", "", {}, CPU, *IMAGENET, lambda images: images, torch.nn.Identity())
     assert encoder(torch.full((1, 3, 1, 1), 0.5)).flatten().tolist() == pytest.approx(
         [(0.5 - m) / s for m, s in zip(*IMAGENET, strict=True)]
     )
@@ -266,7 +266,7 @@ class Counting:
 
     def __init__(self, globals_=False, fuse=None, name="mean", factor=1.0):
         self.made, self.fuse, self.globals_ = 0, fuse, globals_
-        self.encoder = Encoder(name, "w" * 64, {"factor": factor}, CPU, (0.0,) * 3, (1.0,) * 3, self.run)
+        self.encoder = Encoder(name, "w" * 64, {"factor": factor}, CPU, (0.0,) * 3, (1.0,) * 3, self.run, torch.nn.Identity())
         self.factor = factor
 
     def run(self, images):
