@@ -12,7 +12,7 @@ import sys
 from itertools import chain
 
 from mmifn.cli.experiments import experiment_parser, open_experiments
-from mmifn.cli.flags import add_datasets_argument, chosen_config
+from mmifn.cli.flags import add_datasets_argument, add_tuning_arguments, chosen_config
 from mmifn.cli.stages import heading
 from mmifn.core.errors import user_main
 
@@ -20,6 +20,7 @@ from mmifn.core.errors import user_main
 def build_parser() -> argparse.ArgumentParser:
     parser = experiment_parser(__doc__)
     add_datasets_argument(parser, nargs=2, what="the two databases")
+    add_tuning_arguments(parser)
     return parser
 
 

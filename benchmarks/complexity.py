@@ -128,16 +128,17 @@ def parts_of(name: str, device: torch.device) -> dict[str, Part]:
     def words() -> Tensor:
         return text(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
 
-    with torch.no_grad():
-        tokens, seen = words().cpu(), torch.cat([views(each).cpu() for each in pictures], dim=1)
-        levels = [level.cpu() for level in whole(erp)]
+    little = erp[..., :COARSEST_STRIDE * preset.grid[0], :COARSEST_STRIDE * preset.grid[1]]
+    with torch.no_grad():  # what the fusion reads costs it the same whatever it was made of
+        tokens = words().cpu()
+        seen = torch.cat([views(each[:1]).cpu() for each in pictures], dim=1).expand(count, -1)
+        levels = [level.cpu() for level in whole(little)]
     inputs = Inputs.of(tokens, torch.ones(1, MAX_TOKENS, dtype=torch.bool), tokens[:, 0], seen[None], levels).to(device)
     dims = Dimensions(tokens.shape[2], seen.shape[1], tuple(level.shape[2] for level in levels), count)
     config = CONFIG_OF[name]
     network = MMIFN(CONFIGS[config].model, dims).eval().to(device)
     sides = " and ".join(f"{count} of {side}²" for side in preset.sizes_px)
     height = preset.erp_height_px
-    little = erp[..., :COARSEST_STRIDE * preset.grid[0], :COARSEST_STRIDE * preset.grid[1]]
     return {
         "text": Part(f"text: {preset.text}, {MAX_TOKENS} tokens", lambda: [words()], lambda: [words()], text),
         "views": Part(f"views: {preset.viewport}, {sides}", lambda: [views.differentiable(each) for each in pictures],

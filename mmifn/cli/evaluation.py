@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from mmifn.core.errors import UserError
+from mmifn.core.errors import ArtefactError, UserError
 from mmifn.experiment.baselines import baseline_outcomes, gather_baselines
 from mmifn.experiment.runs import Experiments, Outcome, Run, published_run, split_runs
 from mmifn.report.comparisons import baseline_label, baseline_table, published_protocol_table
-from mmifn.report.evaluation import evaluation_table
+from mmifn.report.evaluation import evaluation_table, training_table
 from mmifn.report.per_type import per_type_table
 from mmifn.report.tables import Table
+from mmifn.training.checkpoint import load_checkpoint, require_method
 from mmifn.training.configs import Config
+from mmifn.training.fit import Fit
+from mmifn.training.trial import Trial
+from mmifn.training.tuning import opened
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,29 @@ def evaluate_databases(experiments: Experiments, datasets: list[str], wanted: Co
             [habit] = trained["published", name]
             evaluation.tables.append(published_protocol_table(number, database, outcomes, habit, wanted.logistic))
     return evaluation
+
+
+def checkpoint_table(experiments: Experiments, path: Path) -> Table:
+    """Score a checkpoint of train.py, with tuned encoders where it holds such: its test scenes, and all of the other databases.
+
+    Raises UserError where its own database is not among them, ArtefactError where features or scores are not those that it
+    was trained on.
+    """
+    checkpoint = load_checkpoint(path)
+    if checkpoint.database not in experiments.databases:
+        raise UserError(f"--checkpoint {path} was trained on {checkpoint.database}: name it in --datasets, too")
+    source = experiments.databases[checkpoint.database]
+    if source.digest != checkpoint.digest:
+        raise ArtefactError(f"{path} was trained on other features or scores of {source.name} than are there now.\n"
+                            f"Train again: python train.py --dataset {source.name}")
+    databases = [source, *(database for name, database in experiments.databases.items() if name != source.name)]
+    for database in databases:
+        require_method(checkpoint, database.method, database.name, path, "Encode it as the other one was encoded")
+    if checkpoint.tuned:
+        encoders = opened(source, checkpoint.tuned, experiments.device)
+        databases = [encoders.database(database) for database in databases]
+    fit = Fit(checkpoint.network(experiments.device), checkpoint.scale, checkpoint.epoch, checkpoint.curve)
+    return training_table(fit, Trial(databases[0], checkpoint.split, checkpoint.config, checkpoint.seed), databases[1:])
 
 
 def _number(place: int) -> str:

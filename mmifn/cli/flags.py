@@ -8,12 +8,13 @@ from pathlib import Path
 
 from mmifn.core.defaults import MAX_MEGAPIXELS
 from mmifn.core.device import DEVICES
+from mmifn.core.errors import UserError
 from mmifn.core.workers import usable_cores
 from mmifn.describe.depictqa.checkout import DEFAULT_EXPERIMENT
 from mmifn.describe.settings import DEFAULT_MODEL, DEFAULT_PROMPT, KEEPS, VlmSettings
 from mmifn.encoders.presets import PRESETS
 from mmifn.fusion.config import ModelConfig
-from mmifn.training.configs import CONFIGS, LOSSES, SCHEDULES, Config, TrainConfig
+from mmifn.training.configs import CONFIGS, LOSSES, RATES, SCHEDULES, Config, TrainConfig, Tuning
 
 DATABASES = ["OIQA", "CVIQ"]  # what scripts on several databases take unless told otherwise
 SOURCES = ("depictqa", "vlm", "openai", "measured")
@@ -157,6 +158,33 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
                        help="unit of splitting; 'image' lets scenes leak into the test and is labelled so (default: %(default)s)")
 
 
+def add_tuning_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a script that trains its flags for tuning encoders, which is off unless it is asked for."""
+    group = parser.add_argument_group("tuning of the encoders, end to end with the fusion (off by default; docs/tuning.md)")
+    group.add_argument("--tune-encoders", metavar="lora|last-N|all",
+                       help="low-rank updates beside all matrices, the last N blocks, or all weights")
+    defaults = {field.name: field.default for field in fields(Tuning)}
+    for flag, name, kind, text in (("--tune-epochs", "epochs", int, "epochs after the training on frozen encoders"),
+                                   ("--tune-images", "images", int, "panoramas a step"),
+                                   ("--lora-rank", "rank", int, "rank of the updates")):
+        group.add_argument(flag, dest=f"tune_{name}", type=kind, metavar="N", help=f"{text} (default: {defaults[name]})")
+    rates = ", ".join(f"{what} {rate:g}" for what, rate in RATES.items())
+    group.add_argument("--tune-rate", type=float, metavar="RATE", help=f"learning rate of the encoders (default: {rates})")
+    group.add_argument("--viewport-weights", dest="tune_view_weights", metavar="FILE", help="as given to viewport_encoder.py")
+    group.add_argument("--global-weights", dest="tune_erp_weights", metavar="FILE",
+                       help="as given to global_feature_extractor.py")
+
+
+def chosen_tuning(args: argparse.Namespace) -> Tuning | None:
+    """Return how encoders are to be tuned, None where they are not. Raises UserError for flags that then mean nothing."""
+    given = {field.name: value for field in fields(Tuning)
+             if (value := getattr(args, f"tune_{field.name}", None)) is not None}
+    what = getattr(args, "tune_encoders", None)
+    if what is None and given:
+        raise UserError(f"{', '.join(sorted(given))} of a tuning given, but no --tune-encoders lora, last-N or all")
+    return None if what is None else Tuning(what, **given)
+
+
 def add_split_argument(parser: argparse.ArgumentParser) -> None:
     """Give a script that trains one split its --split-seed flag."""
     parser.add_argument("--split-seed", type=int, default=0, metavar="N", help="which scene split (default: %(default)s)")
@@ -183,7 +211,7 @@ def chosen_config(args: argparse.Namespace, epochs_share: float = 1.0, name: str
     given = {key: value for key, value in vars(args).items() if value is not None}
     model, train = ({field.name: given[field.name] for field in fields(kind) if field.name in given}
                     for kind in (ModelConfig, TrainConfig))
-    return Config(replace(base.model, **model), replace(base.train, **train))
+    return Config(replace(base.model, **model), replace(base.train, **train), chosen_tuning(args))
 
 
 def training_flags(args: argparse.Namespace) -> list[str]:

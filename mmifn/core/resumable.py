@@ -126,7 +126,7 @@ def _encode_lacking(store: RowStore, names: list[str], read: Callable[[int], Any
     todo = [i for i, name in enumerate(names) if name not in store.rows]
     failures = []
     with tqdm(total=len(names), initial=len(names) - len(todo), desc=label, unit="image", smoothing=0.05) as progress:
-        for i, value in _read_ahead(read, todo, readers):
+        for i, value in read_ahead(read, todo, readers):
             if isinstance(value, UserError):
                 failures.append(str(value))
                 continue
@@ -137,7 +137,7 @@ def _encode_lacking(store: RowStore, names: list[str], read: Callable[[int], Any
                         "Nothing was written to the cache; the rows of the good ones are kept for the next run.")
 
 
-def _read_ahead(read: Callable[[int], Any], todo: list[int], readers: int) -> Iterator[tuple[int, Any]]:
+def read_ahead(read: Callable[[int], Any], todo: list[int], readers: int) -> Iterator[tuple[int, Any]]:
     """Yield (index, input or the UserError it raised) in order, decoding a few inputs ahead in background threads."""
 
     def attempt(i: int) -> Any:

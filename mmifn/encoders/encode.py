@@ -143,9 +143,9 @@ class _Pictures:
             path.unlink()
 
 
-def _readers(encoder: Encoder) -> int:
+def readers_of(device: torch.device) -> int:
     """Return how many threads decode and render ahead: enough that a GPU does not wait; on a CPU they would only take turns."""
-    if encoder.device.type == "cpu":
+    if device.type == "cpu":
         return 1
     return affordable_workers(min(_MOST_READERS, usable_cores()), _BYTES_A_READER)
 
@@ -176,7 +176,7 @@ def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encod
             pictures[i].write(views)
         return {"views": embed_views(views, known, encoder, manifest.names[i])}
 
-    rows = encode_rows(store, manifest.names, render, encode, f"viewports {manifest.dataset}", _readers(encoder))
+    rows = encode_rows(store, manifest.names, render, encode, f"viewports {manifest.dataset}", readers_of(encoder.device))
     if write_pngs:
         for i, picture in enumerate(pictures):
             if not picture.there():  # the features were, from a run without pictures or with others
@@ -205,7 +205,7 @@ def encode_globals(space: Workspace, manifest: Manifest, preset: Preset, encoder
 
     store = RowStore(space.features(manifest.dataset, GLOBAL), GlobalFeatures, made_by, parts,
                      {"f2": 2, "f3": 2, "f4": 2})
-    rows = encode_rows(store, manifest.names, read, encode, f"panoramas {manifest.dataset}", _readers(encoder))
+    rows = encode_rows(store, manifest.names, read, encode, f"panoramas {manifest.dataset}", readers_of(encoder.device))
     levels = [torch.stack([row[key] for row in rows]) for key in ("f2", "f3", "f4")]
     result = GlobalFeatures(manifest.dataset, manifest.names, made_by, levels)
     store.finish(result)

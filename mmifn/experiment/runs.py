@@ -32,6 +32,7 @@ from mmifn.fusion.inputs import Database, load_database, require_same_method
 from mmifn.training.configs import Config
 from mmifn.training.fit import Fit, fit_all, fit_joint, image_scores
 from mmifn.training.trial import Trial
+from mmifn.training.tuning import tune
 
 Name = TypeVar("Name", bound=Hashable)
 SCHEMA = "run/3"  # bump when the same configuration would give other numbers
@@ -59,6 +60,8 @@ class Run:
             raise ValueError(f"protocol {self.protocol!r} with test scenes {self.split.test} and targets {self.targets}")
         if self.control and self.targets:
             raise ValueError("controls are of one database")
+        if self.control in CONTROLS and self.config.tuning:
+            raise ValueError("what a control takes away, tuned encoders would bring back from the pixels")
 
     @property
     def label(self) -> str:
@@ -88,9 +91,10 @@ class Run:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the run as plain dicts, in the form in which it is stored."""
+        tuning = {"tuning": dataclasses.asdict(self.config.tuning)} if self.config.tuning else {}
         return {"source": self.source, "split": dataclasses.asdict(self.split), "model": dataclasses.asdict(self.config.model),
                 "train": dataclasses.asdict(self.config.train), "seed": self.seed, "targets": self.targets,
-                "split_by": self.split.unit, "control": self.control, "protocol": self.protocol}
+                "split_by": self.split.unit, "control": self.control, "protocol": self.protocol, **tuning}
 
 
 @dataclass
@@ -129,11 +133,15 @@ class Experiments:
         digests = [self.databases[name].digest for name in (run.source, *run.targets)]
         return sha256_json([SCHEMA, digests, run.split.as_dict(), dataclasses.asdict(run.config.model),
                             dataclasses.asdict(run.config.train), run.seed, run.split.unit, run.control, run.protocol,
-                            self.device.type])
+                            self.device.type, *([dataclasses.asdict(run.config.tuning)] if run.config.tuning else [])])
 
     def path(self, run: Run) -> Path:
         """Return where the outcome of a run is kept."""
         return self.space.results / "runs" / f"{self.key(run)[:32]}.pt"
+
+    def journal(self, run: Run) -> Path:
+        """Return where a run that tunes encoders keeps its state between epochs."""
+        return self.path(run).with_suffix(".tuning")
 
     def run(self, groups: Mapping[Name, list[Run]], label: str) -> dict[Name, list[Outcome]]:
         """Return the outcomes of every group, by its name and in its order, with progress.
@@ -157,10 +165,11 @@ class Experiments:
     def _compute(self, runs: list[Run]) -> Iterator[Outcome]:
         if self.workers == 1 or len(runs) < 2:
             for run in runs:
-                yield train_and_score(run, self.databases, self.device)
+                yield train_and_score(run, self.databases, self.device, self.journal(run))
             return
         databases = (self.space, list(self.databases))
-        for _, outcome in run_tasks(_work, runs, self.workers, _start_worker, databases):
+        jobs = [(run, self.journal(run)) for run in runs]
+        for _, outcome in run_tasks(_work, jobs, self.workers, _start_worker, databases):
             yield outcome
 
     def _read(self, run: Run) -> Outcome | None:
@@ -184,11 +193,19 @@ def _write(outcome: Outcome, path: Path) -> None:
                 "scores": {name: torch.from_numpy(value) for name, value in outcome.scores.items()}}, path)
 
 
-def train_and_score(run: Run, databases: dict[str, Database], device: torch.device) -> Outcome:
-    """Train as the staged scripts do and score every image of the source and the targets, once each."""
+def train_and_score(run: Run, databases: dict[str, Database], device: torch.device,
+                    journal: Path | None = None) -> Outcome:
+    """Train as the staged scripts do and score every image of the source and the targets, once each.
+
+    journal: for the state of a tuning between its epochs.
+    """
     seen = {name: controlled(databases[name], run.control, run.seed) for name in run.databases}
     with one_thread():  # the same sums whatever runs beside
         fit = _fit(run, seen[run.source], device)
+        if run.config.tuning:
+            trial = Trial(seen[run.source], run.split, run.config, run.seed)
+            fit, encoders, _ = tune(fit, trial, device, journal)
+            seen = {name: encoders.database(database) for name, database in seen.items()}
         scores = {name: image_scores(fit, database.inputs) for name, database in seen.items()}
     return Outcome(run, scores, fit.epoch, fit.curve, device_words(device))
 
@@ -209,8 +226,9 @@ def _start_worker(space: Workspace, datasets: list[str]) -> None:
     _worker.update({name: load_database(space, name) for name in datasets})
 
 
-def _work(run: Run) -> Outcome:
-    return train_and_score(run, _worker, torch.device("cpu"))
+def _work(job: tuple[Run, Path]) -> Outcome:
+    run, journal = job
+    return train_and_score(run, _worker, torch.device("cpu"), journal)
 
 
 def split_runs(experiments: Experiments, dataset: str, count: int | str, config: Config, unit: str,

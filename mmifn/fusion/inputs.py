@@ -87,7 +87,7 @@ class Database:
 
     method: how the features were made (must agree between databases that one model reads); encoders: by which networks;
     digest: identity of names, scores and features, for finding finished runs again; taught: scenes that an encoder was
-    adapted on, as far as its features say.
+    adapted on, as far as its features say; space: where all of it was read, None for a database that was made up.
     """
 
     manifest: Manifest
@@ -96,6 +96,7 @@ class Database:
     digest: str
     encoders: dict[str, str]
     taught: frozenset[str] = frozenset()
+    space: Workspace | None = None
 
     @property
     def name(self) -> str:
@@ -126,7 +127,7 @@ def load_database(space: Workspace, dataset: str) -> Database:
                 manifest.mos_source, [cache.digest() for cache in caches.values()]]
     encoders = {name: cache.made_by.encoder for name, cache in caches.items()}
     taught = frozenset(scene for cache in caches.values() for scene in cache.made_by.preprocess.get("adapted_on", ()))
-    return Database(manifest, inputs, method, sha256_json(identity), encoders, taught)
+    return Database(manifest, inputs, method, sha256_json(identity), encoders, taught, space)
 
 
 def _same_pixels(views: ViewportFeatures, whole: GlobalFeatures, manifest: Manifest) -> None:

@@ -142,7 +142,8 @@ def configuration_words(config: Config) -> str:
     kept = [part for part, wished in (("LIT", model.lit_residual), ("AFM", model.afm_residual)) if wished]
     return (f"{'residual ' + ' and '.join(kept) if kept else 'Eq. 13-19 to the letter'}, width {model.width}, text dropout "
             f"{model.text_dropout:g}; {train.epochs} epochs after {train.branch_epochs} of the branches alone, AdaMax "
-            f"{train.learning_rate:g} ({train.schedule}), loss {train.loss}")
+            f"{train.learning_rate:g} ({train.schedule}), loss {train.loss}"
+            + (f"; {config.tuning.words()}" if config.tuning else ""))
 
 
 def taught_note(database: Database) -> list[str]:

@@ -24,6 +24,7 @@ from mmifn.training.checkpoint import Checkpoint, as_content, from_content, load
 
 SCHEMA = "model/1"
 FOLDER = Path(__file__).parent / "weights"
+TUNED = {"views": "tuned view encoder/", "whole": "tuned panorama encoder/"}  # before the names of tuned weights in a file
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def save_model(model: Model, path: Path) -> None:
     """Write a model atomically: parameters as tensors, everything else as JSON in the metadata."""
     content = as_content(model.checkpoint)
     state = content.pop("state")
+    for part in TUNED if "tuned" in content else ():
+        state |= {f"{TUNED[part]}{key}": value for key, value in content["tuned"].pop(part).items()}
     calibration = None
     if model.calibration:
         calibration = dataclasses.asdict(model.calibration)
@@ -87,6 +90,8 @@ def load_model(path: Path) -> Model:
         if calibration:
             half_width, *widths = map(_infinite, [calibration["half_width"], *calibration.get("half_widths", ())])
             calibration |= {"half_width": half_width, "half_widths": tuple(widths), "edges": tuple(calibration.get("edges", ()))}
+        for part, prefix in TUNED.items() if "tuned" in content else ():
+            content["tuned"][part] = {key.removeprefix(prefix): state.pop(key) for key in [*state] if key.startswith(prefix)}
         return Model(from_content({**_tuples(content), "state": state}, path, hint),
                      Calibration(**calibration) if calibration else None, json.loads(metadata.get("counts_size", "false")))
     except (SafetensorError, OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:

@@ -139,10 +139,13 @@ def open_predictor(preset: str = "offline", checkpoint: Path | None = None, devi
     require_method(model.checkpoint, method, f"preset {preset}", path,
                    "Score with the preset that it was trained on (--preset), or train again on this preset's features "
                    "(run_pipeline.py) and give the new checkpoint with --checkpoint")
+    if model.checkpoint.tuned:
+        model.checkpoint.tuned.into(encoders.views, encoders.erp)
     content = as_content(model.checkpoint)
     parts = [SCHEMA, sha256_tensors(content["state"]), content["model"], content["scale"], content["mos_scale"], method,
              vars(model.calibration) if model.calibration else None, vars(MeasuredDescriber().identity)]
     parts += ([headset_ppd] if headset_ppd != HEADSET_PPD else []) + ([RULE] if model.counts_size else [])
+    parts += [tuned.digest()] if (tuned := model.checkpoint.tuned) else []
     return Predictor(looking, encoders, model, model.checkpoint.network(place), sha256_json(parts)[:16])
 
 

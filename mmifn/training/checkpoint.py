@@ -17,9 +17,10 @@ from mmifn.data.splits import Split
 from mmifn.fusion.config import ModelConfig
 from mmifn.fusion.inputs import Dimensions
 from mmifn.fusion.model import MMIFN
-from mmifn.training.configs import TrainConfig
+from mmifn.training.configs import Config, TrainConfig
 from mmifn.training.fit import Fit, MosScale
 from mmifn.training.trial import Trial
+from mmifn.training.tuning import TunedWeights
 
 SCHEMA = "checkpoint/2"
 
@@ -30,7 +31,8 @@ class Checkpoint:
 
     state: its parameters; dims: the inputs it was built for; split: scenes it learnt from, chose on, and never saw;
     scale: of the training MOS; method: how its features are made; database, digest: what it was trained on;
-    mos_source: "human" or "simulated"; curve: loss and validation of every epoch.
+    mos_source: "human" or "simulated"; curve: loss and validation of every epoch; tuned: weights of encoders that were tuned
+    with it, to be put into those that `method` tells of.
     """
 
     model: ModelConfig
@@ -48,15 +50,21 @@ class Checkpoint:
     curve: list[dict[str, float]]
     state: dict[str, Tensor]
     version: str = __version__
+    tuned: TunedWeights | None = None
 
     @classmethod
-    def of(cls, fit: Fit, trial: Trial) -> Checkpoint:
+    def of(cls, fit: Fit, trial: Trial, tuned: TunedWeights | None = None) -> Checkpoint:
         """Bundle what a trial came to."""
         state = {key: value.detach().cpu() for key, value in fit.network.state_dict().items()}
         database, config = trial.database, trial.config
         return cls(config.model, config.train, database.inputs.dimensions, trial.split, fit.scale, fit.epoch, trial.seed,
                    database.name, database.digest, database.method, database.manifest.mos_source, database.manifest.mos_scale,
-                   fit.curve, state)
+                   fit.curve, state, tuned=tuned)
+
+    @property
+    def config(self) -> Config:
+        """Return how it was made."""
+        return Config(self.model, self.train, self.tuned.tuning if self.tuned else None)
 
     def network(self, device: torch.device) -> MMIFN:
         """Rebuild the network with its weights, in evaluation mode."""
@@ -75,6 +83,8 @@ def as_content(checkpoint: Checkpoint) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": SCHEMA}
     for part in dataclasses.fields(checkpoint):
         value = getattr(checkpoint, part.name)
+        if part.name == "tuned" and value is None:
+            continue  # as files were before encoders could be tuned
         content[part.name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
     return content
 
@@ -84,7 +94,8 @@ def from_content(content: Any, path: Path, hint: str) -> Checkpoint:
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else type(content).__name__
         raise ArtefactError(f"{path} is not a checkpoint of this version: found {found}, wanted {SCHEMA}{hint}")
-    kinds = {"model": ModelConfig, "train": TrainConfig, "dims": Dimensions, "split": Split, "scale": MosScale}
+    kinds = {"model": ModelConfig, "train": TrainConfig, "dims": Dimensions, "split": Split, "scale": MosScale,
+             "tuned": TunedWeights.of}
     try:
         return Checkpoint(**{key: kinds[key](**value) if key in kinds else value
                              for key, value in content.items() if key != "schema"})

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from mmifn.core.errors import UserError
+from mmifn.encoders.extent import ALL, LORA, blocks_wished
 from mmifn.fusion.config import ModelConfig
 
 LOSSES = ("mse", "mse+plcc")  # computed in training.fit, as are the schedules
@@ -44,11 +45,52 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """How the encoders of views and of the whole are tuned after the training, with the fusion, from pixels (not in the paper).
+
+    what: "lora", "last-N" or "all"; rate: learning rate of the encoders, None for RATES of `what`; rank: of LoRA's updates;
+    images: panoramas a step. Weights lie in files of the user's (view_weights, erp_weights) or where the stages find them.
+    """
+
+    what: str
+    epochs: int = 10
+    rate: float | None = None
+    rank: int = 8
+    images: int = 4
+    view_weights: str | None = None
+    erp_weights: str | None = None
+
+    def __post_init__(self) -> None:
+        blocks_wished(self.what)
+        for flag, value in (("--tune-epochs", self.epochs), ("--lora-rank", self.rank), ("--tune-images", self.images)):
+            if value < 1:
+                raise UserError(f"{flag} must be at least 1, got {value}")
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(f"--tune-rate must be positive, got {self.rate}")
+
+    @property
+    def learning_rate(self) -> float:
+        """Return the learning rate of the encoders."""
+        return self.rate if self.rate is not None else RATES.get(self.what, RATES[ALL])
+
+    def words(self) -> str:
+        """Say how the encoders were tuned."""
+        ways = {LORA: f"LoRA of rank {self.rank}", ALL: "all weights"}
+        what = ways.get(self.what, f"the last {blocks_wished(self.what)} blocks")
+        return (f"encoders tuned end to end ({what}, {self.epochs} epochs of {self.images} panoramas a step, AdamW "
+                f"{self.learning_rate:g})")
+
+
+RATES = {LORA: 1e-4, ALL: 1e-5}  # and of the last blocks as of all
+
+
+@dataclass(frozen=True)
 class Config:
-    """A model with the way it is trained."""
+    """A model with the way it is trained; tuning: and how its encoders are tuned, None where they stay as they are."""
 
     model: ModelConfig
     train: TrainConfig
+    tuning: Tuning | None = None
 
 
 CONFIGS: dict[str, Config] = {
