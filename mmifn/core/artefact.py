@@ -97,7 +97,9 @@ class Provenance:
     """Where a cache comes from.
 
     encoder: name of the network or method; weights_sha256: of its parameters ("" where it has none);
-    preprocess: every setting that changes the values; inputs: upstream name -> SHA-256; version: of this package.
+    preprocess: every setting that changes the values; inputs: upstream name -> SHA-256; version: of this package;
+    computed: on what device and in which precision, in words ("" where that cannot matter). It is told, and is no part of any
+    identity: all features are computed in float32, and devices differ by rounding alone.
     """
 
     encoder: str
@@ -105,6 +107,7 @@ class Provenance:
     preprocess: dict[str, Any]
     inputs: dict[str, str]
     version: str = __version__
+    computed: str = ""
 
     def method_digest(self) -> str:
         """Identify how values were made, whatever they were made from (16 hex digits)."""
@@ -143,8 +146,9 @@ class Artefact:
             for i, tensor in enumerate(value if isinstance(value, list) else [value]):
                 if isinstance(tensor, Tensor):
                     tensors[f"{part.name}.{i}"] = tensor
-        return sha256_json([self.SCHEMA, self.dataset, self.names, dataclasses.asdict(self.made_by),
-                            sha256_tensors(tensors)])
+        made_by = dataclasses.asdict(self.made_by)
+        del made_by["computed"]
+        return sha256_json([self.SCHEMA, self.dataset, self.names, made_by, sha256_tensors(tensors)])
 
 
 def save(artefact: Artefact, path: Path) -> None:

@@ -44,6 +44,13 @@ def announced_device(name: str, deterministic: bool = False) -> torch.device:
     return device
 
 
+def feature_words(device: torch.device) -> str:
+    """Say on what features are computed; their precision is the same everywhere."""
+    import torch
+
+    return f"{'CPU' if device.type == 'cpu' else torch.cuda.get_device_name(device)}, float32"
+
+
 def device_words(device: torch.device) -> str:
     """Say on what a training was computed, in which precision, and whether it can be repeated to the last bit."""
     import torch

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 from mmifn.core.artefact import Artefact, Provenance, load, load_torch, save, save_torch
 from mmifn.core.errors import ArtefactError, UserError, listed
-from mmifn.core.files import sha256_file
+from mmifn.core.files import sha256_file, sha256_json
 
 Row = dict[str, Tensor]
 _AHEAD = 2  # images that each reader decodes in the background while one is encoded
@@ -28,6 +29,7 @@ class RowStore:
     """The rows of a cache under construction: what an earlier cache or a killed run left, and what is added.
 
     rows: image name -> row; a row is found again by the SHA-256 of what it was made from (made_by.inputs).
+    made_by: how all of them were made; on another device, too, where an earlier cache gave some.
     """
 
     def __init__(self, cache: Path, kind: type[Artefact], made_by: Provenance,
@@ -35,14 +37,18 @@ class RowStore:
         """Find the rows that are there; parts: an earlier cache -> its rows, in its order; axes: how many axes each tensor of
         a row has, by name (None: a row holds single numbers by any names)."""
         self.cache, self._inputs, self._axes = cache, made_by.inputs, axes
-        self._folder = cache.parent / f".{cache.stem}.{made_by.method_digest()}"
-        earlier = _earlier_rows(cache, kind, made_by, parts)
+        self._folder = cache.parent / f".{cache.stem}.{sha256_json([made_by.method_digest(), made_by.computed])[:16]}"
+        earlier, computed = _earlier_rows(cache, kind, made_by, parts)
         self.rows: dict[str, Row] = {}
         for name, key in self._inputs.items():
             row = earlier.get(key) or self._kept(key)
             if row is not None:
                 self.rows[name] = row
         self._taken_over = set(self.rows)
+        self.made_by = made_by
+        if any(key in earlier for key in self._inputs.values()):
+            own = [made_by.computed] if any(key not in earlier for key in self._inputs.values()) else []
+            self.made_by = replace(made_by, computed="; ".join(sorted({*computed.split("; "), *own} - {""})))
 
     def put(self, name: str, row: Row) -> None:
         """Keep the row of an image, on disk at once."""
@@ -88,17 +94,17 @@ class RowStore:
 
 
 def _earlier_rows(cache: Path, kind: type[Artefact], made_by: Provenance,
-                  parts: Callable[[Any], list[Row]]) -> dict[str, Row]:
-    """Return the rows of an earlier cache of the same method, by the SHA-256 of what each was made from."""
+                  parts: Callable[[Any], list[Row]]) -> tuple[dict[str, Row], str]:
+    """Return the rows of an earlier cache of the same method, by the SHA-256 of what each was made from, and made on what."""
     if not cache.is_file():
-        return {}
+        return {}, ""
     try:
         old = load(cache, kind)
     except ArtefactError:
-        return {}  # it is about to be replaced anyway
+        return {}, ""  # it is about to be replaced anyway
     if old.made_by.method_digest() != made_by.method_digest():
-        return {}
-    return dict(zip((old.made_by.inputs[name] for name in old.names), parts(old), strict=True))
+        return {}, ""
+    return dict(zip((old.made_by.inputs[name] for name in old.names), parts(old), strict=True)), old.made_by.computed
 
 
 def hash_inputs(names: list[str], paths: list[Path]) -> dict[str, str]:
@@ -107,31 +113,35 @@ def hash_inputs(names: list[str], paths: list[Path]) -> dict[str, str]:
     return {name: sha256_file(path) for name, path in pairs}
 
 
-def encode_rows(store: RowStore, names: list[str], read: Callable[[int], Any], encode: Callable[[Any], Row],
-                label: str, readers: int = 1) -> list[Row]:
+def encode_rows(store: RowStore, names: list[str], read: Callable[[int], Any], encode: Callable[[list[Any]], list[Row]],
+                label: str, readers: int = 1, together: int = 1) -> list[Row]:
     """Return the row of every name, encoding those that the store lacks.
 
-    read: index -> decoded input (runs ahead in `readers` threads, may raise UserError); encode: input -> row. All unreadable
-    inputs come in one UserError, after the others are done.
+    read: index -> decoded input (runs ahead in `readers` threads, may raise UserError); encode: up to `together` inputs ->
+    their rows. All unreadable inputs come in one UserError, after the others are done.
     """
-    _encode_lacking(store, names, read, encode, label, readers)
+    _encode_lacking(store, names, read, encode, label, readers, together)
     if store.drop_misfits():
-        _encode_lacking(store, names, read, encode, label, readers)
+        _encode_lacking(store, names, read, encode, label, readers, together)
     return [store.rows[name] for name in names]
 
 
-def _encode_lacking(store: RowStore, names: list[str], read: Callable[[int], Any], encode: Callable[[Any], Row], label: str,
-                    readers: int) -> None:
+def _encode_lacking(store: RowStore, names: list[str], read: Callable[[int], Any], encode: Callable[[list[Any]], list[Row]],
+                    label: str, readers: int, together: int) -> None:
     """Encode and keep the row of every name that the store lacks, as encode_rows does."""
     todo = [i for i, name in enumerate(names) if name not in store.rows]
-    failures = []
+    failures, waiting = [], []
     with tqdm(total=len(names), initial=len(names) - len(todo), desc=label, unit="image", smoothing=0.05) as progress:
-        for i, value in read_ahead(read, todo, readers):
+        for place, (i, value) in enumerate(read_ahead(read, todo, readers), 1):
             if isinstance(value, UserError):
                 failures.append(str(value))
-                continue
-            store.put(names[i], encode(value))
-            progress.update()
+            else:
+                waiting.append((names[i], value))
+            if len(waiting) == together or (waiting and place == len(todo)):
+                for (name, _), row in zip(waiting, encode([each for _, each in waiting]), strict=True):
+                    store.put(name, row)
+                    progress.update()
+                waiting = []
     if failures:
         raise UserError(f"{len(failures)} of {len(names)} images could not be read:\n{listed(failures)}\n"
                         "Nothing was written to the cache; the rows of the good ones are kept for the next run.")

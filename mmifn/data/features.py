@@ -100,7 +100,8 @@ def merged_features(space: Workspace, datasets: list[str], into: str) -> dict[st
             raise UserError(f"{cache} of {', '.join(datasets)} were made with different encoders or settings; encode them alike")
         first = parts[0].made_by
         inputs = {merged_name(part.dataset, name): part.made_by.inputs[name] for part in parts for name in part.names}
-        made_by = Provenance(first.encoder, first.weights_sha256, first.preprocess, inputs)
+        computed = "; ".join(sorted({words for part in parts for words in part.made_by.computed.split("; ")} - {""}))
+        made_by = Provenance(first.encoder, first.weights_sha256, first.preprocess, inputs, computed=computed)
         merged[cache] = kind(into, list(inputs), made_by, **_tensors(parts))
     return merged
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mmifn.core.artefact import Provenance
+from mmifn.core.device import feature_words
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_json
 from mmifn.core.pixels import to_pixels
@@ -28,6 +30,7 @@ from mmifn.encoders.presets import Preset
 from mmifn.sphere import HEADSET_PPD, SAMPLERS, render_viewports, resize_erp, seen_ppd
 
 _MOST_READERS = 8
+_GPU_IMAGES = 4
 _BYTES_A_READER = 4_000_000_000  # two panoramas of 13320x6660 on their way, with what rendering takes
 
 
@@ -56,7 +59,7 @@ def viewport_provenance(preset: Preset, encoder: Encoder, inputs: dict[str, str]
         settings["people"] = open_people("cpu").digest
     if preset.with_steps:
         settings["steps"] = lens_steps.SETTINGS
-    return Provenance(encoder.name, encoder.weights_sha256, settings, inputs)
+    return Provenance(encoder.name, encoder.weights_sha256, settings, inputs, computed=feature_words(encoder.device))
 
 
 def _one_or_all(values: tuple[float, ...]) -> float | list[float]:
@@ -96,15 +99,31 @@ def embed_views(views: list[Tensor], known: Tensor, encoder: Encoder, name: str)
 
     known: (V, K), with which the rows end (see `beside`); `name` is for a refusal.
     """
-    seen = [encoder(batch).float().cpu() for batch in views]
-    return _finite(torch.cat([*seen, known], dim=1).half(), name)
+    [row] = embed_several_views([(views, known)], encoder, [name])
+    return row
+
+
+def embed_several_views(seen: list[tuple[list[Tensor], Tensor]], encoder: Encoder, names: list[str]) -> list[Tensor]:
+    """Embed (views, known) of several panoramas in one pass for each field of view; rows as `embed_views` gives them."""
+    counts = [len(known) for _, known in seen]
+    scales = [encoder(_joined(scale, encoder.device)).float().cpu().split(counts)
+              for scale in zip(*(views for views, _ in seen), strict=True)]
+    return [_finite(torch.cat([*(scale[i] for scale in scales), known], dim=1).half(), names[i])
+            for i, (_, known) in enumerate(seen)]
+
+
+def _joined(parts: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Put pictures into one batch; on a GPU there, each copied while the one before is joined (they are pinned)."""
+    if device.type == "cpu":
+        return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+    return torch.cat([part.to(device, non_blocking=True) for part in parts])
 
 
 def global_provenance(preset: Preset, encoder: Encoder, inputs: dict[str, str]) -> Provenance:
     """Return how global features are made; inputs: image name -> SHA-256."""
     height = preset.erp_height_px
     settings = {**encoder.settings, "erp_px": [height, 2 * height], "resize": "antialiased cubic, circular in longitude"}
-    return Provenance(encoder.name, encoder.weights_sha256, settings, inputs)
+    return Provenance(encoder.name, encoder.weights_sha256, settings, inputs, computed=feature_words(encoder.device))
 
 
 def resize_preset(erp: np.ndarray, preset: Preset) -> Tensor:
@@ -114,7 +133,14 @@ def resize_preset(erp: np.ndarray, preset: Preset) -> Tensor:
 
 def embed_erp(erp: Tensor, encoder: Encoder, name: str) -> list[Tensor]:
     """Encode a resized ERP as it is kept: f2, f3, f4, each (T, C_l) float16 on the CPU; `name` is for a refusal."""
-    return [_finite(level[0].half().cpu(), name) for level in encoder(erp[None])]
+    [levels] = embed_several_erps([erp], encoder, [name])
+    return levels
+
+
+def embed_several_erps(erps: list[Tensor], encoder: Encoder, names: list[str]) -> list[list[Tensor]]:
+    """Encode several resized ERPs in one pass; of each f2, f3, f4 as `embed_erp` gives them."""
+    levels = [level.half().cpu() for level in encoder(_joined([erp[None] for erp in erps], encoder.device))]
+    return [[_finite(level[i], name) for level in levels] for i, name in enumerate(names)]
 
 
 def _finite(row: Tensor, name: str) -> Tensor:
@@ -150,9 +176,22 @@ def readers_of(device: torch.device) -> int:
     return affordable_workers(min(_MOST_READERS, usable_cores()), _BYTES_A_READER)
 
 
+def _images_together(device: torch.device) -> int:
+    """Return how many panoramas are embedded in one pass: several on a GPU; on a CPU that would only take memory."""
+    return 1 if device.type == "cpu" else _GPU_IMAGES
+
+
+def _pinned(pictures: Tensor, device: torch.device) -> Tensor:
+    """Return pictures from where a GPU copies them beside its work; a reader's thread pays for it."""
+    return pictures.pin_memory() if device.type == "cuda" else pictures
+
+
 def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encoder: Encoder, *, write_pngs: bool,
-                     max_megapixels: float) -> ViewportFeatures:
-    """Render the views of every image, optionally as PNGs, embed them, and write viewport_features.pt."""
+                     max_megapixels: float, together: int | None = None) -> ViewportFeatures:
+    """Render the views of every image, optionally as PNGs, embed them, and write viewport_features.pt.
+
+    together: how many images are embedded in one pass (default: as the device likes).
+    """
     paths = image_paths(manifest, space.images_dir(manifest.dataset))
     if write_pngs:
         check_stems(manifest)
@@ -168,45 +207,49 @@ def encode_viewports(space: Workspace, manifest: Manifest, preset: Preset, encod
     def render(i: int) -> tuple[int, list[Tensor], Tensor]:
         erp = read_image(paths[i], max_megapixels=max_megapixels)
         views = render_preset(erp, preset)
-        return i, views, beside(erp, views, preset, encoder.device)
-
-    def encode(item: tuple[int, list[Tensor], Tensor]) -> Row:
-        i, views, known = item
         if write_pngs:
             pictures[i].write(views)
-        return {"views": embed_views(views, known, encoder, manifest.names[i])}
+        return i, [_pinned(scale, encoder.device) for scale in views], beside(erp, views, preset, encoder.device)
 
-    rows = encode_rows(store, manifest.names, render, encode, f"viewports {manifest.dataset}", readers_of(encoder.device))
+    def encode(items: list[tuple[int, list[Tensor], Tensor]]) -> list[Row]:
+        names = [manifest.names[i] for i, _, _ in items]
+        return [{"views": row} for row in embed_several_views([(views, known) for _, views, known in items], encoder, names)]
+
+    rows = encode_rows(store, manifest.names, render, encode, f"viewports {manifest.dataset}", readers_of(encoder.device),
+                       together or _images_together(encoder.device))
     if write_pngs:
         for i, picture in enumerate(pictures):
             if not picture.there():  # the features were, from a run without pictures or with others
-                picture.write(render(i)[1])
-    result = ViewportFeatures(manifest.dataset, manifest.names, made_by,
+                render(i)
+    result = ViewportFeatures(manifest.dataset, manifest.names, store.made_by,
                               torch.stack([row["views"] for row in rows]), centres)
     store.finish(result)
     return result
 
 
 def encode_globals(space: Workspace, manifest: Manifest, preset: Preset, encoder: Encoder, *,
-                   max_megapixels: float) -> GlobalFeatures:
-    """Resize every ERP (antialiased, seamless), encode it at three scales, and write global_features.pt."""
+                   max_megapixels: float, together: int | None = None) -> GlobalFeatures:
+    """Resize every ERP (antialiased, seamless), encode it at three scales, and write global_features.pt; together: as above."""
     paths = image_paths(manifest, space.images_dir(manifest.dataset))
     made_by = global_provenance(preset, encoder, hash_inputs(manifest.names, paths))
 
     def read(i: int) -> tuple[int, Tensor]:
-        return i, resize_preset(read_image(paths[i], max_megapixels=max_megapixels), preset)
+        erp = resize_preset(read_image(paths[i], max_megapixels=max_megapixels), preset)
+        return i, _pinned(erp, encoder.device)
 
-    def encode(item: tuple[int, Tensor]) -> Row:
-        i, erp = item
-        return {f"f{k + 2}": level for k, level in enumerate(embed_erp(erp, encoder, manifest.names[i]))}
+    def encode(items: list[tuple[int, Tensor]]) -> list[Row]:
+        names = [manifest.names[i] for i, _ in items]
+        return [{f"f{k + 2}": level for k, level in enumerate(levels)}
+                for levels in embed_several_erps([erp for _, erp in items], encoder, names)]
 
     def parts(old: Any) -> list[Row]:
         return [{f"f{k + 2}": level[i] for k, level in enumerate(old.levels)} for i in range(len(old.names))]
 
     store = RowStore(space.features(manifest.dataset, GLOBAL), GlobalFeatures, made_by, parts,
                      {"f2": 2, "f3": 2, "f4": 2})
-    rows = encode_rows(store, manifest.names, read, encode, f"panoramas {manifest.dataset}", readers_of(encoder.device))
+    rows = encode_rows(store, manifest.names, read, encode, f"panoramas {manifest.dataset}", readers_of(encoder.device),
+                       together or _images_together(encoder.device))
     levels = [torch.stack([row[key] for row in rows]) for key in ("f2", "f3", "f4")]
-    result = GlobalFeatures(manifest.dataset, manifest.names, made_by, levels)
+    result = GlobalFeatures(manifest.dataset, manifest.names, store.made_by, levels)
     store.finish(result)
     return result

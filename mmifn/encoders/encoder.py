@@ -48,7 +48,7 @@ class Encoder:
         """Return the same with gradients, where the network's parameters ask for them."""
         mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=self.device).view(3, 1, 1)
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and not images.is_cuda:
             images = images.pin_memory()  # copied while the next images are read
         return self.run((images.to(self.device, non_blocking=True) - mean) / std)
 

@@ -14,6 +14,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from mmifn.core.artefact import Provenance, sha256_tensors
+from mmifn.core.device import feature_words
 from mmifn.core.errors import UserError, first_line
 from mmifn.core.files import sha256_text
 from mmifn.data.features import TextFeatures
@@ -132,7 +133,7 @@ def _refuse_partial(network: Any, report: dict[str, Any], name: str) -> None:
 
 def text_provenance(encoder: TextEncoder, inputs: dict[str, str]) -> Provenance:
     """Return how text features are made; inputs: image name -> SHA-256 of its description."""
-    return Provenance(encoder.name, encoder.weights_sha256, encoder.settings, inputs)
+    return Provenance(encoder.name, encoder.weights_sha256, encoder.settings, inputs, computed=feature_words(encoder.device))
 
 
 def encode_descriptions(dataset: str, descriptions: dict[str, str], encoder: TextEncoder, *,

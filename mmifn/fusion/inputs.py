@@ -87,7 +87,8 @@ class Database:
 
     method: how the features were made (must agree between databases that one model reads); encoders: by which networks;
     digest: identity of names, scores and features, for finding finished runs again; taught: scenes that an encoder was
-    adapted on, as far as its features say; space: where all of it was read, None for a database that was made up.
+    adapted on, as far as its features say; space: where all of it was read, None for a database that was made up;
+    computed: on which devices and in which precision the features were, as far as they say.
     """
 
     manifest: Manifest
@@ -97,6 +98,7 @@ class Database:
     encoders: dict[str, str]
     taught: frozenset[str] = frozenset()
     space: Workspace | None = None
+    computed: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -127,7 +129,8 @@ def load_database(space: Workspace, dataset: str) -> Database:
                 manifest.mos_source, [cache.digest() for cache in caches.values()]]
     encoders = {name: cache.made_by.encoder for name, cache in caches.items()}
     taught = frozenset(scene for cache in caches.values() for scene in cache.made_by.preprocess.get("adapted_on", ()))
-    return Database(manifest, inputs, method, sha256_json(identity), encoders, taught, space)
+    computed = sorted({words for cache in caches.values() for words in cache.made_by.computed.split("; ")} - {""})
+    return Database(manifest, inputs, method, sha256_json(identity), encoders, taught, space, tuple(computed))
 
 
 def _same_pixels(views: ViewportFeatures, whole: GlobalFeatures, manifest: Manifest) -> None:

@@ -131,6 +131,7 @@ def common_notes(database: Database, outcomes: list[Outcome], figures: list[Agre
         f"logistic fits that failed (a straight line used): {sum(not figure.converged for figure in figures)} of {len(figures)}.",
         "Encoders "
         + ", ".join(f"{key.removesuffix('_features')} {name} ({database.method[key]})" for key, name in database.encoders.items())
+        + (f", computed on {'; '.join(database.computed)}" if database.computed else "")
         + f"; {preset_of(database.encoders)}; {code_version()}.",
     ]
     return notes + taught_note(database)

@@ -53,7 +53,7 @@ def shipped_path(preset: str) -> Path:
 def save_model(model: Model, path: Path) -> None:
     """Write a model atomically: parameters as tensors, everything else as JSON in the metadata."""
     content = as_content(model.checkpoint)
-    state = content.pop("state")
+    state = {**content.pop("state")}
     for part in TUNED if "tuned" in content else ():
         state |= {f"{TUNED[part]}{key}": value for key, value in content["tuned"].pop(part).items()}
     calibration = None

@@ -2,11 +2,12 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 
-from mmifn.core.artefact import Provenance, save_torch
+from mmifn.core.artefact import Provenance, load, save_torch
 from mmifn.core.errors import UserError
 from mmifn.core.resumable import RowStore, encode_rows
 from mmifn.data.measurements import Measurements
@@ -33,7 +34,7 @@ def test_several_readers_read_at_once_and_rows_stay_in_order(tmp_path):
         together.clear()
         store = RowStore(tmp_path / f"{readers}" / "cache.pt", Measurements, made_by, Measurements.rows)
         try:
-            encode_rows(store, names, read, lambda value: {"v": torch.tensor(value)}, "x", readers)
+            encode_rows(store, names, read, lambda values: [{"v": torch.tensor(value)} for value in values], "x", readers)
         except UserError as error:
             assert "1 of 9 images could not be read" in str(error)
         found[readers] = {name: int(row["v"]) for name, row in store.rows.items()}
@@ -54,7 +55,7 @@ def test_a_row_of_a_killed_run_that_cannot_be_used_is_made_again(tmp_path, left)
     (path,) = [path for path in tmp_path.rglob("*.pt") if path.stem.endswith("1")]
     path.write_bytes(left) if isinstance(left, bytes) else save_torch(left, path)
     again = RowStore(tmp_path / "cache.pt", Measurements, made_by, Measurements.rows)
-    rows = encode_rows(again, names, lambda i: i, lambda i: {"v": torch.tensor(10.0 + i)}, "x")
+    rows = encode_rows(again, names, lambda i: i, lambda rows: [{"v": torch.tensor(10.0 + i)} for i in rows], "x")
     assert [float(row["v"]) for row in rows] == [1.0, 11.0]
 
 
@@ -64,5 +65,47 @@ def test_rows_of_two_shapes_are_all_made_again(tmp_path):
     RowStore(tmp_path / "cache.pt", Measurements, made_by, Measurements.rows, axes).put("a.png", {"v": torch.zeros(3)})
     store = RowStore(tmp_path / "cache.pt", Measurements, made_by, Measurements.rows, axes)
     made = []
-    rows = encode_rows(store, names, lambda i: i, lambda i: made.append(i) or {"v": torch.full((2,), float(i))}, "x")
+    rows = encode_rows(store, names, lambda i: i, lambda i: made.append(*i) or [{"v": torch.full((2,), float(*i))}], "x")
     assert made == [1, 0] and [row["v"].tolist() for row in rows] == [[0.0, 0.0], [1.0, 1.0]]
+
+
+def test_inputs_are_encoded_several_at_a_time_and_the_last_ones_too(tmp_path):
+    names = [f"{i}.png" for i in range(8)]
+    made_by = Provenance("x", "", {}, {name: f"{i:064d}" for i, name in enumerate(names)})
+    store, sizes = RowStore(tmp_path / "cache.pt", Measurements, made_by, Measurements.rows), []
+
+    def read(i):
+        if i == 7:
+            raise UserError("damaged")
+        return i
+
+    def encode(values):
+        sizes.append(len(values))
+        return [{"v": torch.tensor(value)} for value in values]
+
+    with pytest.raises(UserError, match="1 of 8 images could not be read"):
+        encode_rows(store, names, read, encode, "x", 2, together=3)
+    assert sizes == [3, 3, 1]
+    assert {name: int(row["v"]) for name, row in store.rows.items()} == {f"{i}.png": i for i in range(7)}
+
+
+def test_a_cache_tells_every_device_that_its_rows_were_made_on(tmp_path):
+    def store_of(names, computed):
+        made_by = Provenance("x", "", {}, {name: name * 64 for name in names}, computed=computed)
+        return RowStore(tmp_path / "cache.pt", Measurements, made_by, Measurements.rows)
+
+    def finish(names, computed):
+        store = store_of(names, computed)
+        rows = encode_rows(store, names, lambda i: i, lambda values: [{"v": torch.tensor(1.0)} for _ in values], "x")
+        values = torch.stack([row["v"] for row in rows])[:, None]
+        store.finish(Measurements("DS", names, store.made_by, values, ["v"]))
+        return load(tmp_path / "cache.pt", Measurements)
+
+    assert finish(["a"], "CPU, float32").made_by.computed == "CPU, float32"
+    again = finish(["a"], "GPU, float32")
+    assert again.made_by.computed == "CPU, float32"  # nothing was made anew
+    both = finish(["a", "b"], "GPU, float32")
+    assert both.made_by.computed == "CPU, float32; GPU, float32"
+    assert both.digest() == replace(both, made_by=replace(both.made_by, computed="")).digest()  # told, not part of its identity
+    store_of(["a", "b", "c"], "GPU, float32").put("c", {"v": torch.tensor(1.0)})  # and stopped
+    assert "c" in store_of(["a", "b", "c"], "GPU, float32").rows and "c" not in store_of(["a", "b", "c"], "CPU, float32").rows

@@ -310,6 +310,26 @@ def test_a_killed_run_encodes_only_the_rest(pictures, tmp_path, globals_):
     assert same_features(again(pictures), wanted) and again.made == 0
 
 
+@needs_lite0
+@pytest.mark.parametrize("globals_", [False, True])
+def test_images_are_embedded_together_as_they_are_alone(pictures, globals_):
+    manifest, preset = read_manifest(pictures.manifest("DS"), "DS"), replace(PRESET, erp_height_px=128)
+    cache = pictures.features("DS", "global_features" if globals_ else "viewport_features")
+    rows = []
+    for together in (None, 3):
+        if globals_:
+            encoder = load_erp_encoder(preset, CPU)
+            made = encode_globals(pictures, manifest, preset, encoder, max_megapixels=1, together=together)
+        else:
+            encoder = load_view_encoder("lite0_adapted", CPU)
+            made = encode_viewports(pictures, manifest, preset, encoder, write_pngs=False, max_megapixels=1, together=together)
+        rows.append(made.levels if globals_ else [made.features])
+        cache.unlink()
+    for alone, beside in zip(*rows, strict=True):
+        assert torch.allclose(alone.float(), beside.float(), rtol=2e-3, atol=1e-3)  # a step of float16
+        assert len(torch.unique(alone.flatten(1), dim=0)) == 4
+
+
 def test_a_changed_image_costs_one_row(pictures):
     before = Counting()(pictures)
     Image.new("RGB", (128, 64), (255, 0, 0)).save(pictures.images_dir("DS") / "b.png")

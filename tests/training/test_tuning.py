@@ -81,10 +81,10 @@ def tiny_erp(name, weights, device, grid, wrap_px):
 
 @pytest.fixture
 def pixels(tmp_path, monkeypatch):
-    """OIQA of 6 scenes x 3 strengths of noise, with pictures, encoded by the tiny networks; its workspace."""
+    """OIQA of 6 scenes x 5 strengths of noise, with pictures, encoded by the tiny networks; its workspace."""
     family = Family(tiny_views, tiny_erp, ("tiny",), ("tiny",))
     monkeypatch.setattr(networks, "FAMILIES", (family, *networks.FAMILIES))
-    space = make_workspace(tmp_path, types=("GN",))
+    space = make_workspace(tmp_path, types=("GN",), levels=5)
     manifest, rng = read_manifest(space.manifest("OIQA"), "OIQA"), np.random.default_rng(1)
     folder = space.images_dir("OIQA")
     folder.mkdir(parents=True)
@@ -92,9 +92,9 @@ def pixels(tmp_path, monkeypatch):
     for name in manifest.names:
         scene, strength = int(name[1]), int(name[-5])
         base = np.kron(np.random.default_rng(scene).integers(80, 170, (8, 16, 3)), np.ones((16, 16, 1)))
-        picture = (base + rng.normal(0, 12 * strength, base.shape)).clip(0, 255).astype(np.uint8)
+        picture = (base + rng.normal(0, 8 * strength, base.shape)).clip(0, 255).astype(np.uint8)
         Image.fromarray(picture).save(folder / name)
-        rows.append([name, 90 - 20 * strength + scene, "GN", f"s{scene}", strength])
+        rows.append([name, 90 - 12 * strength + scene, "GN", f"s{scene}", strength])
     write_csv(space.manifest("OIQA"), ["image_name", "MOS", "distortion_type", "reference", "level"], rows)
     manifest = read_manifest(space.manifest("OIQA"), "OIQA")
     encode_viewports(space, manifest, PRESET, tiny_views("tiny", None, CPU), write_pngs=False, max_megapixels=1)
