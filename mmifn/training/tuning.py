@@ -248,6 +248,7 @@ class _Session:
         self.curve.append({"epoch": self.fit.epoch + self.epoch, "loss": sum(losses) / len(order), "validation": self.judge()})
 
     def _step(self, rows: list[int], seen: list[Seen]) -> float:
+        """Move encoders and fusion once by the loss of a few panoramas; return it."""
         database, config = self.trial.database, self.trial.config.train
         target = self.fit.scale.standardise(database.mos[rows]).to(self.device)
         with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
