@@ -30,10 +30,10 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     from mmifn.data.images import read_image
     from mmifn.describe.measured.describer import describe
-    from mmifn.scoring.files import find_images
+    from mmifn.scoring.listing import Listing
 
     failed = 0
-    for label, path in find_images(args.images).items():
+    for label, path in Listing(tuple(args.images)):
         try:
             said = describe(read_image(path, max_megapixels=args.max_megapixels))
         except UserError as error:

@@ -14,7 +14,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmifn.core.errors import UserError
 
@@ -124,6 +124,22 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+class Stamp(NamedTuple):
+    """What tells without reading it that a file is still the same: its length, and when it was last modified (UTC)."""
+
+    bytes: int
+    modified_us: int
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Return the stamp of a file, or None where there is no such file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return Stamp(found.st_size, found.st_mtime_ns // 1000) if stat.S_ISREG(found.st_mode) else None
+
+
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, as 64 hex digits."""
     with open(path, "rb") as file:
@@ -133,6 +149,11 @@ def sha256_file(path: Path) -> str:
 def sha256_text(text: str) -> str:
     """Return the SHA-256 of the UTF-8 bytes of `text`."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def sha256_number(text: str) -> int:
+    """Return the first eight bytes of the SHA-256 of `text` as a number: the same on every machine and in every run."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big")
 
 
 def sha256_json(value: Any) -> str:

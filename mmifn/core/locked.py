@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from mmifn.core.errors import UserError
 from mmifn.core.files import atomic_path, special_kind
@@ -42,10 +44,21 @@ class LockedFile:
         """Cut off all behind `size` bytes."""
         os.ftruncate(self._handle, size)
 
+    def reader(self, start: int = 0) -> BinaryIO:
+        """Open it for reading, from a byte on."""
+        file = open(self.path, "rb")  # noqa: SIM115 (the caller closes it)
+        file.seek(start)
+        return file
+
     def replace(self, text: str) -> None:
         """Put text in the place of all that is in it, whole or not at all; the lock goes over to the new file."""
+        self.rewrite([text.encode("utf-8")])
+
+    def rewrite(self, parts: Iterable[bytes]) -> None:
+        """Do as `replace` with a content that comes part by part, and may be read from the old one meanwhile."""
         with atomic_path(self.path) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="")
+            with open(temporary, "wb") as file:
+                file.writelines(parts)
             handle = _opened(temporary)
             _lock(handle)
         os.close(self._handle)

@@ -30,8 +30,13 @@ def check_outputs(files: Mapping[str, Path | None], inputs: Iterable[Path | None
     _refuse_doubles({**wanted, **places})
     there = {_identity(path): name for name, path in wanted.items() if path.exists()}
     for given in inputs if there else ():
+<<<<<<< HEAD
         if given is not None and given.exists() and (taken := there.get(_identity(given))):
             raise UserError(f"{taken} is what is read as {given}, which would be overwritten; name another file")
+=======
+        if given is not None and (name := there.get(_identity_of_file(given))):
+            raise UserError(f"{name} is what is read as {given}, which would be overwritten; name another file")
+>>>>>>> 5040016 (Any number of images: lists, shards, Parquet; results are appended, and known again by size and time)
 
 
 def _check_place(name: str, path: Path, folder: bool) -> None:
@@ -58,6 +63,14 @@ def _refuse_doubles(outputs: dict[str, Path]) -> None:
         first = known.setdefault(_identity(path), name)
         if first != name:
             raise UserError(f"{first} and {name} are one and the same; give each a place of its own")
+
+
+def _identity_of_file(path: Path) -> _Identity | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, ""
 
 
 def _identity(path: Path) -> _Identity:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
@@ -45,26 +45,52 @@ def affordable_workers(wanted: int, bytes_each: int, free: int | None = None) ->
     return wanted if free is None else max(1, min(wanted, int(0.9 * free / bytes_each)))
 
 
-def run_tasks(function: Callable[[Any], Any], jobs: Sequence[Any], workers: int, start: Callable[..., None] | None = None,
+def run_tasks(function: Callable[[Any], Any], jobs: Iterable[Any], workers: int, start: Callable[..., None] | None = None,
               args: tuple[Any, ...] = (), preload: str | None = None,
               killed: Callable[[Any], Any] | None = None) -> Iterator[tuple[int, Any]]:
     """Yield (index, function(job)) of every job as each is ready, computed by several processes of one torch thread each.
 
-    start(*args) is called first in every process; one worker or one job is computed here, without it. Processes come
+    Jobs are taken as they are needed, a few ahead: a generator may yield any number of them. start(*args) is called first in
+    every process; one worker or one job is computed here, without it. Processes come
     from a clean one (forking one with torch's threads can hang) that has imported the module `preload`, where the
     platform can. They end with this process, even when it is killed, and at once when it is stopped; an exception cancels
     what has not begun. A job whose worker is killed from outside is given once more, alone, to a fresh one; where that is
     killed too, killed(job) stands for its result, or a UserError is raised.
     """
-    if workers <= 1 or len(jobs) < 2:
-        for i, job in enumerate(jobs):
+    todo = enumerate(jobs)
+    head = list(itertools.islice(todo, workers))
+    if workers <= 1 or len(head) < 2:
+        for i, job in itertools.chain(head, todo):
             with one_thread():
                 result = function(job)
             yield i, result
         return
+    context = _context(preload)
+    while head:
+        todo = itertools.chain(head, todo)
+        with _pool(context, len(head), start, args) as pool:
+            suspects = yield from _run(pool, function, todo, 2 * workers)
+        for i, job in suspects:
+            with _pool(context, 1, start, args) as pool:
+                again = yield from _run(pool, function, iter([(i, job)]), 1)
+            if again:
+                yield i, (killed or _refuse)(job)
+        head = list(itertools.islice(todo, workers))
+
+
+def run_apart(function: Callable[[Any], Any], job: Any, preload: str | None = None) -> Any:
+    """Return function(job), computed by a process of its own: what it loads does not stay here. See `run_tasks`."""
+    with _pool(_context(preload), 1, None, ()) as pool:
+        outcome = next(_run(pool, function, iter([(0, job)]), 1), None)
+    return _refuse(job) if outcome is None else outcome[1]
+
+
+def _context(preload: str | None) -> Any:
+    """Return the way to start processes: from a clean one that has imported a module, where the platform can."""
     forkserver = preload and "forkserver" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if forkserver else "spawn")
     if forkserver:
+<<<<<<< HEAD
         context.set_forkserver_preload([str(preload)])
     todo = deque(enumerate(jobs))
     while todo:
@@ -75,23 +101,33 @@ def run_tasks(function: Callable[[Any], Any], jobs: Sequence[Any], workers: int,
                 again = yield from _run(pool, function, deque([(i, job)]), 1)
             if again:
                 yield i, (killed or _refuse)(job)
+=======
+        context.set_forkserver_preload([preload])
+    return context
+>>>>>>> 5040016 (Any number of images: lists, shards, Parquet; results are appended, and known again by size and time)
 
 
-def _run(pool: ProcessPoolExecutor, function: Callable[[Any], Any], todo: deque[tuple[int, Any]],
+def _run(pool: ProcessPoolExecutor, function: Callable[[Any], Any], todo: Iterator[tuple[int, Any]],
          ahead: int) -> Generator[tuple[int, Any], None, list[tuple[int, Any]]]:
+<<<<<<< HEAD
     """Yield results, taking jobs from the left of `todo`; return the jobs under way when a worker was killed, if one was."""
     running: dict[Future[Any], tuple[int, Any]] = {}
+=======
+    """Yield results, taking jobs from `todo`; return the jobs under way when a worker was killed, if one was."""
+    running: dict[Future, tuple[int, Any]] = {}
+    taken = next(todo, None)
+>>>>>>> 5040016 (Any number of images: lists, shards, Parquet; results are appended, and known again by size and time)
     try:
-        while todo or running:
-            while todo and len(running) < ahead:
+        while taken or running:
+            while taken and len(running) < ahead:
                 with _interrupts_held():  # a process that is being started cannot yet answer Ctrl-C in silence
-                    running[pool.submit(function, todo[0][1])] = todo[0]
-                todo.popleft()
+                    running[pool.submit(function, taken[1])] = taken
+                taken = next(todo, None)
             for future in wait_for(running, return_when=FIRST_COMPLETED).done:
                 result = future.result()
                 yield running.pop(future)[0], result
     except BrokenProcessPool:
-        return list(running.values())
+        return [*running.values(), *([taken] if taken else [])]
     return []
 
 

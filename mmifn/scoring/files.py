@@ -1,26 +1,31 @@
-"""Score many files: find them, keep each result as it comes, go on after a stop, survive bad images."""
+"""Score many files, each as it comes: survive bad images, killed workers and short memory.
+
+What computes is imported by the process that scores: the one that hands out the work to others stays small.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmifn.core.defaults import HEADSET_PPD, MAX_MEGAPIXELS
 from mmifn.core.errors import UserError, out_of_memory
-from mmifn.core.files import sha256_file, sha256_json
+from mmifn.core.files import sha256_file, sha256_json, stamp_of
 from mmifn.core.text import printable
-from mmifn.core.workers import run_tasks
-from mmifn.data.images import EXTENSIONS, MAX_MEGAPIXELS, png_made_from, read_image, write_png
-from mmifn.scoring.panorama import Predictor, open_predictor
+from mmifn.core.workers import run_apart, run_tasks
+from mmifn.data.images import png_made_from, read_image, write_png
 from mmifn.scoring.prediction import Prediction
-from mmifn.scoring.quality_map import WORST_PX, draw_map, view_pictures
-from mmifn.scoring.viewer import Panel, make_panel
-from mmifn.sphere import HEADSET_PPD
+
+if TYPE_CHECKING:
+    from mmifn.scoring.panorama import Predictor
+    from mmifn.scoring.viewer import Panel
+
+_COMPUTES = "mmifn.scoring.panorama"
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,14 @@ class Task:
     headset_ppd: float = HEADSET_PPD
 
     def predictor(self) -> Predictor:
+        from mmifn.scoring.panorama import open_predictor
+
         return open_predictor(self.preset, self.checkpoint, self.device, self.headset_ppd)
+
+    @property
+    def draws(self) -> bool:
+        """Tell whether pictures are made, which takes the panorama itself."""
+        return self.map_dir is not None or self.page_width > 0
 
     @property
     def identity(self) -> str:
@@ -74,37 +86,19 @@ class ImageResult:
         return self.row.get("error", "")
 
 
-def find_images(places: list[Path]) -> dict[str, Path]:
-    """Return label -> file of every image named, or found below the folders named; labels are unique.
-
-    Hidden files are passed over, and folders named as images are: what --map draws of holiday/a.jpg is in a.jpg/.
-    """
-    images: list[Path] = []
-    for place in places:
-        if place.is_dir():
-            inside = sorted(path for path in place.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file()
-                            and not _passed_over(path.relative_to(place)))
-            if not inside:
-                raise UserError(f"{place} holds no images ({', '.join(EXTENSIONS)})")
-            images += inside
-        elif place.exists():
-            images.append(place)
-        else:
-            raise UserError(f"{place} does not exist; give images, or folders that hold some")
-    absolute = {Path(os.path.abspath(path)): path for path in images}
-    parent = os.path.commonpath([path.parent for path in absolute])
-    return {printable(path.relative_to(parent).as_posix()): shown for path, shown in absolute.items()}
-
-
-def _passed_over(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts) or any(
-        folder.suffix.lower() in EXTENSIONS for folder in path.parents)
-
-
-def score_jobs(jobs: list[ImageJob], workers: int) -> Iterator[ImageResult]:
-    """Yield the result of every job as each is ready."""
-    for _, result in run_tasks(score_job, jobs, workers, preload="mmifn.scoring.files", killed=_killed):
+def score_jobs(jobs: Iterable[ImageJob], workers: int) -> Iterator[ImageResult]:
+    """Yield the result of every job as each is ready; a few jobs are taken ahead."""
+    for _, result in run_tasks(score_job, jobs, workers, preload=_COMPUTES, killed=killed):
         yield result
+
+
+def identity_of(task: Task, workers: int) -> str:
+    """Return a task's identity; with several workers it is found out by one of its own, so that this process stays small."""
+    return task.identity if workers == 1 else run_apart(_identity, task, preload=_COMPUTES)
+
+
+def _identity(task: Task) -> str:
+    return task.identity
 
 
 def score_job(job: ImageJob) -> ImageResult:
@@ -128,34 +122,40 @@ def _failed(job: ImageJob, error: str) -> ImageResult:
     return ImageResult(job, {"image": job.label, "error": printable(error, keep="\n")})
 
 
-def _killed(job: ImageJob) -> ImageResult:
+def killed(job: ImageJob) -> ImageResult:
+    """Return what stands for an image whose process was killed twice."""
     return _failed(job, f"{job.path}: the process that scored it was killed, twice (out of memory?); use fewer --workers")
 
 
 def _score_job(job: ImageJob) -> ImageResult:
     """Score one image, or take its row; draw its map where that is not of the same picture, model and drawing."""
-    task, digest = job.task, sha256_file(job.path) if job.path.is_file() else ""
-    identity = task.identity
-    erp = None
+    task, erp = job.task, None
     if job.row is None:
+        stamp, digest = stamp_of(job.path), sha256_file(job.path) if job.path.is_file() else ""
         erp = read_image(job.path, max_megapixels=task.max_megapixels)
         compared = _compare(erp, job.path, task) if task.reference else {}
         scored = task.predictor().score_pixels(erp, str(job.path))
-        prediction = replace(scored.rounded(), model=identity)  # which a reference is part of
-        row = prediction.to_row(job.label, digest, compared)
+        prediction = replace(scored.rounded(), model=task.identity)  # which a reference is part of
+        row = prediction.to_row(job.label, digest, compared, stamp)
     else:
         row, prediction = job.row, Prediction.from_row(job.row)
-    made_from = sha256_json([digest, identity, "map/1"])
+    made_from = sha256_json([row["image_sha256"], row["model"], "map/1"])
     stale = task.map_dir is not None and png_made_from(task.map_dir / job.label / "map.png") != made_from
+    panel = None
     if stale or task.page_width:
+        from mmifn.scoring.viewer import make_panel
+
         erp = read_image(job.path, max_megapixels=task.max_megapixels) if erp is None else erp
         if stale:
             _draw(erp, prediction, task.map_dir / job.label, made_from, job.label)
-    return ImageResult(job, row, prediction, make_panel(erp, prediction, job.label, task.page_width) if task.page_width else None)
+        panel = make_panel(erp, prediction, job.label, task.page_width) if task.page_width else None
+    return ImageResult(job, row, prediction, panel)
 
 
 def _draw(erp: np.ndarray, prediction: Prediction, folder: Path, made_from: str, label: str) -> None:
     """Write worst_1.png … and map.png (last: it tells that all are there)."""
+    from mmifn.scoring.quality_map import WORST_PX, draw_map, view_pictures
+
     for rank, picture in enumerate(view_pictures(erp, prediction, prediction.worst(), WORST_PX), start=1):
         write_png(picture, folder / f"worst_{rank}.png")
     write_png(draw_map(erp, prediction, label), folder / "map.png", made_from)

@@ -13,23 +13,25 @@ from typing import Any
 from mmifn.core.csv_cells import neutral
 from mmifn.core.errors import UserError
 from mmifn.core.locked import open_locked
+from mmifn.scoring.listing import Listing
 from mmifn.scoring.perspective import score_view
 from mmifn.scoring.run import Outputs
 
 COLUMNS = ("image", "score", "quality", "seen_px", "fov_deg", "model")
 
 
-def score_photographs(images: dict[str, Path], fov_deg: float | None, outputs: Outputs, device: str = "auto") -> int:
-    """Score every picture (label -> file); return how many failed. Files are written at the end, whole.
+def score_photographs(listing: Listing, fov_deg: float | None, outputs: Outputs, device: str = "auto") -> int:
+    """Score every picture; return how many failed. Files are written at the end, whole.
 
     fov_deg: the angle across of all of them, None where unknown. Raises UserError for outputs that only panoramas have.
     """
-    if outputs.html:
-        raise UserError("--html shows panoramas; it has no meaning with --perspective (use --json or --csv)")
+    if outputs.html or outputs.parquet:
+        flag = "--html" if outputs.html else "--parquet"
+        raise UserError(f"{flag} shows panoramas; it has no meaning with --perspective (use --json or --csv)")
     with ExitStack() as stack:
         lines = stack.enter_context(open_locked(Path(outputs.json))) if outputs.json and not outputs.to_program else None
         table = stack.enter_context(open_locked(outputs.csv)) if outputs.csv else None
-        rows = _scored(images, fov_deg, outputs, device)
+        rows = _scored(listing, fov_deg, outputs, device)
         if lines:
             lines.replace("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         if table:
@@ -39,10 +41,10 @@ def score_photographs(images: dict[str, Path], fov_deg: float | None, outputs: O
     return failed
 
 
-def _scored(images: dict[str, Path], fov_deg: float | None, outputs: Outputs, device: str) -> list[dict[str, Any]]:
+def _scored(listing: Listing, fov_deg: float | None, outputs: Outputs, device: str) -> list[dict[str, Any]]:
     """Return the row of every picture, or what is wrong with it, and say each as it comes."""
     rows = []
-    for label, path in images.items():
+    for label, path in listing:
         try:
             row: dict[str, Any] = {"image": label, **score_view(path, fov_deg=fov_deg, device=device).to_row()}
         except UserError as error:

@@ -10,11 +10,14 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
+from mmifn.core.files import Stamp
+
 QUALITY_WORDS = ("bad", "poor", "fair", "good", "excellent")  # equal fifths, as on the continuous scale of ITU-R BT.500
 # The fields of a row, in the order of a table's columns; full-reference scores, where wanted, follow the worst view.
 _FIRST = ("image", "score", "quality", "low", "high", "level")
 _WORST = ("worst_lon_deg", "worst_lat_deg", "worst_score", "worst_words")  # for people's tables: `viewports` holds them all
 _SIZE = ("ceiling",)  # not in files of earlier versions
+_STAMP = ("image_bytes", "image_modified_us")  # of the file, by which a run that goes on knows it; not in earlier files
 _LAST = ("description", "warnings", "fov_deg", "viewports", "image_sha256", "model")
 REQUIRED = (*_FIRST, *_LAST)  # what every row has; a prediction can be made of it again
 TEXTS = ("image", "quality", "description", "image_sha256", "model")  # the others are numbers, lists or empty
@@ -23,7 +26,7 @@ _DECIMALS = 4
 
 def columns(compared: Iterable[str] = ()) -> list[str]:
     """Return the fields of a row in order; compared: names of the full-reference scores that it also has."""
-    return [*_FIRST, *_SIZE, *_WORST, *compared, *_LAST]
+    return [*_FIRST, *_SIZE, *_WORST, *compared, *_LAST, *_STAMP]
 
 
 def in_words(score: float) -> str:
@@ -79,10 +82,11 @@ class Prediction:
                        interval=self.interval and (_rounded(self.interval[0]), _rounded(self.interval[1])),
                        viewports=tuple(View(*map(_rounded, astuple(view))) for view in self.viewports))
 
-    def to_row(self, image: str, image_sha256: str, compared: dict[str, float | None]) -> dict[str, Any]:
+    def to_row(self, image: str, image_sha256: str, compared: dict[str, float | None],
+               stamp: Stamp | None = None) -> dict[str, Any]:
         """Return it as one flat row of plain values, rounded to 1e-4.
 
-        image: the name of the panorama; image_sha256: of its file; compared: full-reference scores by name.
+        image: the name of the panorama; image_sha256, stamp: of its file; compared: full-reference scores by name.
         """
         low, high = self.interval or (None, None)
         worst = self.viewports[self.worst(1)[0]]
@@ -91,7 +95,7 @@ class Prediction:
                   "worst_score": worst.score, "worst_words": list(self.worst_words), **compared,
                   "description": self.description, "warnings": list(self.warnings), "fov_deg": self.fov_deg,
                   "viewports": [list(map(_rounded, astuple(view))) for view in self.viewports],
-                  "image_sha256": image_sha256, "model": self.model}
+                  "image_sha256": image_sha256, "model": self.model, **dict(zip(_STAMP, stamp or (None, None), strict=True))}
         return {column: _rounded(values[column]) for column in columns(compared)}
 
     @classmethod

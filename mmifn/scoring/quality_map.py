@@ -15,14 +15,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from mmifn.core.pixels import to_pixels
-from mmifn.describe.directions import direction_words
 from mmifn.scoring.prediction import Prediction, View
-from mmifn.simulate.human_anchor import HUMAN_PRISTINE
+from mmifn.scoring.words import score_line
 from mmifn.sphere import degrees_to_directions, directions_to_degrees, erp_directions, render_viewports, viewport_directions
 
 MAP_WIDTH_PX = 2048  # widest picture drawn
 FIELD_HEIGHT_PX = 256  # the map is smooth; this is enlarged
-PRISTINE_SPREAD = max(sd for _, sd in HUMAN_PRISTINE.values())  # points by which flawless panoramas differ by their scenes
 WORST_PX = 512  # side of the pictures of the worst views
 _HALF_RANGE = 10.0  # the colours span at least this many points to either side of the panorama's score
 # From bad to good, red-yellow-blue: told apart by colour-blind readers too (RdYlBu of ColorBrewer, 5 classes).
@@ -125,24 +123,6 @@ def _legend(width: int, prediction: Prediction, title: str, low: float, high: fl
         draw.text((left + share * (right - left), top + size), f"{low + share * (high - low):.0f}", "black", font, anchor)
     draw.text((right + size, top), "worse (red) to better (blue); numbers: views, (1)-(3) the worst", "black", font)
     return np.asarray(canvas)
-
-
-def score_line(prediction: Prediction) -> str:
-    """Return the score in one line of words and numbers."""
-    spread = ""
-    if prediction.interval:
-        low, high = prediction.interval
-        spread = f", {low:.0f} to {high:.0f} with {100 * prediction.level:.0f} % confidence"
-    limit = ""
-    if prediction.ceiling is not None:
-        equal = "as good as " if prediction.score >= prediction.ceiling - PRISTINE_SPREAD else ""
-        limit = f" ({equal}a flawless one of this size: {prediction.ceiling:.0f})"
-    return f"{prediction.score:.0f} of 100{limit}, {prediction.quality}{spread}"
-
-
-def looking(view: View) -> str:
-    """Return where a view looks, in words: ahead is the middle of the panorama."""
-    return direction_words(view.lon_deg, view.lat_deg)
 
 
 def view_pictures(erp: np.ndarray, prediction: Prediction, indices: Sequence[int], size_px: int) -> np.ndarray:

@@ -1,57 +1,98 @@
-"""Results as lines of JSON or rows of CSV, one image each, written as they come and found again after a stop."""
+"""Results as lines of JSON or rows of CSV, one image each, appended as they come and found again after a stop."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmifn.core.csv_cells import neutral, original
 from mmifn.core.errors import UserError
-from mmifn.core.files import sha256_file
+from mmifn.core.files import Stamp
 from mmifn.core.json_text import parse_json
 from mmifn.core.locked import open_locked
+from mmifn.scoring.index import Entry, ImageFile, RowIndex, still_holds
 from mmifn.scoring.prediction import REQUIRED, TEXTS
 
 _START = b'{"image": "'  # of every line of JSON
 
 
-class ResultFile:
-    """A growing file of results, which this run alone writes until it is closed.
+class _Record(NamedTuple):
+    """One row in a file, from byte `start` up to byte `end`; None where what is there is no whole row."""
 
-    Rows of images that are not part of this run stay; rows of this run's images stay where image and model are the
-    same, and are then in `done` (label -> row). A line that a killed run left half-written is dropped.
+    start: int
+    end: int
+    row: dict[str, Any] | None
+
+
+class ResultFile:
+    """A growing file of results, which this run alone writes until it is closed; what it holds stays on the disk.
+
+    Rows of images that no one asks for stay. A row that is found to be of another model or of an image that has changed,
+    and one with an error, goes when `drop_stale` is called, at the latest at the end. A row that a killed run left
+    half-written is cut off.
     """
 
-    def __init__(self, path: Path, images: dict[str, Path], identity: str, columns: list[str] | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path, identity: str, columns: list[str] | None = None, verify: bool = False) -> None:
+        """Open a file of JSON, or with the columns of a table, one of CSV; verify: compare images by their content."""
+        self.path, self.identity, self._verify, self.columns = path, identity, verify, columns
+        self._stale: set[int] = set()
         self.file = open_locked(path)
         try:
-            self._take_over(images, identity, columns)
+            self._look_through()
         except BaseException:
-            self.close()
+            self.file.close()
             raise
 
-    def _take_over(self, images: dict[str, Path], identity: str, columns: list[str] | None) -> None:
-        """Find the rows that are there, and write those that stay."""
-        content = self.file.read()
-        rows = self._rows_of(content, columns is not None)
-        first = next(iter(rows.values()), {})
-        self.columns = columns and [*columns, *(name for name in first if name not in columns)]
-        self.done = {label: rows[label] for label, image in images.items() if label in rows and image.is_file()
-                     and rows[label]["model"] == identity and rows[label]["image_sha256"] == sha256_file(image)}
-        kept = [row for label, row in rows.items() if label not in images or label in self.done]
-        header = [self._line(dict(zip(self.columns, self.columns, strict=True)))] if self.columns else []
-        text = "".join([*header, *map(self._line, kept)])
-        if text.encode("utf-8") != content:
-            self.file.replace(text)
+    def find(self, label: str, image: ImageFile) -> int | None:
+        """Return the place of an image's row, if it is of this model and of the file as it is now."""
+        entry = self._index.find(label)
+        if entry is None or entry.place in self._stale:
+            return None
+        if still_holds(entry, image, self.identity, self.row, self._verify):
+            return entry.place
+        self._stale.add(entry.place)
+        return None
+
+    def row(self, place: int) -> dict[str, Any]:
+        """Return the row at a place that `find` told."""
+        with self.file.reader(place) as lines:
+            if self.columns is None:
+                return _json_row(lines.readline())
+            return _csv_row(self.columns, next(csv.reader(line.decode("utf-8") for line in lines)))
+
+    @property
+    def count(self) -> int:
+        """How many images had a row when the file was opened."""
+        return len(self._index)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows that are in the file now."""
+        return (record.row for record in self._records() if record.row is not None and record.start not in self._stale)
+
+    def clear(self) -> None:
+        """Remove all rows."""
+        self.file.truncate(0)
+        self._look_through()
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a row at once. CSV has no place for errors: an image without a score gets no row there."""
         if self.columns is None or "error" not in row:
             self.file.append(self._line(row))
+
+    def drop_stale(self) -> None:
+        """Write the file anew without the rows that are no longer true, where there are any."""
+        if self._stale:
+            dropped, self._stale = self._stale, set()
+            self.file.rewrite(self._kept(dropped))
+            self._look_through()
+
+    def finish(self) -> None:
+        """Bring the file into its last form: without a row that is no longer true."""
+        self.drop_stale()
 
     def close(self) -> None:
         self.file.close()
@@ -59,21 +100,82 @@ class ResultFile:
     def _line(self, row: dict[str, Any]) -> str:
         if self.columns is None:
             return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
-        line = io.StringIO(newline="")
-        csv.writer(line, lineterminator="\n").writerow([_cell(column, row.get(column)) for column in self.columns])
-        return line.getvalue()
+        return _csv_line([_cell(column, row.get(column)) for column in self.columns])
 
-    def _rows_of(self, content: bytes, table: bool) -> dict[str, dict[str, Any]]:
-        """Return the rows that are there by image, refusing a file of another kind."""
+    def _look_through(self) -> None:
+        """Index the rows that are there, refusing a file of another kind; cut off half a row at the end."""
+        self._index = RowIndex()
         try:
-            end = content.rfind(b"\n") + 1  # what follows is a line that a killed run left half-written
-            rows = (_csv_rows if table else _json_rows)(content[:end].decode("utf-8"))
-            if not end and not content.startswith(_START[:len(content)]):
-                raise ValueError("not half a line either")
+            header = self._read_header()
+            end = len(header)
+            for record in self._records():
+                if record.row is None:
+                    self._stale.add(record.start)
+                else:
+                    self._index.add(record.row["image"], _entry(record))
+                end = record.end
+            with self.file.reader(end) as rest:
+                if not end and not (tail := rest.read()).startswith(_START[:len(tail)]):
+                    raise ValueError("not half a line either")
         except (ValueError, csv.Error) as error:
             raise UserError(f"{self.path} is there and holds no results of predict.py; name another file, or remove "
                             "it") from error
-        return {row["image"]: row for row in rows if "score" in row}
+        self._stale.update(self._index.finish())
+        self.file.truncate(end)
+        self._widen(header)
+
+    def _read_header(self) -> bytes:
+        """Return the line of a table with its columns; raises ValueError where some of ours are missing."""
+        if self.columns is None:
+            return b""
+        with self.file.reader() as lines:
+            header = lines.readline()
+        if not header.endswith(b"\n"):
+            return b""
+        self._there = next(csv.reader([header.decode("utf-8")]), [])
+        if set(REQUIRED) - set(self._there):
+            raise ValueError("not the columns of predict.py")
+        return header
+
+    def _widen(self, header: bytes) -> None:
+        """Give a table all columns: those of this run, then those that are there beside them."""
+        if self.columns is None:
+            return
+        there = self._there if header else []
+        columns = [*self.columns, *(name for name in there if name not in self.columns)]
+        if columns == there:
+            self.columns = columns
+            return
+        self.file.rewrite(self._rewritten(columns, header))
+        self.columns = columns
+        self._look_through()
+
+    def _rewritten(self, columns: list[str], header: bytes) -> Iterator[bytes]:
+        yield _csv_line(columns).encode("utf-8")
+        for record in self._records() if header else ():
+            if record.row is not None and record.start not in self._stale:
+                yield _csv_line([_cell(column, record.row.get(column)) for column in columns]).encode("utf-8")
+        self._stale = set()
+
+    def _kept(self, dropped: set[int]) -> Iterator[bytes]:
+        """Yield the bytes of the file but for the rows at some places."""
+        with self.file.reader() as content:
+            yield self._read_header()
+            for record in self._records():
+                if record.start not in dropped:
+                    content.seek(record.start)
+                    yield content.read(record.end - record.start)
+
+    def _records(self) -> Iterator[_Record]:
+        with self.file.reader() as lines:
+            yield from _json_records(lines) if self.columns is None else _csv_records(lines)
+
+
+def _entry(record: _Record) -> Entry:
+    row = record.row
+    known = row.get("image_bytes") is not None and row.get("image_modified_us") is not None
+    stamp = Stamp(row["image_bytes"], row["image_modified_us"]) if known else None
+    return Entry(record.start, stamp, row["model"] if "score" in row else "")
 
 
 def _cell(column: str, value: Any) -> Any:
@@ -82,25 +184,64 @@ def _cell(column: str, value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
 
 
-def _json_rows(text: str) -> list[dict[str, Any]]:
-    """Return the rows of lines of JSON; raises ValueError where one is neither a result nor an image with its error."""
-    rows = [parse_json(line) for line in text.split("\n") if line.strip()]
-    for row in rows:
-        if not isinstance(row, dict) or (set(REQUIRED) - set(row) and set(row) != {"image", "error"}):
-            raise ValueError("a line that is not of predict.py")
-    return rows
+def _csv_line(cells: list[Any]) -> str:
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
 
 
-def _csv_rows(text: str) -> list[dict[str, Any]]:
-    """Return the rows of a CSV, without one that is not whole; raises ValueError where columns of ours are missing.
+def _json_records(lines: io.BufferedReader) -> Iterator[_Record]:
+    """Yield the rows of lines of JSON; raises ValueError where one is neither a result nor an image with its error."""
+    end = 0
+    for line in lines:
+        start, end = end, end + len(line)
+        if line.endswith(b"\n") and line.strip():
+            yield _Record(start, end, _json_row(line))
 
-    What reads as JSON is a number or a list, empty is None.
-    """
-    header, *lines = csv.reader(io.StringIO(text, newline="")) if text else [list(REQUIRED)]
-    if set(REQUIRED) - set(header):
-        raise ValueError("not the columns of predict.py")
-    rows = [dict(zip(header, map(_value, header, cells), strict=True)) for cells in lines if len(cells) == len(header)]
-    return [row for row in rows if isinstance(row["viewports"], list) and isinstance(row["warnings"], list)]
+
+def _json_row(line: bytes) -> dict[str, Any]:
+    row = parse_json(line.decode("utf-8"))
+    if not isinstance(row, dict) or (set(REQUIRED) - set(row) and set(row) != {"image", "error"}):
+        raise ValueError("a line that is not of predict.py")
+    return row
+
+
+class _WholeLines:
+    """The lines of a file as text, but for half a one at its end; `end` is where the last one ended."""
+
+    def __init__(self, lines: io.BufferedReader) -> None:
+        self.lines, self.end = lines, 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.lines:
+            if not line.endswith(b"\n"):
+                return
+            self.end += len(line)
+            yield line.decode("utf-8")
+
+
+def _csv_records(lines: io.BufferedReader) -> Iterator[_Record]:
+    """Yield the rows behind the header of a table; a row with a line break in a cell has several lines."""
+    whole = _WholeLines(lines)
+    reader = csv.reader(whole)
+    header = next(reader, [])
+    start, torn = whole.end, None
+    for cells in reader:
+        if torn:
+            yield torn
+        row = _csv_row(header, cells)
+        torn = _Record(start, whole.end, None) if row is None else None
+        if row is not None:
+            yield _Record(start, whole.end, row)
+        start = whole.end  # what is torn at the very end is not yielded: it is cut off
+
+
+def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | None:
+    """Return a row of its cells, or None where it is not whole; what reads as JSON is a number or a list, empty is None."""
+    if len(cells) != len(header):
+        return None
+    row = dict(zip(header, map(_value, header, cells), strict=True))
+    return row if isinstance(row["viewports"], list) and isinstance(row["warnings"], list) else None
 
 
 def _value(name: str, cell: str) -> Any:

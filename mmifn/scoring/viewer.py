@@ -24,7 +24,8 @@ from mmifn.core.errors import UserError
 from mmifn.core.files import write_text
 from mmifn.core.packages import package_file
 from mmifn.scoring.prediction import Prediction
-from mmifn.scoring.quality_map import colour_range, colours, looking, quality_field, reduced, view_pictures
+from mmifn.scoring.quality_map import colour_range, colours, quality_field, reduced, view_pictures
+from mmifn.scoring.words import looking
 
 TEMPLATE = Path(__file__).with_name("viewer.html")
 _THUMBNAIL_PX = 200

@@ -20,7 +20,8 @@ from mmifn.data.images import png_made_from, read_image
 from mmifn.fullref.metrics import METRICS, ws_psnr
 from mmifn.scoring import files as batch
 from mmifn.scoring import viewer
-from mmifn.scoring.panorama import open_predictor
+from mmifn.scoring.listing import Listing
+from mmifn.scoring.panorama import Predictor, open_predictor
 from mmifn.scoring.prediction import Prediction, View
 
 pytestmark = needs_encoders
@@ -57,8 +58,8 @@ def run(model, capfd):
 def counted(monkeypatch):
     """Count how often a panorama is scored and decoded."""
     seen = {"scored": [], "decoded": []}
-    score, read = batch.Predictor.score_pixels, batch.read_image
-    monkeypatch.setattr(batch.Predictor, "score_pixels",
+    score, read = Predictor.score_pixels, batch.read_image
+    monkeypatch.setattr(Predictor, "score_pixels",
                         lambda self, erp, name="": seen["scored"].append(name) or score(self, erp, name))
     monkeypatch.setattr(batch, "read_image", lambda path, **kwargs: seen["decoded"].append(path) or read(path, **kwargs))
     return seen
@@ -277,12 +278,12 @@ def test_hidden_files_other_files_and_doubles_are_left_out(folder, tmp_path):
     (folder / ".trash").mkdir()
     for name in (".trash/x.png", ".hidden.png", "notes.txt", "UPPER.JPG"):
         (folder / name).write_bytes(b"")
-    found = batch.find_images([folder, folder / "a.png", folder / "sub" / ".." / "a.png"])
+    found = dict(Listing((folder, folder / "a.png", folder / "sub" / ".." / "a.png")))
     assert sorted(found) == sorted([*NAMES, "UPPER.JPG"])
-    assert list(batch.find_images([folder / "sub" / "b.jpg"])) == ["b.jpg"]
+    assert list(dict(Listing((folder / "sub" / "b.jpg",)))) == ["b.jpg"]
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "a.png").write_bytes(b"")
-    assert sorted(batch.find_images([folder / "a.png", tmp_path / "more"])) == ["more/a.png", "photos/a.png"]
+    assert sorted(dict(Listing((folder / "a.png", tmp_path / "more")))) == ["more/a.png", "photos/a.png"]
 
 
 def test_workers_do_not_matter(run, folder, model):

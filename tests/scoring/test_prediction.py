@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 import mmifn
+from mmifn.core.files import Stamp
 from mmifn.scoring.prediction import REQUIRED, TEXTS, Prediction, View, columns, in_words
 
 VIEWS = (View(-180.0, 10.812345, 40.00004), View(0.0, 52.622632, 82.5), View(72.0, -10.8, 12.34567))
@@ -14,17 +15,18 @@ BARE = Prediction(10.0, "bad", None, None, VIEWS, 40.0, "", (), "0123")
 
 
 def test_a_row_has_the_fields_that_files_have():
-    row = FULL.to_row("a.jpg", "ff", {"ws_psnr": None, "ws_ssim": 0.987654})
+    row = FULL.to_row("a.jpg", "ff", {"ws_psnr": None, "ws_ssim": 0.987654}, Stamp(4711, 1_700_000_000_000_001))
     assert list(row) == ["image", "score", "quality", "low", "high", "level", "ceiling", "worst_lon_deg", "worst_lat_deg",
                          "worst_score", "worst_words", "ws_psnr", "ws_ssim", "description", "warnings", "fov_deg",
-                         "viewports", "image_sha256", "model"]
+                         "viewports", "image_sha256", "model", "image_bytes", "image_modified_us"]
     assert row == {"image": "a.jpg", "score": 61.2346, "quality": "good", "low": 50.1234, "high": 72.5, "level": 0.9,
                    "ceiling": 64.1235, "worst_lon_deg": 72.0, "worst_lat_deg": -10.8, "worst_score": 12.3457,
                    "worst_words": ["noise", "clean"], "ws_psnr": None,
                    "ws_ssim": 0.9877,
                    "description": 'Soft;\n"blurred"', "warnings": ["no, not\nthis"], "fov_deg": 40.0,
                    "viewports": [[-180.0, 10.8123, 40.0], [0.0, 52.6226, 82.5], [72.0, -10.8, 12.3457]],
-                   "image_sha256": "ff", "model": "0123"}  # fmt: skip
+                   "image_sha256": "ff", "model": "0123", "image_bytes": 4711,
+                   "image_modified_us": 1_700_000_000_000_001}  # fmt: skip
     assert columns(["ws_psnr", "ws_ssim"]) == list(row) and columns() == list(FULL.to_row("a.jpg", "ff", {}))
 
 

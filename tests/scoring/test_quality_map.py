@@ -12,12 +12,11 @@ from mmifn.scoring.quality_map import (
     colours,
     draw_map,
     enlarge,
-    looking,
     quality_field,
     reduced,
-    score_line,
     view_pictures,
 )
+from mmifn.scoring.words import looking, score_line
 from mmifn.sphere import dodecahedron
 
 CENTRES = dodecahedron().tolist()

@@ -7,6 +7,7 @@ import pytest
 
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_file
+from mmifn.scoring.index import ImageFile
 from mmifn.scoring.prediction import Prediction, columns
 from mmifn.scoring.results import ResultFile
 
@@ -31,8 +32,14 @@ def kind(request):
     return request.param
 
 
-def opened(path, images, model=MODEL, columns=COLUMNS):
-    return ResultFile(path, images, model, columns if path.suffix == ".csv" else None)
+def opened(path, images, model=MODEL, columns=COLUMNS, verify=False):
+    """Open a file as a run about some images does: what no longer holds is dropped."""
+    file = ResultFile(path, model, columns if path.suffix == ".csv" else None, verify)
+    places = {label: file.find(label, ImageFile(image)) for label, image in images.items()}
+    file.drop_stale()
+    places = {label: file.find(label, ImageFile(image)) for label, image in images.items() if places[label] is not None}
+    file.done = {label: file.row(place) for label, place in places.items()}
+    return file
 
 
 def row_of(label, images, model=MODEL, **changes):
@@ -41,7 +48,8 @@ def row_of(label, images, model=MODEL, **changes):
            "worst_lat_deg": 10.8, "worst_score": 40.0, "worst_words": ["soft, stronger than elsewhere.", "clean"],
            "description": 'Soft; "blurred",\nand noisy. 图像模糊\u2028 Ende.',
            "warnings": [], "fov_deg": 40.0, "viewports": [[-180.0, 10.8, 40.0], [0.0, 52.6, 82.5]],
-           "image_sha256": sha256_file(images[label]), "model": model}
+           "image_sha256": sha256_file(images[label]), "model": model,
+           "image_bytes": images[label].stat().st_size, "image_modified_us": images[label].stat().st_mtime_ns // 1000}
     return row | changes
 
 
