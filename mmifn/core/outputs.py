@@ -30,13 +30,8 @@ def check_outputs(files: Mapping[str, Path | None], inputs: Iterable[Path | None
     _refuse_doubles({**wanted, **places})
     there = {_identity(path): name for name, path in wanted.items() if path.exists()}
     for given in inputs if there else ():
-<<<<<<< HEAD
-        if given is not None and given.exists() and (taken := there.get(_identity(given))):
+        if given is not None and (identity := _identity_of_file(given)) and (taken := there.get(identity)):
             raise UserError(f"{taken} is what is read as {given}, which would be overwritten; name another file")
-=======
-        if given is not None and (name := there.get(_identity_of_file(given))):
-            raise UserError(f"{name} is what is read as {given}, which would be overwritten; name another file")
->>>>>>> 5040016 (Any number of images: lists, shards, Parquet; results are appended, and known again by size and time)
 
 
 def _check_place(name: str, path: Path, folder: bool) -> None:

@@ -51,14 +51,13 @@ def run_tasks(function: Callable[[Any], Any], jobs: Iterable[Any], workers: int,
     """Yield (index, function(job)) of every job as each is ready, computed by several processes of one torch thread each.
 
     Jobs are taken as they are needed, a few ahead: a generator may yield any number of them. start(*args) is called first in
-    every process; one worker or one job is computed here, without it. Processes come
-    from a clean one (forking one with torch's threads can hang) that has imported the module `preload`, where the
-    platform can. They end with this process, even when it is killed, and at once when it is stopped; an exception cancels
-    what has not begun. A job whose worker is killed from outside is given once more, alone, to a fresh one; where that is
+    every process; one worker or one job is computed here, without it. Processes come from a clean one (forking one with
+    torch's threads can hang) that has imported the module `preload`, where the platform can. They end with this process,
+    even when it is killed, and at once when it is stopped; an exception cancels what has not begun. A job whose worker is killed from outside is given once more, alone, to a fresh one; where that is
     killed too, killed(job) stands for its result, or a UserError is raised.
     """
-    todo = enumerate(jobs)
-    head = list(itertools.islice(todo, workers))
+    todo: Iterator[tuple[int, Any]] = enumerate(jobs)
+    head = list(itertools.islice(todo, max(1, workers)))
     if workers <= 1 or len(head) < 2:
         for i, job in itertools.chain(head, todo):
             with one_thread():
@@ -90,33 +89,15 @@ def _context(preload: str | None) -> Any:
     forkserver = preload and "forkserver" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if forkserver else "spawn")
     if forkserver:
-<<<<<<< HEAD
         context.set_forkserver_preload([str(preload)])
-    todo = deque(enumerate(jobs))
-    while todo:
-        with _pool(context, min(workers, len(todo)), start, args) as pool:
-            suspects = yield from _run(pool, function, todo, 2 * workers)
-        for i, job in suspects:
-            with _pool(context, 1, start, args) as pool:
-                again = yield from _run(pool, function, deque([(i, job)]), 1)
-            if again:
-                yield i, (killed or _refuse)(job)
-=======
-        context.set_forkserver_preload([preload])
     return context
->>>>>>> 5040016 (Any number of images: lists, shards, Parquet; results are appended, and known again by size and time)
 
 
 def _run(pool: ProcessPoolExecutor, function: Callable[[Any], Any], todo: Iterator[tuple[int, Any]],
          ahead: int) -> Generator[tuple[int, Any], None, list[tuple[int, Any]]]:
-<<<<<<< HEAD
-    """Yield results, taking jobs from the left of `todo`; return the jobs under way when a worker was killed, if one was."""
-    running: dict[Future[Any], tuple[int, Any]] = {}
-=======
     """Yield results, taking jobs from `todo`; return the jobs under way when a worker was killed, if one was."""
-    running: dict[Future, tuple[int, Any]] = {}
+    running: dict[Future[Any], tuple[int, Any]] = {}
     taken = next(todo, None)
->>>>>>> 5040016 (Any number of images: lists, shards, Parquet; results are appended, and known again by size and time)
     try:
         while taken or running:
             while taken and len(running) < ahead:

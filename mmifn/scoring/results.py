@@ -115,13 +115,15 @@ class ResultFile:
                     self._index.add(record.row["image"], _entry(record))
                 end = record.end
             with self.file.reader(end) as rest:
-                if not end and not (tail := rest.read()).startswith(_START[:len(tail)]):
-                    raise ValueError("not half a line either")
+                tail = rest.read()
+            if not end and not _START.startswith(tail[:len(_START)]):
+                raise ValueError("not half a line either")
         except (ValueError, csv.Error) as error:
             raise UserError(f"{self.path} is there and holds no results of predict.py; name another file, or remove "
                             "it") from error
         self._stale.update(self._index.finish())
-        self.file.truncate(end)
+        if tail:
+            self.file.truncate(end)
         self._widen(header)
 
     def _read_header(self) -> bytes:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import pytest
 
@@ -134,6 +135,40 @@ def test_a_changed_image_is_scored_anew(tmp_path, images, kind):
     file = opened(path, images)
     file.close()
     assert list(file.done) == list(images)[1:] == images_in(path)
+
+
+def test_the_time_alone_changes_nothing_and_verify_sees_what_it_hides(tmp_path, images, kind):
+    path, image = tmp_path / f"r.{kind}", images["a.jpg"]
+    fill(path, images)
+    os.utime(image, ns=(0, 0))  # looked at, found to be the same, kept
+    opened(path, images).close()
+    assert len(images_in(path)) == 3
+    times = {label: file.stat().st_mtime_ns for label, file in images.items()}
+    (label, odd), content = list(images.items())[1], list(images.values())[1].read_bytes()
+    odd.write_bytes(content.swapcase())
+    os.utime(odd, ns=(times[label], times[label]))
+    opened(path, images).close()
+    assert len(images_in(path)) == 3
+    opened(path, images, verify=True).close()
+    assert len(images_in(path)) == 2 and label not in images_in(path)
+
+
+def test_nothing_is_written_again_where_all_rows_hold(tmp_path, images, kind):
+    path = tmp_path / f"r.{kind}"
+    fill(path, images)
+    before = path.stat()
+    opened(path, images).close()
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_rows_of_versions_without_stamps_are_known_by_content(tmp_path, images, kind):
+    path = tmp_path / f"r.{kind}"
+    rows = [{key: value for key, value in row_of(label, images).items() if key not in ("image_bytes", "image_modified_us")}
+            for label in images]
+    fill(path, images, rows, columns=[name for name in COLUMNS if name not in ("image_bytes", "image_modified_us")])
+    file = opened(path, images)
+    file.close()
+    assert list(file.done) == list(images)
 
 
 def test_another_model_scores_all_anew(tmp_path, images, kind):
