@@ -50,11 +50,12 @@ def run_tasks(function: Callable[[Any], Any], jobs: Iterable[Any], workers: int,
               killed: Callable[[Any], Any] | None = None) -> Iterator[tuple[int, Any]]:
     """Yield (index, function(job)) of every job as each is ready, computed by several processes of one torch thread each.
 
-    Jobs are taken as they are needed, a few ahead: a generator may yield any number of them. start(*args) is called first in
-    every process; one worker or one job is computed here, without it. Processes come from a clean one (forking one with
+    Jobs are taken as they are needed, a few ahead: a generator may yield any number of them. start(*args) is called first
+    in every process; one worker or one job is computed here, without it. Processes come from a clean one (forking one with
     torch's threads can hang) that has imported the module `preload`, where the platform can. They end with this process,
-    even when it is killed, and at once when it is stopped; an exception cancels what has not begun. A job whose worker is killed from outside is given once more, alone, to a fresh one; where that is
-    killed too, killed(job) stands for its result, or a UserError is raised.
+    even when it is killed, and at once when it is stopped; an exception cancels what has not begun. A job whose worker is
+    killed from outside is given once more, alone, to a fresh one; where that is killed too, killed(job) stands for its
+    result, or a UserError is raised.
     """
     todo: Iterator[tuple[int, Any]] = enumerate(jobs)
     head = list(itertools.islice(todo, max(1, workers)))
