@@ -40,13 +40,13 @@ from mmifn.encoders.text import TextEncoder, encode_descriptions, load_text_enco
 from mmifn.fusion.inputs import Inputs
 from mmifn.fusion.model import MMIFN
 from mmifn.scoring.model import Model, load_model, shipped_path
-from mmifn.scoring.prediction import Prediction, View, in_words
+from mmifn.scoring.prediction import Prediction, View, as_flawless, in_words
 from mmifn.simulate.curves import RULE, ceiling
 from mmifn.sphere import HEADSET_PPD, SAMPLERS
 from mmifn.training.checkpoint import as_content, require_method
 from mmifn.training.fit import pooled, viewport_scores
 
-SCHEMA = "prediction/2"  # bump when the same picture and model would give other numbers or words
+SCHEMA = "prediction/3"  # bump when the same picture and model would give other numbers or words
 _WORD_THREADS = 2  # the words of a large panorama take longer than its networks
 
 
@@ -111,10 +111,12 @@ class Predictor:
         if self.preset.description != "measured":
             warnings.append(f"described by measurements, not by {self.preset.description}, as is usual with this preset")
         centres = SAMPLERS[self.preset.sampler]().tolist()
+        ceiling = self.ceiling(erp.shape[1])
+        reading = description.if_flawless if as_flawless(percent(mean), ceiling) else description.reading
         said = Prediction(percent(mean), in_words(percent(mean)), interval, calibration.level if calibration else None,
                           tuple(View(lon, lat, percent(value)) for (lon, lat), value in zip(centres, views, strict=True)),
-                          self.preset.fov_deg, description.told, tuple(warnings), self.identity, self.ceiling(erp.shape[1]))
-        return replace(said, worst_words=tuple(description.of_view(*centres[i]) for i in said.worst()))
+                          self.preset.fov_deg, reading.told, tuple(warnings), self.identity, ceiling)
+        return replace(said, worst_words=tuple(reading.of_view(*centres[i]) for i in said.worst()))
 
     def ceiling(self, erp_width_px: int) -> float | None:
         """Return the score of a flawless panorama of that width, or None where the model's labels do not count the size."""

@@ -11,6 +11,7 @@ from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from mmifn.core.files import Stamp
+from mmifn.simulate.human_anchor import HUMAN_PRISTINE
 
 QUALITY_WORDS = ("bad", "poor", "fair", "good", "excellent")  # equal fifths, as on the continuous scale of ITU-R BT.500
 # The fields of a row, in the order of a table's columns; full-reference scores, where wanted, follow the worst view.
@@ -21,6 +22,7 @@ _STAMP = ("image_bytes", "image_modified_us")  # of the file, by which a run tha
 _LAST = ("description", "warnings", "fov_deg", "viewports", "image_sha256", "model")
 REQUIRED = (*_FIRST, *_LAST)  # what every row has; a prediction can be made of it again
 TEXTS = ("image", "quality", "description", "image_sha256", "model")  # the others are numbers, lists or empty
+PRISTINE_SPREAD = max(sd for _, sd in HUMAN_PRISTINE.values())  # points by which flawless panoramas differ by their scenes
 _DECIMALS = 4
 
 
@@ -32,6 +34,11 @@ def columns(compared: Iterable[str] = ()) -> list[str]:
 def in_words(score: float) -> str:
     """Return bad, poor, fair, good or excellent for a score of 0..100."""
     return QUALITY_WORDS[min(int(score // 20), 4)]
+
+
+def as_flawless(score: float, ceiling: float | None) -> bool:
+    """Tell whether a score is as good as that of a flawless panorama, the ceiling, within what scenes differ by."""
+    return ceiling is not None and score >= ceiling - PRISTINE_SPREAD
 
 
 def _rounded(value: Any) -> Any:
@@ -70,6 +77,11 @@ class Prediction:
     model: str
     ceiling: float | None = None
     worst_words: tuple[str, ...] = ()
+
+    @property
+    def flawless(self) -> bool:
+        """Return whether the score is as good as that of a flawless panorama of this size."""
+        return as_flawless(self.score, self.ceiling)
 
     def worst(self, count: int = 3) -> list[int]:
         """Return the indices of the viewports with the lowest scores, worst first."""

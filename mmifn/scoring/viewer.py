@@ -25,7 +25,7 @@ from mmifn.core.files import write_text
 from mmifn.core.packages import package_file
 from mmifn.scoring.prediction import Prediction
 from mmifn.scoring.quality_map import colour_range, colours, quality_field, reduced, view_pictures
-from mmifn.scoring.words import looking
+from mmifn.scoring.words import looking, rank
 
 TEMPLATE = Path(__file__).with_name("viewer.html")
 _THUMBNAIL_PX = 200
@@ -54,8 +54,8 @@ def make_panel(erp: np.ndarray, prediction: Prediction, label: str, width: int) 
               "score": prediction.viewports[i].score, "where": looking(prediction.viewports[i]), "words": words.get(i, ""),
               "picture": _data_uri(picture, "JPEG")}
              for i, picture in zip(order, view_pictures(erp, prediction, order, _THUMBNAIL_PX), strict=True)]
-    return Panel({"name": label, "score": prediction.score, "quality": prediction.quality, "level": prediction.level,
-                  "interval": prediction.interval, "ceiling": prediction.ceiling,
+    return Panel({"name": label, "score": prediction.score, "quality": rank(prediction), "level": prediction.level,
+                  "interval": prediction.interval,
                   "description": prediction.description, "fov": prediction.fov_deg,
                   "warnings": prediction.warnings, "panorama": _data_uri(reduced(erp, width), "JPEG"),
                   "map": _data_uri(field, "PNG"), "range": [low, high], "views": views})

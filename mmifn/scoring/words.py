@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from mmifn.describe.directions import direction_words
 from mmifn.scoring.prediction import Prediction, View
-from mmifn.simulate.human_anchor import HUMAN_PRISTINE
-
-PRISTINE_SPREAD = max(sd for _, sd in HUMAN_PRISTINE.values())  # points by which flawless panoramas differ by their scenes
 
 
 def score_line(prediction: Prediction) -> str:
@@ -15,11 +12,16 @@ def score_line(prediction: Prediction) -> str:
     if prediction.interval:
         low, high = prediction.interval
         spread = f", {low:.0f} to {high:.0f} with {100 * prediction.level:.0f} % confidence"
-    limit = ""
-    if prediction.ceiling is not None:
-        equal = "as good as " if prediction.score >= prediction.ceiling - PRISTINE_SPREAD else ""
-        limit = f" ({equal}a flawless one of this size: {prediction.ceiling:.0f})"
-    return f"{prediction.score:.0f} of 100{limit}, {prediction.quality}{spread}"
+    return f"{prediction.score:.0f} of 100, {rank(prediction)}{spread}"
+
+
+def rank(prediction: Prediction) -> str:
+    """Return the score's word, beside what a flawless panorama of that size reaches where that is known."""
+    if prediction.ceiling is None:
+        return prediction.quality
+    if prediction.flawless:
+        return f"as good as a flawless panorama of this size ({prediction.ceiling:.0f})"
+    return f"{prediction.quality} (a flawless panorama of this size: {prediction.ceiling:.0f})"
 
 
 def looking(view: View) -> str:

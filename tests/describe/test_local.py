@@ -30,15 +30,28 @@ def scene():
     ("compression", (LON > 0) & (LAT > 0), "in the right half, above the horizon")])
 def test_a_distorted_part_is_named_by_kind_and_place(scene, kind, where, region):
     told = describe(np.where(where, DISTORTED[kind](scene), scene))
-    assert kind in told.told and any(each in told.told for each in region.split("|")) and "Overall" not in told.told
-    inside = [i for i, view in enumerate(told.per_viewport) if kind in told.views[i]]
+    said = told.reading.told
+    assert kind in said and any(place in said for place in region.split("|")) and "Overall" not in said
+    inside = [i for i, view in enumerate(told.per_viewport) if kind in told.reading.views[i]]
     assert 0 < len(inside) < 20
 
 
 def test_what_is_everywhere_or_nowhere_has_no_place(scene):
     for image in (scene, *(distort(scene) for distort in DISTORTED.values())):
-        told = describe(image)
-        assert "half" not in told.told and "the rest is clean" not in told.told
+        said = describe(image).reading.told
+        assert "half" not in said and "the rest is clean" not in said
+
+
+@pytest.mark.parametrize(("kind", "amount", "still_told"), [
+    ("blur", 0.7, False), ("blur", 2.5, True), ("noise", 4.0, False), ("noise", 25.0, True)])
+def test_beside_a_flawless_score_slight_causes_are_not_told(scene, kind, amount, still_told):
+    """blur_sphere(0.7) and noise of 4 are judged below NOTICEABLE, the others far above; the views follow the whole."""
+    rng = np.random.default_rng(0)
+    said = describe(blur_sphere(scene, amount) if kind == "blur" else add_noise(scene, amount, rng))
+    names = {"blur": ("blur", "soft"), "noise": ("noise", "grain")}[kind]
+    assert any(name in said.reading.told for name in names)
+    assert any(name in said.if_flawless.told for name in names) == still_told
+    assert any(any(name in view for name in names) for view in said.if_flawless.views) == still_told
 
 
 def test_patches_cover_the_sphere_evenly():

@@ -214,9 +214,9 @@ def test_the_score_in_one_line():
     assert score_line(prediction(np.full(20, 49.6), (39.6, 59.4))) == "50 of 100, fair, 40 to 59 with 90 % confidence"
     assert score_line(prediction(np.full(20, 49.6), None)) == "50 of 100, fair"
     capped = replace(prediction(np.full(20, 49.6), None), ceiling=63.7)
-    assert score_line(capped) == "50 of 100 (a flawless one of this size: 64), fair"
+    assert score_line(capped) == "50 of 100, fair (a flawless panorama of this size: 64)"
     whole = replace(capped, score=60.0)  # flawless panoramas differ by 3.74 points by their scenes
-    assert score_line(whole) == "60 of 100 (as good as a flawless one of this size: 64), fair"
+    assert score_line(whole) == "60 of 100, as good as a flawless panorama of this size (64)"
     assert "as good as" not in score_line(replace(capped, score=59.9))
 
 

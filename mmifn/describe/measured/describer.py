@@ -15,33 +15,50 @@ from mmifn.data.images import MAX_MEGAPIXELS, read_image
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
 from mmifn.describe.measured.calibration import judge, revision
 from mmifn.describe.measured.statistics import Statistics, measure
-from mmifn.describe.measured.wording import WORDING, put_into_words, put_view_into_words, reader_in_words, views_for_reader
+from mmifn.describe.measured.wording import (
+    NOTICEABLE,
+    WORDING,
+    put_into_words,
+    put_view_into_words,
+    reader_in_words,
+    views_for_reader,
+)
 
 MODEL = "mmifn.describe.measured"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader is told beside a score: of the whole panorama, and of each of the views looking to centres_deg (V, 2)."""
+
+    told: str
+    views: list[str]
+    centres_deg: np.ndarray
+
+    def of_view(self, lon_deg: float, lat_deg: float) -> str:
+        """Return the words for the measured view that looks nearest to a direction."""
+        lon, lat = np.radians(self.centres_deg).T
+        here_lon, here_lat = np.radians(lon_deg), np.radians(lat_deg)
+        nearness = np.sin(lat) * np.sin(here_lat) + np.cos(lat) * np.cos(here_lat) * np.cos(lon - here_lon)
+        return self.views[int(np.argmax(nearness))]
 
 
 @dataclass(frozen=True)
 class Description:
     """A panorama in words.
 
-    text: as in text/des.csv, which models are trained on, with a verdict at its end; told: the same for a reader, who has the
-    score as the verdict; dominant: "none", "blur", "noise" or "compression"; statistics: name -> value over the whole
-    sphere; per_viewport: what was measured in each of the 20 views, with their lon_deg and lat_deg; views: each in words.
+    text: as in text/des.csv, which models are trained on, with a verdict at its end; reading: the same for a reader, who has
+    the score as the verdict; if_flawless: the same where that score is as good as a flawless panorama's, so that slight
+    causes are not told; dominant: "none", "blur", "noise" or "compression"; statistics: name -> value over the whole
+    sphere; per_viewport: what was measured in each of the 20 views, with their lon_deg and lat_deg.
     """
 
     text: str
-    told: str
+    reading: Reading
+    if_flawless: Reading
     dominant: str
     statistics: dict[str, float]
     per_viewport: list[dict[str, float]]
-    views: list[str]
-
-    def of_view(self, lon_deg: float, lat_deg: float) -> str:
-        """Return the words for the measured view that looks nearest to a direction."""
-        lon, lat = np.radians([(view["lon_deg"], view["lat_deg"]) for view in self.per_viewport]).T
-        here_lon, here_lat = np.radians(lon_deg), np.radians(lat_deg)
-        nearness = np.sin(lat) * np.sin(here_lat) + np.cos(lat) * np.cos(here_lat) * np.cos(lon - here_lon)
-        return self.views[int(np.argmax(nearness))]
 
 
 def describe(erp: np.ndarray, threads: int = 1) -> Description:
@@ -55,8 +72,9 @@ def describe_statistics(measured: Statistics) -> Description:
     verdict = judge(measured.values)
     views = [{"lon_deg": float(lon), "lat_deg": float(lat), **view}
              for (lon, lat), view in zip(measured.centres_deg, measured.per_viewport, strict=True)]
-    return Description(put_into_words(measured, verdict), reader_in_words(measured, verdict), verdict.dominant,
-                       dict(measured.values), views, views_for_reader(measured, verdict))
+    readings = [Reading(reader_in_words(measured, verdict, least), views_for_reader(measured, verdict, least),
+                        measured.centres_deg) for least in (0.0, NOTICEABLE)]
+    return Description(put_into_words(measured, verdict), *readings, verdict.dominant, dict(measured.values), views)
 
 
 def _describe_file(items: list[Item], max_megapixels: float) -> list[Answer]:

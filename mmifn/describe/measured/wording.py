@@ -14,6 +14,7 @@ from mmifn.describe.measured.statistics import Statistics
 
 WORDING = 1  # raise it whenever a change alters texts
 MENTIONED = 1.2  # severity from which a kind beside the dominant one is mentioned
+NOTICEABLE = 1.5  # severity from which a cause is told of a panorama that is as good as a flawless one
 _LEVELS = ((0.35, "barely visible"), (0.9, "slight"), (1.5, "mild"), (2.1, "noticeable"), (2.7, "clear"), (3.3, "strong"),
            (3.9, "very strong"), (4.4, "severe"), (9.9, "extreme"))
 _OVERALL = ((0.3, "excellent"), (0.7, "very good"), (1.3, "good"), (2.0, "fair"), (2.7, "mediocre"), (3.4, "poor"),
@@ -155,17 +156,30 @@ def causes_in_words(statistics: Statistics, verdict: Verdict) -> str:
     return " ".join(filter(None, sentences))
 
 
-def reader_in_words(statistics: Statistics, verdict: Verdict) -> str:
-    """Return what a reader is told: what covers a part of the sphere by its place, else what covers all of it; no verdict."""
-    parts = findings(statistics.patches)
+def reader_in_words(statistics: Statistics, verdict: Verdict, least: float = 0.0) -> str:
+    """Return what a reader is told: what covers a part of the sphere by its place, else what covers all of it; no verdict.
+
+    least: severity below which a cause is not told.
+    """
+    parts = [part for part in findings(statistics.patches) if part.severity >= least]
+    look = _joined(_look(statistics.values))
     if not parts:
-        return causes_in_words(statistics, verdict)
+        return causes_in_words(statistics, verdict) if _told(verdict, least) else _clean(verdict, look)
     phrases = [f"{strength_word(part.severity)} {part.kind} {part.region}" for part in parts]
     if parts[0].rest_clean:
-        return " ".join(filter(None, [_joined([*phrases, "the rest is clean"]), _joined(_look(statistics.values))]))
-    if verdict.dominant in ("none", *(part.kind for part in parts)):
-        return " ".join(filter(None, [_joined(phrases), _joined(_look(statistics.values))]))
+        return " ".join(filter(None, [_joined([*phrases, "the rest is clean"]), look]))
+    if verdict.dominant in ("none", *(part.kind for part in parts)) or not _told(verdict, least):
+        return " ".join(filter(None, [_joined(phrases), look]))
     return f"{causes_in_words(statistics, verdict)} {_joined(phrases)}"
+
+
+def _told(verdict: Verdict, least: float) -> bool:
+    """Tell whether what covers the whole sphere is told."""
+    return verdict.dominant == "none" or verdict.severity[verdict.dominant] >= least
+
+
+def _clean(verdict: Verdict, look: str) -> str:
+    return " ".join(filter(None, [_joined([_pick(_CLEAN, verdict.loss)]), look]))
 
 
 def put_view_into_words(statistics: Statistics, verdict: Verdict, index: int) -> str:
@@ -186,13 +200,17 @@ def view_in_words(statistics: Statistics, verdict: Verdict, index: int) -> str:
     return " ".join(filter(None, [f"{sentence}; {compared}.", look]))
 
 
-def views_for_reader(statistics: Statistics, verdict: Verdict) -> list[str]:
-    """Return what a reader is told of each viewport: what covers that part where only parts are distorted."""
-    if not findings(statistics.patches):
+def views_for_reader(statistics: Statistics, verdict: Verdict, least: float = 0.0) -> list[str]:
+    """Return what a reader is told of each viewport: what covers that part where only parts are distorted.
+
+    least: severity below which a cause is not told.
+    """
+    local = any(part.severity >= least for part in findings(statistics.patches))
+    if not local and _told(verdict, least):
         return [view_in_words(statistics, verdict, i) for i in range(len(statistics.per_viewport))]
     words = []
     for (lon, lat), values in zip(statistics.centres_deg, statistics.per_viewport, strict=True):
         kind, severity = here(statistics.patches, float(lon), float(lat))
-        first = f"{strength_word(severity)} {kind}" if severity else "clean, no visible distortion"
+        first = f"{strength_word(severity)} {kind}" if local and severity > least else "clean, no visible distortion"
         words.append(" ".join(filter(None, [f"{first}.", _joined(_look(values))])))
     return words
