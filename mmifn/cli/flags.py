@@ -152,8 +152,6 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--text-dropout", type=float, metavar="P", help="share of the training images whose text is hidden")
     group.add_argument("--worst-views", action="store_true", default=None,
                        help="learn by how much the worst viewports count more than the others, in place of their mean")
-    group.add_argument("--anneal-text-dropout", action="store_true", default=None,
-                       help="let --text-dropout fall evenly to 0 over the epochs")
     group.add_argument("--loss", choices=sorted(LOSSES))
     group.add_argument("--schedule", choices=sorted(SCHEDULES), help="of the learning rate")
     group.add_argument("--split-by", choices=SPLIT_UNITS, default="reference",
@@ -223,5 +221,4 @@ def training_flags(args: argparse.Namespace) -> list[str]:
                  "text_dropout", "loss", "schedule"):
         value = getattr(args, name)
         flags += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
-    switches = ("freeze_branches", "worst_views", "anneal_text_dropout")
-    return flags + [f"--{name.replace('_', '-')}" for name in switches if getattr(args, name)]
+    return flags + [f"--{name.replace('_', '-')}" for name in ("freeze_branches", "worst_views") if getattr(args, name)]

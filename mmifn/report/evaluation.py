@@ -141,9 +141,8 @@ def configuration_words(config: Config) -> str:
     """Say how a model was made and trained, as far as configurations differ."""
     model, train = config.model, config.train
     kept = [part for part, wished in (("LIT", model.lit_residual), ("AFM", model.afm_residual)) if wished]
-    falling = " falling to 0" if train.anneal_text_dropout else ""
     return (f"{'residual ' + ' and '.join(kept) if kept else 'Eq. 13-19 to the letter'}, width {model.width}, text dropout "
-            f"{model.text_dropout:g}{falling}; {train.epochs} epochs after {train.branch_epochs} of the branches alone, AdaMax "
+            f"{model.text_dropout:g}; {train.epochs} epochs after {train.branch_epochs} of the branches alone, AdaMax "
             f"{train.learning_rate:g} ({train.schedule}), loss {train.loss}"
             + (f"; {config.tuning.words()}" if config.tuning else ""))
 

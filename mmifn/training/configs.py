@@ -18,8 +18,7 @@ class TrainConfig:
     """How a model is fitted. AdaMax, 1e-3, MSE and 100 epochs are the paper's; batch size and decay are not given.
 
     branch_epochs: epochs for which GFF and LFF are first fitted alone (0: from scratch);
-    freeze_branches: then train AFM and the head only; anneal_text_dropout: let the model's text_dropout fall evenly to 0
-    over the epochs of a fit, so that a branch that must not lean on words alone still ends with all of them.
+    freeze_branches: then train AFM and the head only.
     """
 
     epochs: int = 100
@@ -30,7 +29,6 @@ class TrainConfig:
     loss: str = "mse"
     schedule: str = "constant"
     freeze_branches: bool = False
-    anneal_text_dropout: bool = False
 
     def __post_init__(self) -> None:
         for name, low in (("epochs", 1), ("branch_epochs", 0), ("batch_size", 1)):

@@ -133,8 +133,6 @@ def fit_network(network: nn.Module, trial: Trial, epochs: int, *, seed_parts: tu
         for epoch in range(1, epochs + 1):
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * SCHEDULES[config.schedule]((epoch - 1) / epochs)
-            if config.anneal_text_dropout:
-                hide_text(network, trial.config.model.text_dropout * (epochs - epoch) / max(1, epochs - 1))
             loss = _epoch(network, inputs, target, config, optimizer, scaler, shuffler)
             quality = _validation_quality(best, val_inputs, database.mos[val_rows])
             best.curve.append({"epoch": epoch, "loss": loss, "validation": quality})
@@ -145,13 +143,6 @@ def fit_network(network: nn.Module, trial: Trial, epochs: int, *, seed_parts: tu
                 tick(best.curve[-1])
     network.load_state_dict(state)
     return best
-
-
-def hide_text(network: nn.Module, share: float) -> None:
-    """Let the branches of a network see that share of the training images without their text."""
-    for module in network.modules():
-        if isinstance(module, (GlobalBranch, LocalBranch)):
-            module.text_dropout.probability = share
 
 
 def _training_rows(trial: Trial) -> tuple[list[int], list[int]]:

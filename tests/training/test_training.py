@@ -218,21 +218,6 @@ def test_dropout_changes_the_scores(database, base):
     assert not np.array_equal(base[1], run(database, model=replace(MODEL, text_dropout=0.5))[1])
 
 
-def test_text_dropout_falls_evenly_to_nothing_in_every_fit(database, monkeypatch):
-    shares = []
-    real = training._epoch
-
-    def watched(network, *rest):
-        shares.append({module.text_dropout.probability for module in network.modules() if hasattr(module, "text_dropout")})
-        return real(network, *rest)
-
-    monkeypatch.setattr(training, "_epoch", watched)
-    train = replace(TRAIN, epochs=5, branch_epochs=3, anneal_text_dropout=True)
-    run(database, model=replace(MODEL, text_dropout=0.4), train=train)
-    falls = [{0.4}, {0.2}, {0.0}]
-    assert [{round(share, 9) for share in epoch} for epoch in shares] == [*falls, *falls, {0.4}, {0.3}, {0.2}, {0.1}, {0.0}]
-
-
 def test_losses_and_schedules_by_hand():
     score, target = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1.0, 3.0, 2.0])
     assert float(training.LOSSES["mse"](score, target)) == pytest.approx(5 / 3)
