@@ -125,12 +125,12 @@ def parts_of(name: str, device: torch.device) -> dict[str, Part]:
     erp = torch.rand(1, 3, preset.erp_height_px, 2 * preset.erp_height_px, generator=generator)
     ids = torch.randint(0, 1000, (1, MAX_TOKENS), generator=generator).to(device)
 
-    def words() -> Tensor:
+    def words(ids: Tensor) -> Tensor:
         return text(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
 
     little = erp[..., :COARSEST_STRIDE * preset.grid[0], :COARSEST_STRIDE * preset.grid[1]]
     with torch.no_grad():  # what the fusion reads costs it the same whatever it was made of
-        tokens = words().cpu()
+        tokens = words(ids[:, :4]).cpu().repeat(1, MAX_TOKENS // 4, 1)
         seen = torch.cat([views(each[:1]).cpu() for each in pictures], dim=1).expand(count, -1)
         levels = [level.cpu() for level in whole(little)]
     inputs = Inputs.of(tokens, torch.ones(1, MAX_TOKENS, dtype=torch.bool), tokens[:, 0], seen[None], levels).to(device)
@@ -140,7 +140,7 @@ def parts_of(name: str, device: torch.device) -> dict[str, Part]:
     sides = " and ".join(f"{count} of {side}²" for side in preset.sizes_px)
     height = preset.erp_height_px
     return {
-        "text": Part(f"text: {preset.text}, {MAX_TOKENS} tokens", lambda: [words()], lambda: [words()], text),
+        "text": Part(f"text: {preset.text}, {MAX_TOKENS} tokens", lambda: [words(ids)], lambda: [words(ids)], text),
         "views": Part(f"views: {preset.viewport}, {sides}", lambda: [views.differentiable(each) for each in pictures],
                       lambda: [views.differentiable(pictures[0][:1])], views.network),
         "whole": Part(f"whole: {preset.global_}, {height}x{2 * height}", lambda: whole.differentiable(erp),
