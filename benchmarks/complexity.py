@@ -30,10 +30,11 @@ from benchmarks.vmamba import CLOCKS, memory_mb
 from mmifn.cli.flags import add_device_argument, command_parser
 from mmifn.core.device import announced_device, resolve_device
 from mmifn.core.errors import user_main
-from mmifn.encoders.encode import render_preset, resize_preset
+from mmifn.encoders.encode import beside, render_preset, resize_preset
 from mmifn.encoders.encoder import Encoder
 from mmifn.encoders.networks import load_erp_encoder, load_view_encoder
-from mmifn.encoders.presets import COARSEST_STRIDE, PRESETS, Preset
+from mmifn.encoders.people import normalise, open_people
+from mmifn.encoders.presets import COARSEST_STRIDE, MIN_SIZE_PX, PRESETS, Preset
 from mmifn.encoders.text import MAX_TOKENS, load_text_encoder
 from mmifn.encoders.timm_models import view_encoder
 from mmifn.encoders.vmamba import build_vmamba
@@ -44,7 +45,6 @@ from mmifn.sphere import SAMPLERS
 from mmifn.training.configs import CONFIGS
 
 CONFIG_OF = {"paper": "paper", "offline": "compact"}
-PARTS = ("text", "views", "whole", "fusion")
 PANORAMA = (2048, 4096)
 # Method, parameters in millions, multiply-adds in billions, as published; on whose inputs each was counted, their papers say.
 PUBLISHED = (("GAQC", 4.7, 1.5), ("VUGA", 41.2, 7.5), ("Assessor360", 88, 230), ("MTAOIQA", 93, 131))
@@ -131,7 +131,9 @@ def parts_of(name: str, device: torch.device) -> dict[str, Part]:
     little = erp[..., :COARSEST_STRIDE * preset.grid[0], :COARSEST_STRIDE * preset.grid[1]]
     with torch.no_grad():  # what the fusion reads costs it the same whatever it was made of
         tokens = words(ids[:, :4]).cpu().repeat(1, MAX_TOKENS // 4, 1)
-        seen = torch.cat([views(each[:1]).cpu() for each in pictures], dim=1).expand(count, -1)
+        corners = [each[..., :MIN_SIZE_PX, :MIN_SIZE_PX] for each in pictures]
+        known = beside(np.zeros((2 * MIN_SIZE_PX, 4 * MIN_SIZE_PX, 3), np.uint8), corners, preset, device)
+        seen = torch.cat([*(views(each[:1]).cpu().expand(count, -1) for each in pictures), known], dim=1)
         levels = [level.cpu() for level in whole(little)]
     inputs = Inputs.of(tokens, torch.ones(1, MAX_TOKENS, dtype=torch.bool), tokens[:, 0], seen[None], levels).to(device)
     dims = Dimensions(tokens.shape[2], seen.shape[1], tuple(level.shape[2] for level in levels), count)
@@ -139,7 +141,14 @@ def parts_of(name: str, device: torch.device) -> dict[str, Part]:
     network = MMIFN(CONFIGS[config].model, dims).eval().to(device)
     sides = " and ".join(f"{count} of {side}²" for side in preset.sizes_px)
     height = preset.erp_height_px
+    judged = {}
+    if preset.with_people:
+        people = open_people(device.type).network
+        judged["people"] = Part(f"views, by what people said: {count} of {preset.sizes_px[0]}²",
+                                lambda: [people(normalise(pictures[0].to(device)))],
+                                lambda: [people(normalise(pictures[0][:1].to(device)))], people)
     return {
+        **judged,
         "text": Part(f"text: {preset.text}, {MAX_TOKENS} tokens", lambda: [words(ids)], lambda: [words(ids)], text),
         "views": Part(f"views: {preset.viewport}, {sides}", lambda: [views.differentiable(each) for each in pictures],
                       lambda: [views.differentiable(pictures[0][:1])], views.network),
