@@ -127,3 +127,6 @@ def test_large_panoramas_are_announced_and_take_no_more_processes_than_fit(monke
     said = capsys.readouterr().err
     assert "320 images of up to 13320x6660, up to 1.8 GB in each of 5 processes (16 wanted; memory is free for 5)" in said
     assert database._bounded_workers(manifest, (2048, 1024), 4) == 4 and not capsys.readouterr().err
+    # docs/databases.md: 34 s for all eight metrics of a pair of that size; a 4096 px one has views of the same size
+    assert database._seconds(13320 * 6660 / 1e6) == pytest.approx(34, abs=1)
+    assert database._seconds(4096 * 2048 / 1e6) == pytest.approx(27.7, abs=0.1)
