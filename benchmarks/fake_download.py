@@ -2,10 +2,10 @@
 
     python benchmarks/fake_download.py --mos DIR [--out DIR] [--scenes 16] [--height 64]
 
-DIR holds the label files of OIQA and CVIQ (OIQA_360IQA_MOS.mat, CVIQ.csv). The pictures of every scene are one pattern, spoilt as
-the names say, so that the importer finds noise and blur. Then the commands of the README are run as a user would, each in a
-process of its own in an empty workspace, with flags behind them that make them small, and the tables are looked for. With fewer --scenes
-the downloads are partial and the import is told so. Figures mean nothing here; that every step goes on does.
+DIR holds the label files of OIQA and CVIQ (OIQA_360IQA_MOS.mat, CVIQ.csv). The pictures of every scene are one pattern, spoilt
+as the names say, so that the importer finds noise and blur. Then the commands of the README are run as a user would, each in a
+process of its own in an empty workspace, with flags behind them that make them small, and the tables are looked for. With fewer
+--scenes the downloads are partial, and the import is told so. Figures mean nothing here; that every step goes on does.
 """
 
 from __future__ import annotations
