@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +80,15 @@ def _split(entry: Any, seed: int, names: dict[str, str], where: str) -> Split:
     """Join the sides of one entry with the scenes of des.csv. names: as a file may call them -> as des.csv does."""
     if not isinstance(entry, dict) or any(not isinstance(entry.get(side), list) or not entry[side] for side in SIDES):
         raise UserError(f"{where}: wanted non-empty lists of scenes for {', '.join(SIDES)} (the epoch is chosen on val)")
-    sides = {side: [str(scene) for scene in entry[side]] for side in SIDES}
-    unknown = sorted({scene for side in sides.values() for scene in side if scene not in names})
-    if unknown:
+    if unknown := sorted({str(scene) for side in SIDES for scene in entry[side]} - names.keys()):
         raise UserError(f"{where} names scenes that des.csv does not have:\n{listed(unknown)}\nIs the import complete?")
-    joined = {side: [names[scene] for scene in sides[side]] for side in SIDES}
-    every = [scene for side in SIDES for scene in joined[side]]
-    twice, left = {scene for scene in every if every.count(scene) > 1}, set(names.values()) - set(every)
+    joined = {side: tuple(sorted(names[str(scene)] for scene in entry[side])) for side in SIDES}
+    counts = Counter(chain(*joined.values()))
+    twice, left = sorted(scene for scene, count in counts.items() if count > 1), sorted(set(names.values()) - counts.keys())
     if twice or left:
-        raise UserError(f"{where} must have every scene once; twice: {', '.join(sorted(twice)) or 'none'}; left out: "
-                        f"{', '.join(sorted(left)) or 'none'}")
-    return Split(seed, "reference", *(tuple(sorted(joined[side])) for side in SIDES))
+        raise UserError(f"{where} must have every scene once; twice: {', '.join(twice) or 'none'}; left out: "
+                        f"{', '.join(left) or 'none'}")
+    return Split(seed, "reference", *joined.values())
 
 
 def write_splits(path: Path, splits: dict[str, list[Split]], unit: str = "reference") -> None:

@@ -58,8 +58,6 @@ class Curve:
         return inside, ends, inside.derivative()(ends)
 
 
-# --- the measured table ----------------------------------------------------------------------------------------------
-
 @dataclass(frozen=True)
 class _Row:
     kind: str
@@ -158,8 +156,6 @@ def size_loss(width_px: float, ppd: float = HEADSET_PPD, metric: str = "fsim") -
     # Linear in the share that is lacking, so that the loss goes to 0 without a step at the headset's own width.
     return float(np.interp(width, [*widths, HEADSET_WIDTH], [*losses, 0.0]))
 
-
-# --- scores ----------------------------------------------------------------------------------------------------------
 
 def mos_of_loss(kinds: tuple[str, ...], loss: float | np.ndarray, size: float | np.ndarray = 0.0,
                 metric: str = "fsim") -> np.ndarray:

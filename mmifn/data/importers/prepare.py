@@ -41,6 +41,19 @@ class Imported:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass
+class _Download:
+    """What a folder holds of what its database names: images by key, pristine ones by scene, and what does not fit."""
+
+    labels: Labels
+    files: dict[str, Path]
+    slots: dict[str, Slot]
+    references: dict[str, Path]
+    missing: list[str]
+    surplus: list[str]
+    problems: list[str]
+
+
 def prepare(plan: Import, space: Workspace) -> Imported:
     """Import a download; everything is checked before the first file is placed.
 
@@ -49,24 +62,32 @@ def prepare(plan: Import, space: Workspace) -> Imported:
     database, source = plan.database, Path(plan.source)
     if not source.is_dir():
         raise UserError(f"{source} is not a folder; --source wants the folder of the download of {database.name}")
+    here = _look_through(plan, source)
+    sizes, broken = _check_files({key: here.files[key] for key in here.slots}, here.references, plan.max_megapixels)
+    problems = here.problems + broken
+    if problems or not here.slots:
+        raise UserError(_refusal(database, source, problems or ["no image has a score"], here.surplus))
+    notes = _notes(plan, here, sizes)
+    if database.refine:
+        here.slots, remarks = database.refine(here.slots, here.files)
+        notes += remarks
+    return _write(plan, space, here, notes)
+
+
+def _look_through(plan: Import, source: Path) -> _Download:
+    """Join the labels of a download with its files."""
+    database = plan.database
     labels = read_labels(database, list(plan.labels) or find_label_files(database, source), plan.mos_scale)
     files, surplus, problems = find_images(database, source)
     slots, pristine = _slots_and_references(database, labels)
     missing = [key for key in slots if key not in files]
-    surplus += [str(path.relative_to(source)) for key, path in files.items()
-                if key not in slots and key not in pristine]
+    surplus += [str(path.relative_to(source)) for key, path in files.items() if key not in slots and key not in pristine]
     slots = {key: slot for key, slot in slots.items() if key in files}
     references = {scene: files[key] for key, scene in pristine.items() if key in files}
-    sizes, broken = _check_files({key: files[key] for key in slots}, references, plan.max_megapixels)
-    problems += [f"image {key} is missing" for key in missing if not plan.allow_missing]
-    problems += [f"image {key} has no score" for key in slots if key not in labels.scores] + broken
-    if problems or not slots:
-        raise UserError(_refusal(database, source, problems or ["no image has a score"], surplus))
-    notes = _notes(plan, labels, sizes, missing, surplus, references)
-    if database.refine:
-        slots, remarks = database.refine(slots, files)
-        notes += remarks
-    return _write(plan, space, slots, files, references, labels, notes)
+    if not plan.allow_missing:
+        problems += [f"image {key} is missing" for key in missing]
+    problems += [f"image {key} has no score" for key in slots if key not in labels.scores]
+    return _Download(labels, files, slots, references, missing, surplus, problems)
 
 
 def _slots_and_references(database: Database, labels: Labels) -> tuple[dict[str, Slot], dict[str, str]]:
@@ -111,26 +132,24 @@ def _refusal(database: Database, source: Path, problems: list[str], surplus: lis
                    "\nNothing was written.")
 
 
-def _notes(plan: Import, labels: Labels, sizes: list[tuple[int, int]], missing: list[str], surplus: list[str],
-           references: dict[str, Path]) -> list[str]:
+def _notes(plan: Import, here: _Download, sizes: list[tuple[int, int]]) -> list[str]:
     """Return what a person should read of an import: labels, sizes, what is missing, what was left alone."""
+    labels, expected = here.labels, len(plan.database.references)
     notes = [f"labels: {', '.join(path.name for path in labels.files)}, MOS scale {labels.scale}", *labels.notes,
              f"resolutions: {resolutions(sizes)}"]
-    expected = len(plan.database.references)
     if expected:
-        notes.append(f"references: {len(references)} of {expected} pristine images found"
-                     + ("" if len(references) == expected else "; full-reference metrics need them all"))
-    if missing:
-        notes.append(f"missing images, left out: {len(missing)}\n{listed(missing)}")
-    if surplus:
-        notes.append(f"surplus files, left alone: {len(surplus)}\n{listed(surplus)}")
+        notes.append(f"references: {len(here.references)} of {expected} pristine images found"
+                     + ("" if len(here.references) == expected else "; full-reference metrics need them all"))
+    if here.missing:
+        notes.append(f"missing images, left out: {len(here.missing)}\n{listed(here.missing)}")
+    if here.surplus:
+        notes.append(f"surplus files, left alone: {len(here.surplus)}\n{listed(here.surplus)}")
     return notes
 
 
-def _write(plan: Import, space: Workspace, slots: dict[str, Slot], files: dict[str, Path],
-           references: dict[str, Path], labels: Labels, notes: list[str]) -> Imported:
+def _write(plan: Import, space: Workspace, here: _Download, notes: list[str]) -> Imported:
     """Place the files and write import.json and des.csv (last, so that its presence means complete)."""
-    name = plan.database.name
+    name, labels, files, slots = plan.database.name, here.labels, here.files, here.slots
     placed = {key: _target_name(plan.database, key, files[key]) for key in slots}
     table = pd.DataFrame([{"image_name": placed[key], "MOS": repr(labels.scores[key].mos), "distortion_type": slot.type,
                            "level": slot.level, "reference": slot.reference, "mos_source": HUMAN, **dict(slot.extra)}
@@ -143,7 +162,7 @@ def _write(plan: Import, space: Workspace, slots: dict[str, Slot], files: dict[s
         remove_leftovers(folder)
     for key, target in placed.items():
         place(files[key], space.images_dir(name) / target, plan.copy)
-    for scene, path in references.items():
+    for scene, path in here.references.items():
         place(path, space.references_dir(name) / f"{scene}{path.suffix.lower()}", plan.copy)
     counts = Counter(path.suffix.lower() for path in (files[key] for key in slots))
     notes.append("files: " + ", ".join(f"{count} {suffix}" for suffix, count in counts.items())
