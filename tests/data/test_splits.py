@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from mmifn.core.errors import UserError
-from mmifn.data.splits import Split, make_split, make_splits, side_counts, whole_database_split
+from mmifn.data.splits import Split, make_split, make_splits, published_split, side_counts, whole_database_split
 
 SCENES = [f"{i:02d}" for i in range(1, 17)]
 
 
 @pytest.mark.parametrize(
-    ("scenes", "sides"), [(16, (12, 1, 3)), (32, (24, 2, 6)), (3, (1, 1, 1)), (6, (4, 1, 1)), (10, (7, 1, 2)), (60, (45, 4, 11))]
+    ("scenes", "sides"), [(16, (12, 1, 3)), (32, (24, 2, 6)), (3, (1, 1, 1)), (6, (4, 1, 1)), (10, (7, 1, 2)), (60, (45, 4, 11)),
+                          (24, (18, 2, 4)), (41, (30, 3, 8)),
+                          (56, (42, 4, 10)), (7, (5, 1, 1)), (13, (10, 1, 2))]
 )
 def test_sides_scale_from_12_1_3(scenes, sides):
     assert side_counts(scenes) == sides
@@ -56,6 +58,13 @@ def test_a_whole_database_has_no_test_scenes():
         split = whole_database_split(SCENES, seed)
         assert len(split.val) == 1 and split.test == () and {*split.train, *split.val} == set(SCENES)
     assert len({whole_database_split(SCENES, seed).val for seed in range(8)}) > 2
+    many = whole_database_split([f"{i:02d}" for i in range(41)], 0)
+    assert (len(many.train), len(many.val)) == (38, 3)  # a sixteenth validates, as in other splits
+
+
+def test_the_published_habit_chooses_the_epoch_by_the_test_scenes():
+    honest, habit = make_split(SCENES, 2), published_split(SCENES, 2)
+    assert habit.val == honest.test and set(habit.train) == {*honest.train, *honest.val} and habit.test == ()
 
 
 def test_too_few_scenes_are_refused():

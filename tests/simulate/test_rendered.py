@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from mmifn.simulate.panoramas import find_scenes
-from mmifn.simulate.rendered.panorama import CATALOGUE, KINDS, render_scene, scene_names
+from mmifn.simulate.rendered.panorama import CATALOGUE, KINDS, RENDERER, render_scene, scene_names
 
 HEIGHT = 96
+MEANS = Path(__file__).with_name("rendered_means.npz")  # of 6 x 6 pixels, made by save_means() with RENDERER 1
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +26,24 @@ def test_the_catalogue_is_large_and_its_scenes_differ(pictures):
     for i, a in enumerate(small):
         for b in small[:i]:
             assert np.abs(a - b).mean() > 5
+
+
+def means(pictures):
+    """Return the mean of every 6 x 6 pixels of each picture: (N, 16, 32, 3)."""
+    return np.stack([picture.reshape(16, 6, 32, 6, 3).mean(axis=(1, 3)) for picture in pictures.values()])
+
+
+def save_means() -> None:
+    """Make MEANS anew, where RENDERER was raised."""
+    made = means({name: render_scene(name, HEIGHT) for name in scene_names(len(KINDS) + 2)})
+    np.savez_compressed(MEANS, means=(made * 256).round().astype(np.uint16), renderer=RENDERER)
+
+
+def test_pictures_change_with_the_renderer_only(pictures):
+    """Databases that were made of these scenes can be made again; a change of theirs raises RENDERER."""
+    stored = np.load(MEANS)
+    apart = np.abs(means(pictures) - stored["means"] / 256)
+    assert stored["renderer"] == RENDERER and apart.max() < 0.5 and (apart > 0.02).mean() < 0.002  # but for rounding
 
 
 def test_rendering_is_reproducible(pictures):

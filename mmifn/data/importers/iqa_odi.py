@@ -34,7 +34,7 @@ def _slot(key: str, line: Score) -> Slot:
 
 def _severity(key: str) -> float | None:
     """Tell how bad the plain JPEGs must be; projections are not ordered."""
-    match = matched(_NAME, key)
+    match = _NAME.fullmatch(key)
     return float(_LEVELS[int(match["quality"])]) if match and match["projection"].upper() == "ERP" else None
 
 
