@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
 
 MIN_IMAGES = 3
 
@@ -36,12 +35,16 @@ def plcc(pred: np.ndarray, mos: np.ndarray) -> float:
 
 def srcc(pred: np.ndarray, mos: np.ndarray) -> float:
     """Spearman rank correlation of (N,) vectors, ties averaged; 0 where one of them is constant."""
+    from scipy import stats  # takes as long to import as the rest together, and scoring a panorama does not need it
+
     pred, mos = _checked(pred, mos)
     return 0.0 if _constant(pred, mos) else float(stats.spearmanr(pred, mos).statistic)
 
 
 def krcc(pred: np.ndarray, mos: np.ndarray) -> float:
     """Kendall rank correlation (tau-b) of (N,) vectors; 0 where one of them is constant."""
+    from scipy import stats
+
     pred, mos = _checked(pred, mos)
     return 0.0 if _constant(pred, mos) else float(stats.kendalltau(pred, mos).statistic)
 
@@ -98,6 +101,8 @@ def logistic_fit(pred: np.ndarray, mos: np.ndarray, parameters: int = 4) -> Logi
     with predictions standardised, so that the start suits any scale. 5 parameters: Sheikh et al. 2006, which adds a
     straight line. A fit that fails, or ends worse than the least-squares line, is reported by converged=False.
     """
+    from scipy import optimize
+
     if parameters not in (4, 5):
         raise ValueError(f"the logistic has 4 or 5 parameters, not {parameters}")
     pred, mos = _checked(pred, mos)

@@ -6,14 +6,17 @@ import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import atomic_path
 from mmifn.core.text import printable
 from mmifn.data.mos_scale import scale_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Problem = tuple[int, str]  # line of the file, and what is wrong there
 REQUIRED = ("image_name", "MOS", "distortion_type")
@@ -110,6 +113,8 @@ def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
 
 def _read_table(path: Path, remedy: str) -> tuple[pd.DataFrame, list[Problem]]:
     """Return a csv file as strings, indexed by line number (the header is line 1), and the rows of a wrong length."""
+    import pandas as pd
+
     lines = _read_lines(path)
     if not lines:
         raise UserError(f"{path} is empty{remedy}")
@@ -125,6 +130,8 @@ def _read_table(path: Path, remedy: str) -> tuple[pd.DataFrame, list[Problem]]:
 
 def _problems(table: pd.DataFrame) -> list[Problem]:
     """Collect what is wrong with every row of a table."""
+    import pandas as pd
+
     problems = []
     duplicated = table["image_name"].duplicated(keep="first")
     mos = pd.to_numeric(table["MOS"], errors="coerce")
@@ -184,6 +191,8 @@ def _optional_problems(table: pd.DataFrame) -> list[Problem]:
 
 def _from_table(table: pd.DataFrame, path: Path, dataset: str) -> Manifest:
     """Make a Manifest of a table in which every row is good."""
+    import pandas as pd
+
     names = table["image_name"].tolist()
 
     def column(name: str) -> list[str] | None:

@@ -6,13 +6,15 @@ import json
 import os
 import shutil
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import holds_nothing, write_text
 from mmifn.data.manifest import Manifest, image_paths, read_manifest, write_manifest
 from mmifn.data.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def merged_name(dataset: str, name: str) -> str:
@@ -27,6 +29,8 @@ def merge_images(space: Workspace, datasets: list[str], into: str) -> pd.DataFra
     checked before the first file is written. Raises UserError where scales or sources of the scores differ, scenes are
     unknown, an image is missing, or <into> is another database.
     """
+    import pandas as pd
+
     manifests = [read_manifest(space.manifest(name), name) for name in datasets]
     for part in ("mos_scale", "mos_source"):
         if len({getattr(manifest, part) for manifest in manifests}) > 1:
@@ -53,6 +57,8 @@ def _claim_folder(folder: Path, datasets: list[str]) -> None:
 
 
 def _rows(manifest: Manifest) -> pd.DataFrame:
+    import pandas as pd
+
     scenes = manifest.references
     if scenes is None:
         raise UserError(f"{manifest.dataset}: des.csv does not name the scene of its images; add the column `reference`")

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from mmifn.core.errors import UserError
 from mmifn.encoders.adaptable import weights_file
+from mmifn.encoders.efficientnet_lite import Lite0
 from mmifn.encoders.encoder import HALF, IMAGENET, Encoder, Family, freeze
-from mmifn.encoders.lite0 import blank_lite0, build_lite0
+from mmifn.encoders.lite0 import build_lite0
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
 from mmifn.encoders.seam import see_closed
-from mmifn.encoders.state import load_strictly
+from mmifn.encoders.state import load_strictly, valueless
 from mmifn.encoders.vit_s14 import blank_vit_s14, build_vit_s14
 from mmifn.encoders.vmamba import VMamba, VMambaConfig
 
@@ -84,7 +85,7 @@ def _small_vmamba() -> LastMaps:
 
 
 BACKBONES = {
-    "lite0_adapted": Backbone(lambda: _pyramid(build_lite0()), lambda: _pyramid(blank_lite0()), (40, 112, 320), *HALF, 5e-4, 1),
+    "lite0_adapted": Backbone(lambda: _pyramid(build_lite0()), lambda: _pyramid(Lite0()), (40, 112, 320), *HALF, 5e-4, 1),
     "vit_s14_adapted": Backbone(lambda: ViTMaps(build_vit_s14()), lambda: ViTMaps(blank_vit_s14()), (384, 384), *IMAGENET, 2e-4,
                                 1),
     "vmamba_adapted": Backbone(_small_vmamba, _small_vmamba, SMALL_VMAMBA.dims[1:], *IMAGENET, 1.5e-3, 2),
@@ -141,7 +142,8 @@ def load_adapted(name: str, path: Path | None = None) -> tuple[AdaptedEncoder, d
     if about.get("schema") != SCHEMA or about.get("encoder") != name:
         raise UserError(f"{path} holds {about.get('encoder', 'something else')} ({about.get('schema', 'no schema')}), wanted "
                         f"{name} ({SCHEMA}); make it anew: python tools/adapt_encoders.py --encoder {name}")
-    network = AdaptedEncoder(name, about["targets"], blank=True)
+    with valueless():
+        network = AdaptedEncoder(name, about["targets"], blank=True)
     load_strictly(network, state, path, name, remedy=f"Make it anew: python tools/adapt_encoders.py --encoder {name}")
     return network, about
 

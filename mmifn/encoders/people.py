@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from mmifn.core.artefact import sha256_tensors
 from mmifn.core.errors import UserError
 from mmifn.encoders.adaptable import FOLDER
-from mmifn.encoders.lite0 import blank_lite0, build_lite0
+from mmifn.encoders.efficientnet_lite import Lite0
+from mmifn.encoders.lite0 import build_lite0
 from mmifn.encoders.pooling import mean_std
 from mmifn.encoders.state import load_strictly, read_state
 
@@ -34,7 +35,7 @@ class PeopleEncoder(nn.Module):
 
     def __init__(self, blank: bool = False) -> None:
         super().__init__()
-        self.trunk = blank_lite0() if blank else build_lite0()
+        self.trunk = Lite0() if blank else build_lite0()
         width = 2 * sum(CHANNELS)
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("spread", torch.ones(width))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mmifn.core.artefact import load_torch
 from mmifn.core.errors import ArtefactError, UnpicklingRefused, listed
@@ -18,6 +20,22 @@ ENTRIES = ("model", "state_dict")  # where training programs put the weights, in
 MAX_NAMED = 8
 Shape = tuple[int, ...]
 Resized = tuple[str, Shape, Shape]  # key, shape in the file, shape in the network
+
+
+class _Valueless(TorchFunctionMode):
+    """Leaves tensors as they are where random values would be drawn into them."""
+
+    DRAWS = frozenset({Tensor.uniform_, Tensor.normal_})
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if function in self.DRAWS else function(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def valueless() -> Iterator[None]:
+    """Build networks whose every value comes from a file without drawing initial ones, which takes longer than reading them."""
+    with _Valueless():
+        yield
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -109,11 +127,12 @@ def misfits(found: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> tuple[li
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], source: Path | str, name: str, *, head: str = "",
-                  remedy: str = "") -> None:
+                  remedy: str = "", assign: bool = False) -> None:
     """Load a state dict into a network in float32, or refuse it (see `refuse_misfit`).
 
     head: first part of the keys of a classifier that the file may lack as a whole (it is not used here); where it is there,
-    its size must be the network's, since another head means other weights.
+    its size must be the network's, since another head means other weights. assign: the network takes the tensors themselves,
+    which may lie in a file mapped into memory, and no copy.
     """
     found, wanted = shapes_of(state), shapes_of(network.state_dict())
     if head and not any(key.startswith(f"{head}.") for key in found):
@@ -122,4 +141,4 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], source: Path 
         found = shapes_of(state)
     refuse_misfit(source, name, *misfits(found, wanted), remedy)
     network.load_state_dict({key: value.to(torch.float32) if value.is_floating_point() else value
-                             for key, value in state.items()}, strict=True)
+                             for key, value in state.items()}, strict=True, assign=assign)

@@ -67,7 +67,9 @@ class GlobalLevel(nn.Module):
         if not self.with_text:
             return visual
         words = self.text_lstm(self.project_text(text), mask)
-        attended = self.cross_attention(visual, words, words, key_padding_mask=~mask, need_weights=False)[0]
+        # One text has no padding; being told so, torch would import a symbolic algebra for its checks.
+        padding = None if len(mask) == 1 and bool(mask.all()) else ~mask
+        attended = self.cross_attention(visual, words, words, key_padding_mask=padding, need_weights=False)[0]
         return self.cross_norm(visual + self.dropout(attended))
 
 

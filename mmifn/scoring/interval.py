@@ -16,11 +16,14 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from mmifn.core.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVEL = 0.9
 COLUMNS = ("scene", "mos", "score")
@@ -108,6 +111,8 @@ def left_out(table: pd.DataFrame, level: float = LEVEL) -> np.ndarray:
 
 def left_out_coverage(table: pd.DataFrame, level: float = LEVEL) -> float:
     """Return the share of opinions that `left_out` intervals hold; scenes count the same."""
+    import pandas as pd
+
     held = pd.Series(left_out(table, level)).groupby(table["scene"].astype(str).to_numpy()).mean()
     return float(held.mean())
 
@@ -118,6 +123,8 @@ def read_residuals(path: Path, source: str, variant: str) -> pd.DataFrame:
     Of a table with the columns source, variant and side, only the rows of that source and variant on side "test" count.
     Raises UserError where columns or rows are missing, or values are not finite numbers.
     """
+    import pandas as pd
+
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist; evaluate.py writes results/predictions.csv")
     try:

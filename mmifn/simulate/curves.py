@@ -12,12 +12,15 @@ import csv
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from mmifn.simulate.human_anchor import HUMAN_PRISTINE
 from mmifn.sphere import HEADSET_PPD
+
+if TYPE_CHECKING:  # brings half of scipy, which a panorama of full size is scored without
+    from scipy.interpolate import PchipInterpolator
 
 RULE = "headset/2"  # raise it whenever a change alters labels
 PRISTINE_MOS = float(np.mean([mean for mean, _ in HUMAN_PRISTINE.values()]))
@@ -53,6 +56,8 @@ class Curve:
     @cached_property
     def _judged(self) -> tuple[PchipInterpolator, np.ndarray, np.ndarray]:
         """Return scores by log loss between the judged settings, where those end, and the slopes there."""
+        from scipy.interpolate import PchipInterpolator
+
         inside = PchipInterpolator(np.log(self.losses), self.scores)
         ends = np.log([self.losses[0], self.losses[-1]])
         return inside, ends, inside.derivative()(ends)
@@ -105,6 +110,8 @@ class _Sweep:
 @lru_cache(maxsize=64)
 def _sweeps(kind: str, metric: str) -> dict[int, _Sweep]:
     """Return width -> sweep of a kind."""
+    from scipy.interpolate import PchipInterpolator
+
     sweeps = {}
     for width in sorted({row.width for row in _rows() if row.kind == kind}):
         rows = sorted((row for row in _rows() if row.kind == kind and row.width == width), key=lambda row: row.parameter)
@@ -201,7 +208,8 @@ def setting_mos(kind: str, parameter: float, width_px: float, ppd: float = HEADS
 
 def ceiling(width_px: float, ppd: float = HEADSET_PPD) -> float:
     """Return the score of a flawless panorama of this width, which no better picture of the size can exceed."""
-    return float(mos_of_loss((), size_loss(width_px, ppd)))
+    loss = size_loss(width_px, ppd)
+    return float(mos_of_loss((), loss)) if loss else PRISTINE_MOS
 
 
 def charge_size(loss: float | np.ndarray, width_px: float, ppd: float = HEADSET_PPD) -> float | np.ndarray:

@@ -1,15 +1,21 @@
 """The command `mmifn`: its commands are the scripts' own code, light until asked to compute, quiet while it waits."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 from conftest import ROOT
+from PIL import Image
+from stand_in import needs_encoders
 
 from mmifn.cli import command, doctor, draw_map, score
+from mmifn.simulate.rendered.panorama import render_scene
 
 HEAVY = ("torch", "torchvision", "numpy", "scipy", "pandas", "cv2", "PIL", "timm", "transformers", "tokenizers", "safetensors",
          "sklearn", "skimage", "matplotlib", "piq", "av", "onnx", "trimesh", "httpx2")
+DISPENSABLE = ("torchvision", "timm", "transformers", "huggingface_hub", "pandas", "scipy.stats", "scipy.optimize", "skimage",
+               "sklearn", "matplotlib", "piq", "av", "onnx", "trimesh", "httpx2", "torch._dynamo", "torch.onnx", "sympy")
 SCRIPTS = [str(path.relative_to(ROOT)) for folder in (ROOT, ROOT / "tools") for path in sorted(folder.glob("*.py"))]
 
 
@@ -47,6 +53,18 @@ def test_every_command_has_a_light_parser_and_a_users_wait_policy_wins(monkeypat
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     code = "from mmifn.cli import command\nfor module in command.COMMANDS.values(): helped(module.build_parser().parse_args)"
     assert loaded_by_help(code) == ("ACTIVE", [[]] * len(command.COMMANDS))
+
+
+@needs_encoders
+def test_the_first_score_imports_no_library_that_it_can_do_without(tmp_path):
+    """Every one of them takes as long to import as a panorama takes to be scored."""
+    Image.fromarray(render_scene("plaza_01", 128)).resize((4096, 2048)).save(tmp_path / "a.png")
+    probe = ("import sys\nfrom mmifn.cli import score\n"
+             f"assert score.main([{str(tmp_path / 'a.png')!r}, '--json', '-', '--device', 'cpu', '--workers', '1']) == 0\n"
+             f"print('LOADED', *[name for name in {DISPENSABLE} if name in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
+    row, loaded = done.stdout.splitlines()
+    assert 0 <= json.loads(row)["score"] <= 100 and loaded.split() == ["LOADED"]
 
 
 def test_what_flags_name_is_what_computes():

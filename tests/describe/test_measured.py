@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.measure import blur_effect as skimage_blur_effect
 from skips import SHARED, needs_shared
 
 import generate_text
@@ -33,6 +34,13 @@ LUMA_GAIN = math.sqrt(0.299 ** 2 + 0.587 ** 2 + 0.114 ** 2)  # of independent no
 def scene():
     """A rendered street, 1024x512; none of the calibration's scenes is rendered."""
     return render_scene("street_01", 512)
+
+
+def test_blur_is_that_of_skimage():
+    picture = np.random.default_rng(0).random((90, 70), dtype=np.float32)
+    for soft in (picture, cv2.GaussianBlur(picture, (0, 0), 1.5), cv2.GaussianBlur(picture, (0, 0), 4)):
+        assert views.blur_effect(soft) == pytest.approx(skimage_blur_effect(soft, h_size=11), abs=1e-6)
+    assert views.measure_view(np.full((64, 64, 3), 90, np.float32))["blur"] == 1.0
 
 
 def grey(value=128, height=256):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import write_csv
 from PIL import Image
+from torch import nn
 from torch.nn import functional
 
 from mmifn.core.artefact import load, load_torch
@@ -19,12 +20,14 @@ from mmifn.core.packages import package_file
 from mmifn.data.features import GlobalFeatures, ViewportFeatures
 from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
+from mmifn.encoders.efficientnet_lite import CLASSIFIER, Lite0
 from mmifn.encoders.encode import encode_globals, encode_viewports
 from mmifn.encoders.encoder import HALF, IMAGENET, Encoder
 from mmifn.encoders.lite0 import build_lite0
 from mmifn.encoders.networks import load_erp_encoder, load_view_encoder
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
 from mmifn.encoders.presets import PRESETS, choose
+from mmifn.encoders.state import valueless
 from mmifn.sphere import HEADSET_PPD
 
 CPU = torch.device("cpu")
@@ -109,6 +112,31 @@ def test_lite0_starts_as_its_parameters_say():
         maps = build_lite0().eval()(images)
     torch.testing.assert_close(maps[0], wanted, atol=1e-4, rtol=1e-4)
     assert [each.shape[1:] for each in maps] == [(16, 32, 32), (24, 16, 16), (40, 8, 8), (112, 4, 4), (320, 2, 2)]
+
+
+def test_lite0_is_timms_to_the_bit():
+    import timm  # once networks has made its torchvision importable
+
+    theirs = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True).eval()
+    ours, whole = Lite0().eval(), timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
+    assert list(ours.state_dict()) == list(theirs.state_dict()) == list(whole)[:len(ours.state_dict())]
+    assert [tuple(value.shape) for value in whole.values()][len(ours.state_dict()):] == list(CLASSIFIER)
+    theirs.load_state_dict(ours.state_dict())
+    images = torch.randn(1, 3, 65, 98, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(ours(images), theirs(images), strict=True))
+
+
+def test_valueless_networks_are_not_drawn_and_others_are():
+    with valueless():
+        torch.manual_seed(0)
+        nn.Linear(3, 3), nn.Embedding(3, 3), Lite0()
+        undrawn = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(torch.rand(1), undrawn)
+    torch.manual_seed(0)
+    nn.Linear(3, 3)
+    assert not torch.equal(torch.rand(1), undrawn)
 
 
 @needs_lite0
