@@ -61,6 +61,7 @@ class GlobalLevel(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, visual: Tensor, text: Tensor | None, mask: Tensor | None) -> Tensor:
+        """Return the visual tokens after they attended to each other and to the text."""
         visual = self.visual_lstm(self.enter(visual))
         attended = self.self_attention(visual, visual, visual, need_weights=False)[0]
         visual = self.self_norm(visual + self.dropout(attended))
