@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from mmifn import metrics
 from mmifn.metrics import agreement, krcc, logistic_fit, plcc, rmse, srcc
@@ -146,14 +146,14 @@ def test_a_failed_fit_is_a_straight_line_and_says_so(scores, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("Optimal parameters not found")
 
-    monkeypatch.setattr(metrics.optimize, "curve_fit", fail)
+    monkeypatch.setattr(optimize, "curve_fit", fail)
     found = agreement(pred, mos)
     assert not found.converged and found.plcc == pytest.approx(plcc(pred, mos))
     np.testing.assert_allclose(logistic_fit(pred, mos)(pred[:5]), np.polyval(np.polyfit(pred, mos, 1), pred[:5]))
 
 
 def test_a_fit_that_ends_badly_is_not_used(scores, monkeypatch):
-    monkeypatch.setattr(metrics.optimize, "curve_fit", lambda *args, **kwargs: ([90.0, 10.0, 50.0, 1.0], None))
+    monkeypatch.setattr(optimize, "curve_fit", lambda *args, **kwargs: ([90.0, 10.0, 50.0, 1.0], None))
     assert not logistic_fit(*scores).converged
 
 
