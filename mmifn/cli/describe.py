@@ -41,9 +41,9 @@ def main(argv: list[str] | None = None) -> int:
             print(f"error: {error}", file=sys.stderr)
             continue
         if args.json:
-            row = {"image": label, "description": said.reading.told, "dominant": said.dominant, "statistics": said.statistics}
+            row = {"image": label, "description": said.reading().told, "dominant": said.dominant, "statistics": said.statistics}
             print(json.dumps(row, ensure_ascii=False), flush=True)
         else:
-            told = textwrap.fill(said.reading.told, 110, initial_indent="  ", subsequent_indent="  ")
+            told = textwrap.fill(said.reading().told, 110, initial_indent="  ", subsequent_indent="  ")
             print(f"{label}:", told, sep="\n", flush=True)
     return 1 if failed else 0

@@ -110,11 +110,11 @@ class Predictor:
         warnings = doubts(erp)
         if self.preset.description != "measured":
             warnings.append(f"described by measurements, not by {self.preset.description}, as is usual with this preset")
-        centres = SAMPLERS[self.preset.sampler]().tolist()
-        ceiling = self.ceiling(erp.shape[1])
-        reading = description.if_flawless if as_flawless(percent(mean), ceiling) else description.reading
+        centres = SAMPLERS[self.preset.sampler]().numpy()
+        ceiling, scores = self.ceiling(erp.shape[1]), [percent(value) for value in views]
+        reading = description.reading(centres, np.array(scores), as_flawless(percent(mean), ceiling))
         said = Prediction(percent(mean), in_words(percent(mean)), interval, calibration.level if calibration else None,
-                          tuple(View(lon, lat, percent(value)) for (lon, lat), value in zip(centres, views, strict=True)),
+                          tuple(View(*centre, score) for centre, score in zip(centres.tolist(), scores, strict=True)),
                           self.preset.fov_deg, reading.told, tuple(warnings), self.identity, ceiling)
         return replace(said, worst_words=tuple(reading.of_view(*centres[i]) for i in said.worst()))
 

@@ -30,16 +30,25 @@ def scene():
     ("compression", (LON > 0) & (LAT > 0), "in the right half, above the horizon")])
 def test_a_distorted_part_is_named_by_kind_and_place(scene, kind, where, region):
     told = describe(np.where(where, DISTORTED[kind](scene), scene))
-    said = told.reading.told
+    said = told.reading().told
     assert kind in said and any(place in said for place in region.split("|")) and "Overall" not in said
-    inside = [i for i, view in enumerate(told.per_viewport) if kind in told.reading.views[i]]
+    inside = [i for i, view in enumerate(told.per_viewport) if kind in told.reading().views[i]]
     assert 0 < len(inside) < 20
 
 
 def test_what_is_everywhere_or_nowhere_has_no_place(scene):
     for image in (scene, *(distort(scene) for distort in DISTORTED.values())):
-        said = describe(image).reading.told
+        said = describe(image).reading().told
         assert "half" not in said and "the rest is clean" not in said
+
+
+def test_a_part_is_told_only_where_the_model_scores_it_lower(scene):
+    said = describe(np.where((LON < 0) & (LAT < 99), DISTORTED["blur"](scene), scene))
+    centres = said.measured.centres_deg
+    left = centres[:, 0] < 0
+    for lower, told in ((20.0, True), (1.5, True), (0.5, False), (-5.0, False)):
+        reading = said.reading(centres, np.where(left, 60 - lower, 60.0))
+        assert ("in the left half" in reading.told) == told
 
 
 @pytest.mark.parametrize(("kind", "amount", "still_told"), [
@@ -49,9 +58,9 @@ def test_beside_a_flawless_score_slight_causes_are_not_told(scene, kind, amount,
     rng = np.random.default_rng(0)
     said = describe(blur_sphere(scene, amount) if kind == "blur" else add_noise(scene, amount, rng))
     names = {"blur": ("blur", "soft"), "noise": ("noise", "grain")}[kind]
-    assert any(name in said.reading.told for name in names)
-    assert any(name in said.if_flawless.told for name in names) == still_told
-    assert any(any(name in view for name in names) for view in said.if_flawless.views) == still_told
+    assert any(name in said.reading().told for name in names)
+    assert any(name in said.reading(flawless=True).told for name in names) == still_told
+    assert any(any(name in view for name in names) for view in said.reading(flawless=True).views) == still_told
 
 
 def test_patches_cover_the_sphere_evenly():

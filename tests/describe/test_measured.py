@@ -181,9 +181,9 @@ def test_the_same_pixels_get_the_same_words_in_any_process(tmp_path, scene):
 
 def test_a_reader_is_told_causes_and_no_verdict(scene):
     told = describe(CASES["noise"](scene))
-    assert told.text == f"{told.reading.told} Overall: {overall_word(calibration.judge(told.statistics).loss)}."
+    assert told.text == f"{told.reading().told} Overall: {overall_word(calibration.judge(told.statistics).loss)}."
     there = told.per_viewport[7]
-    reading = told.reading
+    reading = told.reading()
     assert reading.of_view(there["lon_deg"] + 3, there["lat_deg"] - 2) == reading.views[7] and "noise" in reading.views[7]
 
 

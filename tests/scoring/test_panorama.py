@@ -61,10 +61,12 @@ def test_the_score_is_that_of_the_stages(said, model):
     with torch.inference_mode():
         raw = loaded.network(inputs)[0].double().numpy()
     np.testing.assert_allclose([view.score for view in said.viewports], raw * 150 + 45, rtol=1e-6)
-    assert said.description == description.reading.told and f"{said.description} Overall: " in description.text
+    scores = np.array([view.score for view in said.viewports])
+    reading = description.reading(SAMPLERS[OFFLINE.sampler]().numpy(), scores)
+    assert said.description == reading.told and f"{said.description} Overall: " in description.text
     assert "Overall" not in said.description  # the score is the only verdict
     worst = said.viewports[said.worst(1)[0]]
-    assert len(said.worst_words) == 3 and said.worst_words[0] == description.reading.of_view(worst.lon_deg, worst.lat_deg)
+    assert len(said.worst_words) == 3 and said.worst_words[0] == reading.of_view(worst.lon_deg, worst.lat_deg)
 
 
 def test_a_model_whose_labels_count_the_size_says_what_a_flawless_panorama_gets(model, said, tmp_path):

@@ -13,7 +13,8 @@ from mmifn.core.errors import UserError
 from mmifn.core.workers import one_thread, run_tasks
 from mmifn.data.images import MAX_MEGAPIXELS, read_image
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
-from mmifn.describe.measured.calibration import judge, revision
+from mmifn.describe.measured.calibration import Verdict, judge, revision
+from mmifn.describe.measured.local import findings, scored_lower
 from mmifn.describe.measured.statistics import Statistics, measure
 from mmifn.describe.measured.wording import (
     NOTICEABLE,
@@ -47,18 +48,36 @@ class Reading:
 class Description:
     """A panorama in words.
 
-    text: as in text/des.csv, which models are trained on, with a verdict at its end; reading: the same for a reader, who has
-    the score as the verdict; if_flawless: the same where that score is as good as a flawless panorama's, so that slight
-    causes are not told; dominant: "none", "blur", "noise" or "compression"; statistics: name -> value over the whole
-    sphere; per_viewport: what was measured in each of the 20 views, with their lon_deg and lat_deg.
+    text: as in text/des.csv, which models are trained on, with a verdict at its end; verdict, measured: what it rests on;
+    per_viewport: what was measured in each of the 20 views, with their lon_deg and lat_deg.
     """
 
     text: str
-    reading: Reading
-    if_flawless: Reading
-    dominant: str
-    statistics: dict[str, float]
+    verdict: Verdict
+    measured: Statistics
     per_viewport: list[dict[str, float]]
+
+    @property
+    def dominant(self) -> str:
+        """Return the kind that covers the whole: "none", "blur", "noise" or "compression"."""
+        return self.verdict.dominant
+
+    @property
+    def statistics(self) -> dict[str, float]:
+        """Return name -> value over the whole sphere."""
+        return dict(self.measured.values)
+
+    def reading(self, centres_deg: np.ndarray | None = None, scores: np.ndarray | None = None, flawless: bool = False) -> Reading:
+        """Return what a reader is told, who has the score as the verdict.
+
+        centres_deg, scores: of a model's views, (V, 2) and (V,) of 100; then a part of the sphere is told only where the model
+        scores it lower than the rest. flawless: the score is as good as a flawless panorama's, and slight causes are not told.
+        """
+        least, measured = NOTICEABLE if flawless else 0.0, self.measured
+        parts = [part for part in findings(measured.patches) if part.severity >= least
+                 and (scores is None or scored_lower(part.region, centres_deg, scores))]
+        return Reading(reader_in_words(measured, self.verdict, parts, least),
+                       views_for_reader(measured, self.verdict, parts, least), measured.centres_deg)
 
 
 def describe(erp: np.ndarray, threads: int = 1) -> Description:
@@ -72,9 +91,7 @@ def describe_statistics(measured: Statistics) -> Description:
     verdict = judge(measured.values)
     views = [{"lon_deg": float(lon), "lat_deg": float(lat), **view}
              for (lon, lat), view in zip(measured.centres_deg, measured.per_viewport, strict=True)]
-    readings = [Reading(reader_in_words(measured, verdict, least), views_for_reader(measured, verdict, least),
-                        measured.centres_deg) for least in (0.0, NOTICEABLE)]
-    return Description(put_into_words(measured, verdict), *readings, verdict.dominant, dict(measured.values), views)
+    return Description(put_into_words(measured, verdict), verdict, measured, views)
 
 
 def _describe_file(items: list[Item], max_megapixels: float) -> list[Answer]:

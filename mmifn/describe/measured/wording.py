@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmifn.describe.measured.calibration import KINDS, Verdict
-from mmifn.describe.measured.local import findings, here
+from mmifn.describe.measured.local import Finding, here
 from mmifn.describe.measured.places import SMEAR, strength_by_view, worst_region
 from mmifn.describe.measured.statistics import Statistics
 
@@ -156,12 +156,11 @@ def causes_in_words(statistics: Statistics, verdict: Verdict) -> str:
     return " ".join(filter(None, sentences))
 
 
-def reader_in_words(statistics: Statistics, verdict: Verdict, least: float = 0.0) -> str:
+def reader_in_words(statistics: Statistics, verdict: Verdict, parts: Sequence[Finding], least: float = 0.0) -> str:
     """Return what a reader is told: what covers a part of the sphere by its place, else what covers all of it; no verdict.
 
-    least: severity below which a cause is not told.
+    parts: what covers a part, the strongest first; least: severity below which a cause that covers all is not told.
     """
-    parts = [part for part in findings(statistics.patches) if part.severity >= least]
     look = _joined(_look(statistics.values))
     if not parts:
         return causes_in_words(statistics, verdict) if _told(verdict, least) else _clean(verdict, look)
@@ -200,17 +199,16 @@ def view_in_words(statistics: Statistics, verdict: Verdict, index: int) -> str:
     return " ".join(filter(None, [f"{sentence}; {compared}.", look]))
 
 
-def views_for_reader(statistics: Statistics, verdict: Verdict, least: float = 0.0) -> list[str]:
+def views_for_reader(statistics: Statistics, verdict: Verdict, parts: Sequence[Finding], least: float = 0.0) -> list[str]:
     """Return what a reader is told of each viewport: what covers that part where only parts are distorted.
 
-    least: severity below which a cause is not told.
+    parts, least: as of `reader_in_words`.
     """
-    local = any(part.severity >= least for part in findings(statistics.patches))
-    if not local and _told(verdict, least):
+    if not parts and _told(verdict, least):
         return [view_in_words(statistics, verdict, i) for i in range(len(statistics.per_viewport))]
     words = []
     for (lon, lat), values in zip(statistics.centres_deg, statistics.per_viewport, strict=True):
         kind, severity = here(statistics.patches, float(lon), float(lat))
-        first = f"{strength_word(severity)} {kind}" if local and severity > least else "clean, no visible distortion"
+        first = f"{strength_word(severity)} {kind}" if parts and severity > least else "clean, no visible distortion"
         words.append(" ".join(filter(None, [f"{first}.", _joined(_look(values))])))
     return words
