@@ -1,11 +1,11 @@
 """Check the words for distortions of a part of the sphere on scenes that no calibration saw.
 
-    python benchmarks/describe_local.py --panoramas DIR [--scenes 20] [--height 512]
+    python benchmarks/describe_local.py --panoramas DIR [--scenes 20] [--height 512] [--beside-score]
 
 Every scene is given four distortions of a part, each composed at the level of pixels: half of it blurred (sigma 2 px), noise on
 the floor (sigma 12 below -30 degrees), JPEG (quality 15) in a quarter, a blurred pole (above 45 degrees); and it is shown
 pristine, and distorted all over. Prints how often kind and place are among what is told, and, for the last two, how often no
-place is told.
+place is told. --beside-score: as beside a score of the model that ships, which must score that part lower than the rest.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+import mmifn
 from mmifn.core.errors import user_main
 from mmifn.core.workers import run_tasks
 from mmifn.describe.measured import local
@@ -38,6 +39,16 @@ class Job:
     half: str
     level: str
     height: int
+    beside_score: bool
+
+
+def told_of(erp: np.ndarray, beside_score: bool) -> list[local.Finding]:
+    """Return what is told of the parts of a panorama."""
+    parts = local.findings(local.patch_statistics(tile_maps(erp, 1)[0]))
+    if not beside_score or not parts:
+        return parts
+    views = np.array([(view.lon_deg, view.lat_deg, view.score) for view in mmifn.score(erp).viewports])
+    return [part for part in parts if local.scored_lower(part.region, views[:, :2], views[:, 2])]
 
 
 def check(job: Job) -> list[tuple[str, str, str]]:
@@ -59,7 +70,7 @@ def check(job: Job) -> list[tuple[str, str, str]]:
              "noise all over": (noisy, everywhere, "", set()), "JPEG all over": (coded, everywhere, "", set())}
     verdicts = []
     for case, (image, where, kind, regions) in cases.items():
-        told = local.findings(local.patch_statistics(tile_maps(np.where(where, image, pristine), 1)[0]))
+        told = told_of(np.where(where, image, pristine), job.beside_score)
         words = "; ".join(f"{part.kind} {part.region}" for part in told)
         if not told:
             verdicts.append((case, "wrong" if kind else "right", "nothing"))
@@ -74,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--panoramas", required=True, metavar="DIR", help="folder of pristine panoramas, or 'synthetic'")
     parser.add_argument("--scenes", type=int, metavar="N", help="check at most N held-out scenes")
     parser.add_argument("--height", type=int, default=512, metavar="N", help="rows of the panoramas (default: %(default)s)")
+    parser.add_argument("--beside-score", action="store_true", help="tell what the model that ships scores lower, only")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
     return parser
 
@@ -82,7 +94,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     _, scenes = split_scenes(find_scenes(args.panoramas))
-    jobs = [Job(scene, list(HALVES)[i % 4], LEVELS[i // 4 % 2], args.height) for i, scene in enumerate(scenes[:args.scenes])]
+    jobs = [Job(scene, list(HALVES)[i % 4], LEVELS[i // 4 % 2], args.height, args.beside_score)
+            for i, scene in enumerate(scenes[:args.scenes])]
     answers: dict[str, list[str]] = {}
     for i, verdicts in run_tasks(check, jobs, args.workers):
         for case, verdict, words in verdicts:
