@@ -1,6 +1,6 @@
 """Walk the road from two downloads to four tables with made downloads: official layouts, real label files, small made pictures.
 
-    python benchmarks/fake_download.py --mos DIR [--out DIR] [--scenes 16] [--height 64]
+    python benchmarks/fake_download.py --mos DIR [--out DIR] [--scenes 16] [--height 128]
 
 DIR holds the label files of OIQA and CVIQ (OIQA_360IQA_MOS.mat, CVIQ.csv). The pictures of every scene are one pattern, spoilt
 as the names say, so that the importer finds noise and blur. Then the commands of the README are run as a user would, each in a
@@ -137,7 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("fake_download"), metavar="DIR", help="made anew (default: %(default)s)")
     parser.add_argument("--scenes", type=int, choices=range(5, OIQA_SCENES + 1), default=OIQA_SCENES, metavar="N",
                         help="of each database, 5 to 16 (default: all 16)")
-    parser.add_argument("--height", type=int, default=64, metavar="PX", help="of the pictures (default: %(default)s)")
+    parser.add_argument("--height", type=int, default=128, metavar="PX", help="of the pictures (default: %(default)s)")
     return parser
 
 
