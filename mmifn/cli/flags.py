@@ -12,6 +12,7 @@ from mmifn.core.errors import UserError
 from mmifn.core.workers import usable_cores
 from mmifn.describe.depictqa.checkout import DEFAULT_EXPERIMENT
 from mmifn.describe.settings import DEFAULT_MODEL, DEFAULT_PROMPT, KEEPS, VlmSettings
+from mmifn.encoders.extent import WISHES
 from mmifn.encoders.presets import PRESETS
 from mmifn.fusion.config import ModelConfig
 from mmifn.training.configs import CONFIGS, LOSSES, RATES, SCHEDULES, Config, TrainConfig, Tuning
@@ -19,6 +20,8 @@ from mmifn.training.configs import CONFIGS, LOSSES, RATES, SCHEDULES, Config, Tr
 DATABASES = ["OIQA", "CVIQ"]  # what scripts on several databases take unless told otherwise
 SOURCES = ("depictqa", "vlm", "openai", "measured")
 SPLIT_UNITS = ("reference", "image")
+_TUNING_FLAGS = {"epochs": "--tune-epochs", "images": "--tune-images", "rank": "--lora-rank", "rate": "--tune-rate",
+                 "view_weights": "--viewport-weights", "erp_weights": "--global-weights"}
 
 
 def command_parser(doc: str | None) -> argparse.ArgumentParser:
@@ -164,15 +167,15 @@ def add_tuning_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tune-encoders", metavar="lora|last-N|all",
                        help="low-rank updates beside all matrices, the last N blocks, or all weights")
     defaults = {field.name: field.default for field in fields(Tuning)}
-    for flag, name, kind, text in (("--tune-epochs", "epochs", int, "epochs after the training on frozen encoders"),
-                                   ("--tune-images", "images", int, "panoramas a step"),
-                                   ("--lora-rank", "rank", int, "rank of the updates")):
-        group.add_argument(flag, dest=f"tune_{name}", type=kind, metavar="N", help=f"{text} (default: {defaults[name]})")
     rates = ", ".join(f"{what} {rate:g}" for what, rate in RATES.items())
-    group.add_argument("--tune-rate", type=float, metavar="RATE", help=f"learning rate of the encoders (default: {rates})")
-    group.add_argument("--viewport-weights", dest="tune_view_weights", metavar="FILE", help="as given to viewport_encoder.py")
-    group.add_argument("--global-weights", dest="tune_erp_weights", metavar="FILE",
-                       help="as given to global_feature_extractor.py")
+    for name, kind, metavar, text in (
+            ("epochs", int, "N", f"epochs after the training on frozen encoders (default: {defaults['epochs']})"),
+            ("images", int, "N", f"panoramas a step (default: {defaults['images']})"),
+            ("rank", int, "N", f"rank of the updates (default: {defaults['rank']})"),
+            ("rate", float, "RATE", f"learning rate of the encoders (default: {rates})"),
+            ("view_weights", str, "FILE", "as given to viewport_encoder.py"),
+            ("erp_weights", str, "FILE", "as given to global_feature_extractor.py")):
+        group.add_argument(_TUNING_FLAGS[name], dest=f"tune_{name}", type=kind, metavar=metavar, help=text)
 
 
 def chosen_tuning(args: argparse.Namespace) -> Tuning | None:
@@ -181,7 +184,7 @@ def chosen_tuning(args: argparse.Namespace) -> Tuning | None:
              if (value := getattr(args, f"tune_{field.name}", None)) is not None}
     what = getattr(args, "tune_encoders", None)
     if what is None and given:
-        raise UserError(f"{', '.join(sorted(given))} of a tuning given, but no --tune-encoders lora, last-N or all")
+        raise UserError(f"{', '.join(_TUNING_FLAGS[name] for name in given)}: nothing is tuned without --tune-encoders; {WISHES}")
     return None if what is None else Tuning(what, **given)
 
 

@@ -300,7 +300,8 @@ def test_evaluate_tunes_on_every_split(pixels, capsys):
 
 
 def test_flags_that_mean_nothing_are_refused(pixels, capsys):
-    for flags, word in ((["--tune-epochs", "3"], "no --tune-encoders"), (["--tune-encoders", "last-0"], "wanted lora"),
+    for flags, word in ((["--tune-epochs", "3"], "--tune-epochs: nothing is tuned without --tune-encoders"),
+                        (["--tune-encoders", "last-0"], "wanted lora"),
                         (["--tune-encoders", "lora", "--lora-rank", "0"], "--lora-rank must be at least 1"),
                         (["--tune-encoders", "all", "--tune-rate", "0"], "--tune-rate must be positive")):
         assert train.main(["--root", str(pixels.root), "--test-dataset", "none", *SMALL, *flags]) == 2
