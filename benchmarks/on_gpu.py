@@ -127,6 +127,8 @@ def scripts(device: torch.device, folder: Path) -> dict[str, Any]:
     root, where = ["--root", str(folder / "work")], ["--device", device.type]
     training = ["--config", "compact", "--epochs", "2", "--branch-epochs", "1", *where]
     runs = [*training, "--splits", "1", "--workers", "1"]
+    small = {"viewport_encoder": ["--size-px", "32", "32", "--no-png"], "global_feature_extractor": ["--erp-height-px", "128"]}
+    small = small if device.type == "cpu" else {name: [] for name in small}
     found = {}
     for like in ("OIQA", "CVIQ"):
         found[f"simulate {like}, s"] = script("simulate_dataset", *root, "--like", like, "--panoramas", "synthetic", "--scenes",
@@ -135,10 +137,10 @@ def scripts(device: torch.device, folder: Path) -> dict[str, Any]:
     found["text_encoder, s"] = script("text_encoder", *root, "--preset", "offline", *where)
     for like in ("OIQA", "CVIQ"):
         for name in ("viewport_encoder", "global_feature_extractor"):
-            found[f"{name} {like}, s"] = script(name, *root, "--dataset", like, "--preset", "offline", *where)
+            found[f"{name} {like}, s"] = script(name, *root, "--dataset", like, "--preset", "offline", *where, *small[name])
     for name in ("gff_module", "lff_module", "train"):
         found[f"{name}, s"] = script(name, *root, "--dataset", "OIQA", *training)
-    found["evaluate, s"] = script("evaluate", *root, *runs, "--without-full-reference")
+    found["evaluate, s"] = script("evaluate", *root, *runs, "--without-full-reference", "--without-statistics")
     for name in ("cross_eval", "ablation_study"):
         found[f"{name}, s"] = script(name, *root, *runs)
     found["train --tune-encoders lora, s"] = script("train", *root, "--dataset", "OIQA", *training, "--tune-encoders", "lora",
