@@ -70,10 +70,10 @@ def weights() -> list[str]:
     """Return every weights file that is here, in the package or in others, with the first half of its SHA-256."""
     from mmifn.core.files import sha256_file
     from mmifn.core.packages import package_file
-    from mmifn.encoders import adapted
+    from mmifn.encoders import adaptable
     from mmifn.scoring import model
 
-    files = [*sorted(model.FOLDER.glob("*.safetensors")), *sorted(adapted.FOLDER.glob("*.safetensors"))]
+    files = [*sorted(model.FOLDER.glob("*.safetensors")), *sorted(adaptable.FOLDER.glob("*.safetensors"))]
     lines = [f"{path.parent.parent.name}/{path.name} {sha256_file(path)[:32]}" for path in files]
     for package, pattern in PACKAGED:
         try:
@@ -98,7 +98,8 @@ def presets() -> list[str]:
 def _needs_of_networks(preset) -> list[str]:
     """Return the weights of a preset that are not on this machine."""
     from mmifn.core.packages import package_file
-    from mmifn.encoders.adapted import BACKBONES, weights_file
+    from mmifn.encoders import people
+    from mmifn.encoders.adaptable import TITLES, weights_file
     from mmifn.encoders.published import cached_hub_file
     from mmifn.encoders.text import MINILM
     from mmifn.encoders.vmamba.checkpoint import published_vmamba
@@ -113,13 +114,15 @@ def _needs_of_networks(preset) -> list[str]:
     elif not Path(preset.text).is_dir() and not cached_hub_file(preset.text, "model.safetensors"):
         needs.append(f"text: hf download {preset.text}")
     for branch, name in (("views", preset.viewport), ("whole", preset.global_)):
-        if name in BACKBONES:
+        if name in TITLES:
             needs += [] if weights_file(name).is_file() else [f"{branch}: python tools/adapt_encoders.py --encoder {name}"]
         elif name in VARIANTS:
             known = published_vmamba(name)
             needs += [] if Path(known.place).is_file() else [f"{branch}: curl -L --create-dirs -o {known.place} {known.url}"]
         elif branch == "views" and not cached_hub_file(f"timm/{name}", "model.safetensors"):
             needs.append(f"{branch}: hf download timm/{name}")
+    if preset.with_people and not people.weights_file().is_file():
+        needs.append("people's scores: python tools/adapt_to_people.py --opinions DIR --panoramas DIR")
     return needs
 
 

@@ -15,7 +15,7 @@ from mmifn.adapt.samples import KINDS, TARGETS, Making, Samples, make_samples
 from mmifn.adapt.scenes import outside_scenes, set_apart
 from mmifn.core.errors import UserError
 from mmifn.data.workspace import Workspace
-from mmifn.encoders import adapted
+from mmifn.encoders import adaptable, adapted
 from mmifn.encoders.adapted import load_adapted
 from mmifn.encoders.encoder import IMAGENET
 from mmifn.encoders.networks import load_erp_encoder, load_view_encoder
@@ -151,7 +151,7 @@ def test_weights_that_are_missing_damaged_or_of_another_encoder(tmp_path, config
         load_adapted("lite0_adapted", tmp_path / "vmamba")
 
 
-@pytest.mark.parametrize("name", [path.stem for path in sorted(adapted.FOLDER.glob("*_adapted.safetensors"))])
+@pytest.mark.parametrize("name", [path.stem for path in sorted(adaptable.FOLDER.glob("*_adapted.safetensors"))])
 def test_the_weights_in_the_repository_load_and_name_their_scenes(name):
     _, about = load_adapted(name)
     assert len(about["scenes"]) >= 20 and not set(about["scenes"]) & set(about["held_out_scenes"])

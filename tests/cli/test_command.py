@@ -1,8 +1,10 @@
 """The command `mmifn`: its commands are the scripts' own code, light until asked to compute, quiet while it waits."""
 
+import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from conftest import ROOT
@@ -10,6 +12,7 @@ from PIL import Image
 from stand_in import needs_encoders
 
 from mmifn.cli import command, doctor, draw_map, score
+from mmifn.encoders import people, presets
 from mmifn.simulate.rendered.panorama import render_scene
 
 HEAVY = ("torch", "torchvision", "numpy", "scipy", "pandas", "cv2", "PIL", "timm", "transformers", "tokenizers", "safetensors",
@@ -97,6 +100,19 @@ def test_doctor_names_what_a_preset_lacks_and_the_command_that_brings_it(monkeyp
     assert "offline: ready" in said and f"curl -L --create-dirs -o {tmp_path}" in said and "paper needs" in said
     (tmp_path / "vssm1_tiny_0230s_ckpt_epoch_264.pth").touch()
     assert "curl" not in "\n".join(doctor.presets())
+
+
+def test_doctor_lists_every_weights_file_with_its_hash():
+    said = doctor.weights()
+    for room in ("encoders", "scoring"):
+        for path in (ROOT / "mmifn" / room / "weights").glob("*.safetensors"):
+            assert f"{room}/{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:32]}" in said
+
+
+def test_doctor_tells_a_preset_without_peoples_scores_how_to_make_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(people, "weights_file", lambda: tmp_path / "none")
+    monkeypatch.setitem(presets.PRESETS, "offline", replace(presets.PRESETS["offline"], with_people=True))
+    assert "people's scores: python tools/adapt_to_people.py" in "\n".join(doctor.presets())
 
 
 @pytest.mark.parametrize(("scores", "passed"), [((70, 30), True), ((30, 70), False), ((70, 69), False)])
