@@ -49,6 +49,7 @@ NOT_RUN = {
     "/downloads/": "needs a database as its authors give it; tests/data/test_importers.py imports made-up downloads",
     "--tune-encoders": "needs pictures with features of true encoders; tests/training/test_tuning.py tunes tiny ones",
     "evaluate --checkpoint": "needs that checkpoint; tests/training/test_tuning.py makes and reads one",
+    "score_fleet": "starts a cluster; tests/scoring/fleet/test_fleet_ray.py is one",
     "predict": "scores in tests/scoring/test_predict_script.py",
     "run_pipeline": "a true pass of it is tests/cli/test_pipeline.py",
     "tools/adapt_encoders": "trains an encoder for an hour, and replaces the one in the package",

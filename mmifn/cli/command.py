@@ -3,6 +3,7 @@
   mmifn score PATHS …      how good each panorama is, where, and why
   mmifn map PATHS … --out  the same, and pictures of where each is good and bad
   mmifn describe PATHS …   what is wrong with each, in words, without a score
+  mmifn fleet MANIFEST …   score any number of them, on one machine or many, with Ray
   mmifn doctor             versions, device, weights, what each preset still needs, and a test on a built-in panorama
 
 `mmifn COMMAND --help` tells the flags.
@@ -14,10 +15,10 @@ import sys
 from types import ModuleType
 
 from mmifn import __version__
-from mmifn.cli import describe, doctor, draw_map, score
+from mmifn.cli import describe, doctor, draw_map, fleet, score
 from mmifn.cli.flags import command_parser
 
-COMMANDS: dict[str, ModuleType] = {"score": score, "map": draw_map, "describe": describe, "doctor": doctor}
+COMMANDS: dict[str, ModuleType] = {"score": score, "map": draw_map, "describe": describe, "fleet": fleet, "doctor": doctor}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -106,25 +106,26 @@ def score_job(job: ImageJob) -> ImageResult:
     try:
         return _score_job(job)
     except UserError as error:
-        return _failed(job, str(error))
+        return failed(job, str(error))
     except PermissionError as error:
         if error.filename is None or Path(error.filename) != job.path:
             raise  # not the image is to blame, but where results go
-        return _failed(job, f"{job.path} may not be read; give yourself the permission")
+        return failed(job, f"{job.path} may not be read; give yourself the permission")
     except Exception as error:
         if not out_of_memory(error):
             raise
-        return _failed(job, f"{job.path} does not fit into memory; use fewer --workers, or refuse such images with a lower "
+        return failed(job, f"{job.path} does not fit into memory; use fewer --workers, or refuse such images with a lower "
                        "--max-megapixels")
 
 
-def _failed(job: ImageJob, error: str) -> ImageResult:
+def failed(job: ImageJob, error: str) -> ImageResult:
+    """Return the result of an image that cannot be scored."""
     return ImageResult(job, {"image": job.label, "error": printable(error, keep="\n")})
 
 
 def killed(job: ImageJob) -> ImageResult:
     """Return what stands for an image whose process was killed twice."""
-    return _failed(job, f"{job.path}: the process that scored it was killed, twice (out of memory?); use fewer --workers")
+    return failed(job, f"{job.path}: the process that scored it was killed, twice (out of memory?); use fewer --workers")
 
 
 def _score_job(job: ImageJob) -> ImageResult:

@@ -1,0 +1,1 @@
+"""Scoring on many machines with Ray Data: a manifest in, Parquet out."""

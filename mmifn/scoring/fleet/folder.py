@@ -1,0 +1,102 @@
+"""The folder of a fleet's results: rows as Parquet, what has been scored, and of which model it all is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mmifn.core.errors import UserError
+from mmifn.core.json_text import parse_json
+from mmifn.scoring.fleet.manifest import KEY
+from mmifn.scoring.fleet.places import filesystem_of, inside, written
+from mmifn.scoring.listing import Shard
+
+SCHEMA = "fleet/1"
+_ABOUT = "fleet.json"
+_PENDING = ".pending.parquet"  # of Ray: rows that were being written when a run was killed
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where results go, a path or an address; identity: of the model; shard: the part of the images that this run scores."""
+
+    place: str
+    identity: str
+    shard: Shard
+
+    @property
+    def _part(self) -> str:
+        return "all" if self.shard.count == 1 else f"{self.shard.number:05d}-of-{self.shard.count:05d}"
+
+    @property
+    def rows(self) -> str:
+        return inside(self.place, "rows")
+
+    @property
+    def manifest(self) -> str:
+        return inside(self.place, "manifest", f"{self._part}.parquet")
+
+    @property
+    def checkpoint(self) -> str:
+        return inside(self.place, "checkpoint", self.identity, self._part)
+
+    def open(self) -> None:
+        """Make the folder; raises UserError where it holds something else, or results of another model or other shards."""
+        from pyarrow.fs import FileSelector, FileType
+
+        files, path = filesystem_of(self.place)
+        about = f"{path.rstrip('/')}/{_ABOUT}"
+        mine = {"schema": SCHEMA, "model": self.identity, "shards": self.shard.count}
+        if files.get_file_info(about).type == FileType.File:
+            with files.open_input_stream(about) as stream:
+                self._compare(stream.read(), mine)
+            return
+        kind = files.get_file_info(path).type
+        if kind == FileType.File:
+            raise UserError(f"--out {self.place} is a file; name a folder")
+        inside_it = files.get_file_info(FileSelector(path, allow_not_found=True)) if kind == FileType.Directory else []
+        if inside_it:
+            raise UserError(f"--out {self.place} holds {inside_it[0].base_name}, which is not of a fleet; name a new folder")
+        files.create_dir(path, recursive=True)
+        files.create_dir(f"{path.rstrip('/')}/rows", recursive=True)
+        files.create_dir(f"{path.rstrip('/')}/manifest", recursive=True)
+        with written(inside(self.place, _ABOUT)) as stream:
+            stream.write(json.dumps(mine, indent=1).encode())
+
+    def _compare(self, content: bytes, mine: dict[str, Any]) -> None:
+        try:
+            there = parse_json(content)
+            names = {name: there[name] for name in mine}
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{inside(self.place, _ABOUT)} is damaged; name a new folder, or remove this one") from error
+        for name, title in (("schema", "form"), ("model", "model"), ("shards", "number of shards")):
+            if names[name] != mine[name]:
+                raise UserError(f"--out {self.place} holds results of another {title}: found {names[name]}, this run has "
+                                f"{mine[name]}; go on with what they were made by, or name a new folder")
+
+    def done(self) -> np.ndarray:
+        """Return the keys of all rows of this shard that are safely written."""
+        from pyarrow.fs import FileSelector, FileType
+
+        files, path = filesystem_of(self.checkpoint)
+        found = files.get_file_info(FileSelector(path, allow_not_found=True))
+        names = [info.path for info in found if info.type == FileType.File and not info.path.endswith(_PENDING)]
+        return self._read(names, [KEY], files)[KEY].to_numpy() if names else np.empty(0, np.int64)
+
+    def results(self, keys: np.ndarray) -> Any:
+        """Yield batches of key, path, score and error of all rows whose keys are among these, sorted ones."""
+        import pyarrow as pa
+        import pyarrow.dataset as pads
+
+        files, path = filesystem_of(self.rows)
+        for batch in pads.dataset(path, format="parquet", filesystem=files).to_batches(columns=[KEY, "image", "score", "error"]):
+            yield batch.filter(pa.array(np.isin(batch[KEY].to_numpy(), keys)))
+
+    @staticmethod
+    def _read(names: list[str], columns: list[str], files: Any) -> Any:
+        import pyarrow.dataset as pads
+
+        return pads.dataset(names, format="parquet", filesystem=files).to_table(columns=columns)
