@@ -169,7 +169,7 @@ def _cause(error: BaseException) -> str:
     """Return what was wrong in the first place, out of an error that other processes have wrapped."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if "Error" in line and not line.startswith(("File ", "ray::", "Traceback"))]
-    return (told or lines or [type(error).__name__])[-1][:400]
+    return (told or lines or [type(error).__name__])[-1].removeprefix(f"{UserError.__module__}.UserError: ")[:400]
 
 
 @contextlib.contextmanager

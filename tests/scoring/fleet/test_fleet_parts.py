@@ -188,6 +188,17 @@ def test_a_folder_of_another_model_or_of_other_things_is_refused(tmp_path):
     assert "m1/00003-of-00016" in Folder(out, "m1", Shard(3, 16)).checkpoint  # the model is part of it
 
 
+def test_a_folder_has_one_run_at_a_time(tmp_path):
+    folder = Folder(str(tmp_path / "out"), "m", WHOLE)
+    with run._alone(folder):
+        with pytest.raises(UserError, match="another run"), run._alone(folder):
+            pass
+        with run._alone(Folder(str(tmp_path / "other"), "m", WHOLE)):
+            pass
+    with run._alone(folder):
+        pass
+
+
 def test_only_what_is_safely_written_is_done(tmp_path):
     folder = Folder(str(tmp_path / "out"), "m", WHOLE)
     folder.open()
@@ -246,5 +257,5 @@ def test_without_ray_it_says_what_to_install(tmp_path, capfd, monkeypatch):
 def test_the_first_cause_is_told_of_an_error_that_others_have_wrapped():
     text = ("ray::MapWorker.__init__ (pid=7)\n  File \"x.py\", line 3, in f\n    raise UserError('x')\n"
             "mmifn.core.errors.UserError: this machine has another model\nThe above exception was the direct cause")
-    assert run._cause(RuntimeError(text)) == "mmifn.core.errors.UserError: this machine has another model"
+    assert run._cause(RuntimeError(text)) == "this machine has another model"
     assert run._cause(ValueError()) == "ValueError"
