@@ -53,6 +53,7 @@ def key_of(name: str) -> int:
 
 
 def _opened(manifest: str) -> pads.Dataset:
+    """Open a manifest, every column of which is text; refuse what is none."""
     import pyarrow as pa
     import pyarrow.csv as csv
     import pyarrow.dataset as pads
