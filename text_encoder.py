@@ -31,6 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_preset_argument(parser)
     add_device_argument(parser)
     add_text_encoder_argument(parser)
+    parser.add_argument("--per-viewport", action="store_true", help="give each viewport its own words, which LIT then reads; "
+                        "made by generate_text.py --per-viewport")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts at once (default: %(default)s)")
     return parser
 
@@ -40,8 +42,9 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     from mmifn.core.artefact import save
     from mmifn.data.manifest import read_manifest
+    from mmifn.describe.inputs import VIEWPORTS
     from mmifn.describe.table import read_descriptions
-    from mmifn.encoders.text import MAX_TOKENS, encode_descriptions, load_text_encoder
+    from mmifn.encoders.text import MAX_TOKENS, encode_descriptions, load_text_encoder, with_viewport_words
 
     workspace = Workspace(args.root)
     if args.batch_size < 1:
@@ -57,14 +60,19 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{heading('text_encoder')}: encoding the descriptions of {', '.join(datasets)} with {name} on {device}",
           file=sys.stderr)
     texts = {dataset: read_descriptions(workspace.descriptions, dataset, names[dataset], others=names) for dataset in datasets}
+    of_views = {dataset: [read_descriptions(workspace.descriptions, dataset, names[dataset], others=names, viewport=f"{view:02d}")
+                          for view in range(VIEWPORTS)] for dataset in datasets if args.per_viewport}
     encoder = load_text_encoder(name, device)
     for dataset in datasets:
         features, cut = encode_descriptions(dataset, texts[dataset], encoder, batch_size=args.batch_size)
+        if args.per_viewport:
+            words = {image: [texts_of[image] for texts_of in of_views[dataset]] for image in names[dataset]}
+            features = with_viewport_words(features, words, encoder, batch_size=args.batch_size)
         path = workspace.features(dataset, "text_features")
         save(features, path)
         n, t, d = features.tokens.shape
         print(f"{path}: {n} descriptions, up to {t} tokens of {d} dims; {len(cut)} cut at {MAX_TOKENS} tokens"
-              + (f" (first: {cut[0]})" if cut else ""))
+              + (f" (first: {cut[0]})" if cut else "") + (f"; words of {VIEWPORTS} viewports" if args.per_viewport else ""))
     return 0
 
 

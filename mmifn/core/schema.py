@@ -25,9 +25,9 @@ def shaped(axes: str, dtype: str = "floating", count: int | None = None) -> Any:
     """Declare what a tensor field, or each of `count` tensors in a list, looks like.
 
     axes: a letter for each, such as "N V D"; a letter stands for one size wherever it stands in the dataclass, N for the number
-    of images, and * for any size. dtype: "floating" or "bool".
+    of images, and * for any size; "N D | N V D": either. dtype: "floating" or "bool".
     """
-    return dataclasses.field(metadata={"axes": axes.split(), "dtype": dtype, "count": count})
+    return dataclasses.field(metadata={"axes": [choice.split() for choice in axes.split("|")], "dtype": dtype, "count": count})
 
 
 def misfits(instance: Any, sizes: Mapping[str, int] | None = None) -> list[str]:
@@ -109,9 +109,9 @@ def _shapes(instance: Any, sizes: dict[str, int]) -> Iterator[str]:
 
 def _shape(name: str, tensor: Tensor, wanted: Mapping[str, Any], sizes: dict[str, int]) -> Iterator[str]:
     """Yield how a tensor differs from what `shaped` declares (wanted), noting the sizes of its axes."""
-    axes = wanted["axes"]
-    if tensor.ndim != len(axes):
-        yield f"{name} is {tuple(tensor.shape)}, wanted ({', '.join(axes)})"
+    axes = next((choice for choice in wanted["axes"] if len(choice) == tensor.ndim), None)
+    if axes is None:
+        yield f"{name} is {tuple(tensor.shape)}, wanted " + " or ".join(f"({', '.join(choice)})" for choice in wanted["axes"])
         return
     dtype = "floating" if tensor.is_floating_point() else "bool" if tensor.dtype == torch.bool else "whole"
     if dtype != wanted["dtype"]:

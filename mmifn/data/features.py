@@ -21,14 +21,15 @@ class TextFeatures(Artefact):
     """Encoded quality descriptions; row i belongs to names[i].
 
     tokens: (N, T, D) float16 or float32, zero beyond the mask; mask: (N, T) bool, true on real tokens;
-    pooled: (N, D) float32. made_by.inputs maps each image name to the SHA-256 of its description.
+    pooled: (N, D) float32, or (N, V, D) where each viewport has words of its own. made_by.inputs maps each image name to the
+    SHA-256 of its description (or of all of its descriptions).
     """
 
     SCHEMA: ClassVar[str] = "text_features/1"
     STAGE: ClassVar[str] = "text_encoder.py"
     tokens: Tensor = shaped("N T D")
     mask: Tensor = shaped("N T", "bool")
-    pooled: Tensor = shaped("N D")
+    pooled: Tensor = shaped("N D | N V D")
 
 
 @dataclass(frozen=True)

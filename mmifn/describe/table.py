@@ -167,37 +167,37 @@ def append(path: Path, rows: Iterable[Row]) -> None:
             _merge(path)
 
 
-def _candidates(rows: Iterable[Row], dataset: str) -> dict[str, list[Row]]:
-    """Return the whole-image rows with text of each name; rows naming the dataset go before rows naming none."""
+def _candidates(rows: Iterable[Row], dataset: str, viewport: str) -> dict[str, list[Row]]:
+    """Return the rows with text of each name; those naming the dataset go first. viewport: "" for whole images."""
     rows_of: dict[str, list[Row]] = {}
     for owner in (dataset, ""):
         step: dict[str, list[Row]] = {}
         for row in rows:
-            if row.dataset == owner and not row.viewport and row.description.strip():
+            if row.dataset == owner and row.viewport == viewport and row.description.strip():
                 step.setdefault(row.image_name, []).append(row)
         rows_of = {**step, **rows_of}
     return rows_of
 
 
 def read_descriptions(path: Path, dataset: str, names: Collection[str], *,
-                      others: Mapping[str, Collection[str]] | None = None) -> dict[str, str]:
-    """Return the description of every image of a dataset, in the order of `names`.
+                      others: Mapping[str, Collection[str]] | None = None, viewport: str = "") -> dict[str, str]:
+    """Return the description of every image of a dataset, or of one of its viewports, in the order of `names`.
 
     others: image names of other datasets; a row without dataset must not fit one of them too. Raises UserError that
     counts and lists all missing and ambiguous images and names the command that makes them.
     """
     path = Path(path)
-    rows_of = _candidates(read_rows(path), dataset)
+    rows_of = _candidates(read_rows(path), dataset, viewport)
     missing = [name for name in names if name not in rows_of]
     wrong = [f"{name}: {len(rows_of[name])} rows" for name in names if len(rows_of.get(name, [])) > 1]
     for other, theirs in (others or {}).items():
         shared = set(theirs) if other != dataset else set()
         wrong += [f"{name}: its row names no dataset, and {other} has an image of that name too"
                   for name in names if name in shared and not rows_of.get(name, [Row("-", "", "")])[0].dataset]
-    problems = []
+    problems, what = [], f"descriptions of {dataset}" + (f", viewport {viewport}" if viewport else "")
     if missing:
-        problems.append(f"{path} lacks {len(missing)} of the {len(names)} descriptions of {dataset}:\n{listed(missing)}\n"
-                        f"Make them: python generate_text.py --dataset {dataset}")
+        problems.append(f"{path} lacks {len(missing)} of the {len(names)} {what}:\n{listed(missing)}\n"
+                        f"Make them: python generate_text.py --dataset {dataset}" + (" --per-viewport" if viewport else ""))
     if wrong:
         problems.append(f"{path} is ambiguous for {len(wrong)} image(s) of {dataset}:\n{listed(wrong)}\n"
                         "Keep one row each, and fill its column `dataset`.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from mmifn.core.artefact import Provenance, sha256_tensors
 from mmifn.core.device import feature_words
 from mmifn.core.errors import UserError, first_line
-from mmifn.core.files import sha256_text
+from mmifn.core.files import sha256_json, sha256_text
 from mmifn.data.features import TextFeatures
 from mmifn.encoders.minilm import NAME as MINILM
 from mmifn.encoders.minilm import WIDTH, load_minilm
@@ -134,6 +134,22 @@ def _refuse_partial(network: Any, report: dict[str, Any], name: str) -> None:
 def text_provenance(encoder: TextEncoder, inputs: dict[str, str]) -> Provenance:
     """Return how text features are made; inputs: image name -> SHA-256 of its description."""
     return Provenance(encoder.name, encoder.weights_sha256, encoder.settings, inputs, computed=feature_words(encoder.device))
+
+
+def with_viewport_words(features: TextFeatures, texts: dict[str, list[str]], encoder: TextEncoder, *,
+                        batch_size: int = 32) -> TextFeatures:
+    """Return text features whose pooled vectors are of each viewport's own words, (N, V, D).
+
+    texts: image name -> description of each viewport. Texts that occur more than once are encoded once.
+    """
+    different = sorted({text for views in texts.values() for text in views})
+    encoded, _ = encode_descriptions(features.dataset, {text: text for text in different}, encoder, batch_size=batch_size)
+    row_of = {text: row for row, text in enumerate(different)}
+    pooled = torch.stack([encoded.pooled[[row_of[text] for text in texts[name]]] for name in features.names])
+    made_by = features.made_by
+    inputs = {name: sha256_json([made_by.inputs[name], texts[name]]) for name in features.names}
+    told = replace(made_by, preprocess={**made_by.preprocess, "words": "of each viewport"}, inputs=inputs)
+    return replace(features, pooled=pooled, made_by=told)
 
 
 def encode_descriptions(dataset: str, descriptions: dict[str, str], encoder: TextEncoder, *,

@@ -69,7 +69,7 @@ def gather_baselines(experiments: Experiments, dataset: str, full_reference: boo
 
 def _learnt(database: Database, statistics: Measurements | None) -> list[Baseline]:
     inputs, mos = database.inputs, database.mos
-    pooled = {"text": inputs.pooled, "viewport": inputs.views.mean(dim=1),
+    pooled = {"text": inputs.pooled_text, "viewport": inputs.views.mean(dim=1),
               "global": torch.cat([level.mean(dim=1) for level in inputs.levels], dim=1)}
     parts = {name: value.double().numpy() for name, value in pooled.items()}
     baselines = [Baseline(f"{name} features, ridge", NO_REFERENCE, ridge(value, mos)) for name, value in parts.items()]

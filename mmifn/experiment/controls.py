@@ -54,9 +54,9 @@ def _types_for_text(database: Database) -> Database:
     apart for certain, whatever an encoder makes of their names, and nothing else is told.
     """
     inputs, kinds = database.inputs, sorted(set(database.manifest.types))
-    directions = functional.normalize(torch.randn(len(kinds), inputs.pooled.shape[1],
+    directions = functional.normalize(torch.randn(len(kinds), inputs.pooled.shape[-1],
                                                   generator=torch.Generator().manual_seed(0)), dim=1)
     own = directions[[kinds.index(kind) for kind in database.manifest.types]]
     word_length = inputs.text[inputs.mask].norm(dim=1).mean()
     return _with_inputs(database, TYPE_ONLY, text=(own * word_length)[:, None], mask=torch.ones(len(own), 1, dtype=torch.bool),
-                        pooled=own * inputs.pooled.norm(dim=1).mean())
+                        pooled=own * inputs.pooled.norm(dim=-1).mean())

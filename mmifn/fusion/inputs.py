@@ -11,9 +11,10 @@ from torch import Tensor
 from mmifn.core.artefact import require_names
 from mmifn.core.errors import ArtefactError
 from mmifn.core.files import sha256_json
-from mmifn.data.features import GLOBAL, TEXT, VIEWPORT, GlobalFeatures, ViewportFeatures, load_caches
+from mmifn.data.features import GLOBAL, TEXT, VIEWPORT, GlobalFeatures, TextFeatures, ViewportFeatures, load_caches
 from mmifn.data.manifest import Manifest, read_manifest
 from mmifn.data.workspace import Workspace
+from mmifn.sphere import SAMPLER_NAMES, dodecahedron
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Dimensions:
 class Inputs:
     """Model inputs of N images, float32 on one device.
 
-    text (N, S, D) and mask (N, S), true on words; pooled (N, D); views (N, V, D_v); levels f2, f3, f4 (N, T, C_l).
+    text (N, S, D) and mask (N, S), true on words; pooled (N, D), or (N, V, D) where each viewport has words of its own;
+    views (N, V, D_v); levels f2, f3, f4 (N, T, C_l).
     """
 
     text: Tensor
@@ -59,8 +61,13 @@ class Inputs:
                       tuple(level.to(device) for level in self.levels))
 
     @property
+    def pooled_text(self) -> Tensor:
+        """Return one text vector of each image, (N, D): the mean over its viewports where each has words of its own."""
+        return self.pooled if self.pooled.dim() == 2 else self.pooled.mean(dim=1)
+
+    @property
     def dimensions(self) -> Dimensions:
-        return Dimensions(self.pooled.shape[1], self.views.shape[2], tuple(level.shape[2] for level in self.levels),
+        return Dimensions(self.pooled.shape[-1], self.views.shape[2], tuple(level.shape[2] for level in self.levels),
                           self.views.shape[1])
 
 
@@ -122,6 +129,7 @@ def load_database(space: Workspace, dataset: str) -> Database:
     rows = {name: require_names(cache, manifest.names, space.features(dataset, name)) for name, cache in caches.items()}
     text, views, whole = caches[TEXT], caches[VIEWPORT], caches[GLOBAL]
     _same_pixels(views, whole, manifest)
+    _same_viewports(text, views)
     inputs = Inputs.of(text.tokens[rows[TEXT]], text.mask[rows[TEXT]], text.pooled[rows[TEXT]], views.features[rows[VIEWPORT]],
                        [level[rows[GLOBAL]] for level in whole.levels])
     method = {name: cache.made_by.method_digest() for name, cache in caches.items()}
@@ -140,6 +148,17 @@ def _same_pixels(views: ViewportFeatures, whole: GlobalFeatures, manifest: Manif
             f"{manifest.dataset}: {len(differ)} images changed between viewport_encoder.py and "
             f"global_feature_extractor.py, first {differ[0]}\nRun both again: python viewport_encoder.py --dataset "
             f"{manifest.dataset} && python global_feature_extractor.py --dataset {manifest.dataset}")
+
+
+def _same_viewports(text: TextFeatures, views: ViewportFeatures) -> None:
+    """Refuse words of viewports that look elsewhere than the features do: those are described at a dodecahedron's corners."""
+    described = dodecahedron().float()
+    if text.pooled.ndim == 3 and not (views.centres_deg.shape == described.shape == (text.pooled.shape[1], 2)
+                                      and torch.allclose(views.centres_deg.float(), described, atol=1e-3)):
+        raise ArtefactError(
+            f"{text.dataset}: the words are of {text.pooled.shape[1]} viewports that look elsewhere than those of "
+            f"viewport_encoder.py\nEncode whole descriptions: python text_encoder.py --dataset {text.dataset}, or the views "
+            f"that were described: python viewport_encoder.py --dataset {text.dataset} --sampler {SAMPLER_NAMES[0]}")
 
 
 def require_same_method(source: Database, target: Database) -> None:

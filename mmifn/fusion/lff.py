@@ -34,8 +34,13 @@ class PointwiseConv(nn.Module):
         return self.conv(tokens.transpose(1, 2)).transpose(1, 2)
 
 
+def of_viewports(text: Tensor, views: int) -> Tensor:
+    """Return the text of each viewport, (B, V, D): the image's (B, D) for all, or its own (B, V, D)."""
+    return text if text.dim() == 3 else text[:, None].expand(-1, views, -1)
+
+
 class LIT(nn.Module):
-    """Local image-text fusion: viewports (B, V, D_v) and text (B, D_t) -> (B, V, D_t).
+    """Local image-text fusion: viewports (B, V, D_v) and text (B, D_t), or (B, V, D_t) of each viewport -> (B, V, D_t).
 
     Eq. 13: f~ = f_t * MLP(SoftMax(f_l));  Eq. 14: f~ = f~ + MLP(SoftMax(f_l));  Eq. 15: f_vt = Conv(ReLU(f~)).
     The two MLPs have weights of their own. Not given by the paper: the kernel of the convolution (1, so that
@@ -52,7 +57,7 @@ class LIT(nn.Module):
         self.out_dim = text_dim
 
     def forward(self, views: Tensor, text: Tensor) -> Tensor:
-        fused = text[:, None] * self.scale(views)
+        fused = of_viewports(text, views.shape[1]) * self.scale(views)
         fused = self.conv((fused + self.shift(views)).relu())
         return fused if self.past is None else fused + self.past(views)
 
@@ -73,7 +78,10 @@ class VisionOnlyLFF(nn.Module):
 
 
 class AttentionLFF(nn.Module):
-    """Variant 7, without LIT: self-attention over the viewports and the text as one sequence; text is dropped after."""
+    """Variant 7, without LIT: self-attention over the viewports and the text as one sequence; text is dropped after.
+
+    Text (B, D_t) is one token of it, text of each viewport (B, V, D_t) as many as viewports.
+    """
 
     def __init__(self, view_dim: int, text_dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -83,9 +91,9 @@ class AttentionLFF(nn.Module):
         self.out_dim = text_dim
 
     def forward(self, views: Tensor, text: Tensor) -> Tensor:
-        tokens = torch.cat([self.enter(views), text[:, None]], dim=1)
+        tokens = torch.cat([self.enter(views), text if text.dim() == 3 else text[:, None]], dim=1)
         attended = self.attention(tokens, tokens, tokens, need_weights=False)[0]
-        return self.norm(tokens + attended)[:, :-1]
+        return self.norm(tokens + attended)[:, :views.shape[1]]
 
 
 class ConcatLFF(nn.Module):
@@ -96,4 +104,4 @@ class ConcatLFF(nn.Module):
         self.out_dim = view_dim + text_dim
 
     def forward(self, views: Tensor, text: Tensor) -> Tensor:
-        return torch.cat([views, text[:, None].expand(-1, views.shape[1], -1)], dim=2)
+        return torch.cat([views, of_viewports(text, views.shape[1])], dim=2)

@@ -76,7 +76,7 @@ class GlobalBranch(nn.Module):
     def forward(self, inputs: Inputs) -> Tensor:
         levels = self.global_dropout(*(module(level) for module, level in zip(self.standardise, inputs.levels, strict=True)))
         if self.concatenate:
-            pooled, = self.text_dropout(inputs.pooled)
+            pooled, = self.text_dropout(inputs.pooled_text)
             return torch.cat([*levels, pooled[:, None].expand(-1, levels[0].shape[1], -1)], dim=2)
         if not self.with_text:
             return self.gff(levels, None, None)

@@ -79,3 +79,12 @@ def test_what_does_not_fit_is_named(changes, words):
 
 def test_sizes_that_are_known_count():
     assert misfits(outer(), {"N": 5})[0] == "rows has 4 rows for 5 image names"
+
+
+def test_a_tensor_may_have_either_of_two_ranks():
+    @dataclass(frozen=True)
+    class Either:
+        rows: Tensor = shaped("N D | N V D")
+
+    assert misfits(Either(torch.zeros(4, 2))) == misfits(Either(torch.zeros(4, 3, 2))) == []
+    assert misfits(Either(torch.zeros(4))) == ["rows is (4,), wanted (N, D) or (N, V, D)"]

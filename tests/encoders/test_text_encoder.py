@@ -139,6 +139,29 @@ def test_the_script_writes_one_file_for_every_dataset(tmp_path, tiny, capsys):
     assert not (tmp_path / "ws" / "features" / "A" / "text_features.pt").exists()
 
 
+def test_each_viewport_gets_the_vector_of_its_own_words(tmp_path, tiny, capsys):
+    names = ["1.png", "2.png"]
+    workspace(tmp_path / "ws", {"A": names})
+    argv = ["--root", str(tmp_path / "ws"), "--text-encoder", str(tiny), "--device", "cpu", "--per-viewport"]
+    assert text_encoder.main(argv) == 2
+    assert "descriptions of A, viewport 00" in (told := capsys.readouterr().err) and "--dataset A --per-viewport" in told
+    kinds = ("strong blur .", "clean .", "noise .")
+    with open(tmp_path / "ws" / "text" / "des.csv", "w") as table:
+        table.write("dataset,image_name,description,viewport\n")
+        table.writelines(f"A,{name},strong noise in {name},\n" for name in names)
+        table.writelines(f"A,{name},{kinds[(i + n) % 3]},{i:02d}\n" for n, name in enumerate(names) for i in range(20))
+    assert text_encoder.main(argv) == 0
+    features = load(tmp_path / "ws" / "features" / "A" / "text_features.pt", TextFeatures, dataset="A")
+    alone, _ = encode_descriptions("A", {kind: kind for kind in kinds}, load_text_encoder(str(tiny)), show=False)
+    assert features.pooled.shape == (2, 20, 16) and features.made_by.preprocess["words"] == "of each viewport"
+    for n in range(2):
+        torch.testing.assert_close(features.pooled[n], alone.pooled[[(i + n) % 3 for i in range(20)]])
+    assert text_encoder.main(argv[:-1]) == 0
+    whole = load(tmp_path / "ws" / "features" / "A" / "text_features.pt", TextFeatures, dataset="A")
+    assert whole.pooled.shape == (2, 16) and torch.equal(whole.tokens, features.tokens)
+    assert whole.made_by.method_digest() != features.made_by.method_digest()
+
+
 def test_missing_descriptions_name_the_command(tmp_path, capsys):
     workspace(tmp_path, {"A": ["1.png"]})
     (tmp_path / "text" / "des.csv").unlink()

@@ -96,6 +96,31 @@ def test_lit_is_equations_13_to_15():
     torch.testing.assert_close(lit(views, text), wanted, atol=1e-5, rtol=1e-5)
 
 
+def test_each_viewport_may_have_words_of_its_own():
+    """By viewport as if it were alone with its words; the same words for all are those of the image."""
+    views, words = torch.randn(3, 5, 12), torch.randn(3, 5, 10)
+    for block in (LIT(12, 10, 14, 0.1, residual=True).eval(), ConcatLFF(12, 10)):
+        alone = torch.cat([block(views[:, i:i + 1], words[:, i]) for i in range(5)], dim=1)
+        torch.testing.assert_close(block(views, words), alone)
+        torch.testing.assert_close(block(views, words[:, :1].expand(-1, 5, -1)), block(views, words[:, 0]))
+    attention = AttentionLFF(12, 10, 2, 0.1).eval()
+    assert attention(views, words).shape == attention(views, words[:, 0]).shape == (3, 5, 10)
+    order = torch.tensor([4, 2, 0, 1, 3])
+    torch.testing.assert_close(attention(views[:, order], words[:, order]), attention(views, words)[:, order])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_reads_words_of_viewports(variant):
+    inputs = make_inputs()
+    alike = replace(inputs, pooled=inputs.pooled[:, None].expand(-1, SIZES.viewports, -1))
+    network = model(variant)
+    whole = network(inputs)
+    if variant != "w/o LIT":  # there the text is one token, or as many as viewports
+        torch.testing.assert_close(network(alike), whole)
+    apart = replace(inputs, pooled=torch.randn(len(inputs), SIZES.viewports, SIZES.text))
+    assert network(apart).shape == whole.shape and torch.equal(network(apart), whole) == (variant == "w/o text")
+
+
 def test_the_residual_of_lit_is_a_convolution_of_the_viewports():
     views, text = torch.randn(2, 5, 12), torch.randn(2, 10)
     for block in (LIT(12, 10, 14, 0.1, residual=True).eval(), VisionOnlyLFF(12, 10, 14, 0.1, residual=True).eval()):
