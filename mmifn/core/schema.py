@@ -41,7 +41,7 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def _of_dataclass(value: Any, kind: type, place: str) -> Iterator[str]:
+def _of_dataclass(value: Any, kind: Any, place: str) -> Iterator[str]:
     hints = _hints(kind)
     for part in dataclasses.fields(kind):
         infinite = part.metadata.get("infinite", False)

@@ -83,7 +83,7 @@ class ImageResult:
 
     @property
     def error(self) -> str:
-        return self.row.get("error", "")
+        return str(self.row.get("error", ""))
 
 
 def score_jobs(jobs: Iterable[ImageJob], workers: int) -> Iterator[ImageResult]:
@@ -134,21 +134,22 @@ def _score_job(job: ImageJob) -> ImageResult:
     if job.row is None:
         stamp, digest = stamp_of(job.path), sha256_file(job.path) if job.path.is_file() else ""
         erp = read_image(job.path, max_megapixels=task.max_megapixels)
-        compared = _compare(erp, job.path, task) if task.reference else {}
+        compared: dict[str, float | None] = _compare(erp, job.path, task.reference, task) if task.reference else {}
         scored = task.predictor().score_pixels(erp, str(job.path))
         prediction = replace(scored.rounded(), model=task.identity)  # which a reference is part of
         row = prediction.to_row(job.label, digest, compared, stamp)
     else:
         row, prediction = job.row, Prediction.from_row(job.row)
     made_from = sha256_json([row["image_sha256"], row["model"], "map/1"])
-    stale = task.map_dir is not None and png_made_from(task.map_dir / job.label / "map.png") != made_from
+    folder = task.map_dir / job.label if task.map_dir else None
+    stale = folder is not None and png_made_from(folder / "map.png") != made_from
     panel = None
     if stale or task.page_width:
         from mmifn.scoring.viewer import make_panel
 
         erp = read_image(job.path, max_megapixels=task.max_megapixels) if erp is None else erp
-        if stale:
-            _draw(erp, prediction, task.map_dir / job.label, made_from, job.label)
+        if folder and stale:
+            _draw(erp, prediction, folder, made_from, job.label)
         panel = make_panel(erp, prediction, job.label, task.page_width) if task.page_width else None
     return ImageResult(job, row, prediction, panel)
 
@@ -167,12 +168,12 @@ def _reference(path: Path, max_megapixels: float) -> np.ndarray:
     return read_image(path, max_megapixels=max_megapixels)
 
 
-def _compare(erp: np.ndarray, path: Path, task: Task) -> dict[str, float]:
+def _compare(erp: np.ndarray, path: Path, reference: Path, task: Task) -> dict[str, float | None]:
     """Return the full-reference scores of a panorama beside its pristine original; infinite PSNRs as None."""
     from mmifn.fullref.metrics import measure
 
-    pristine = _reference(task.reference, task.max_megapixels)
+    pristine = _reference(reference, task.max_megapixels)
     if pristine.shape != erp.shape:
-        raise UserError(f"{path} is {erp.shape[1]}x{erp.shape[0]}, its reference {task.reference} is "
+        raise UserError(f"{path} is {erp.shape[1]}x{erp.shape[0]}, its reference {reference} is "
                         f"{pristine.shape[1]}x{pristine.shape[0]}; full-reference scores need one size")
     return {name: value if np.isfinite(value) else None for name, value in measure(pristine, erp).items()}

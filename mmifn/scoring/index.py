@@ -50,10 +50,10 @@ class RowIndex:
     """Entries by label, 36 bytes each; of several with one label the last counts."""
 
     def __init__(self) -> None:
-        self._columns = array("Q"), array("q"), array("q"), array("q"), array("I")
+        self._columns: tuple[array[int], ...] = array("Q"), array("q"), array("q"), array("q"), array("I")
         self._models: dict[str, int] = {}
         self._names: list[str] = []
-        self._sorted: list[np.ndarray] | None = None
+        self._sorted: list[np.ndarray] = []
 
     def add(self, label: str, entry: Entry) -> None:
         """Note a row; after that nothing may have been looked up."""
@@ -69,7 +69,7 @@ class RowIndex:
         order = np.argsort(labels, kind="stable")
         last = np.append(labels[order][1:] != labels[order][:-1], True)[:len(order)]
         self._sorted = [column[order[last]] for column in (labels, *others)]
-        replaced = others[0][order[~last]].tolist()
+        replaced: list[int] = others[0][order[~last]].tolist()
         self._columns, self._names = (), list(self._models)
         return replaced
 

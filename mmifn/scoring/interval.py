@@ -84,7 +84,7 @@ def _bands(score: np.ndarray, scenes: np.ndarray, level: float) -> list[float]:
         edges = np.quantile(score, np.arange(1, count) / count)
         band = np.searchsorted(edges, score, side="right")
         if min(len(set(scenes[band == k])) for k in range(count)) >= 2 * level / (1 - level) - 1e-9:
-            return edges.tolist()
+            return [float(edge) for edge in edges]
     return []
 
 

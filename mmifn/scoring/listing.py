@@ -51,7 +51,8 @@ class Seen:
     """A growing set of numbers below 2^64, of eight bytes each."""
 
     def __init__(self) -> None:
-        self._old, self._new = np.empty(0, np.uint64), set()
+        self._old = np.empty(0, np.uint64)
+        self._new: set[int] = set()
 
     def add(self, number: int) -> bool:
         """Add a number; tell whether it is new."""

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 
 from mmifn.core.artefact import sha256_tensors
+from mmifn.core.defaults import HEADSET_PPD, MAX_MEGAPIXELS
 from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_json
 from mmifn.core.workers import one_thread
 from mmifn.data.features import GLOBAL, TEXT, VIEWPORT
-from mmifn.data.images import MAX_MEGAPIXELS, check_header, read_image
+from mmifn.data.images import check_header, read_image
 from mmifn.data.is_panorama import doubts
 from mmifn.data.mos_scale import SCALES
 from mmifn.describe.measured.describer import Description, MeasuredDescriber, describe
@@ -42,7 +43,7 @@ from mmifn.fusion.model import MMIFN
 from mmifn.scoring.model import Model, load_model, shipped_path
 from mmifn.scoring.prediction import Prediction, View, as_flawless, in_words
 from mmifn.simulate.curves import RULE, ceiling
-from mmifn.sphere import HEADSET_PPD, SAMPLERS
+from mmifn.sphere import SAMPLERS
 from mmifn.training.checkpoint import as_content, require_method
 from mmifn.training.fit import pooled, viewport_scores
 
@@ -106,7 +107,8 @@ class Predictor:
         def percent(value: float) -> float:
             return float(np.clip((value - low) / (high - low) * 100, 0, 100))
 
-        interval = tuple(map(percent, calibration.interval(mean, low, high))) if calibration else None
+        ends = calibration.interval(mean, low, high) if calibration else None
+        interval = (percent(ends[0]), percent(ends[1])) if ends else None
         warnings = doubts(erp)
         if self.preset.description != "measured":
             warnings.append(f"described by measurements, not by {self.preset.description}, as is usual with this preset")

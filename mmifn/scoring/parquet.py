@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmifn.core.errors import UserError, first_line
 from mmifn.core.files import Stamp, atomic_path
+from mmifn.core.text import matched
 from mmifn.scoring.index import Entry, ImageFile, RowIndex, still_holds
 from mmifn.scoring.listing import WHOLE, Shard
 from mmifn.scoring.prediction import REQUIRED, columns
@@ -87,7 +88,8 @@ class ParquetResults:
         """Open a file (*.parquet) or a folder; verify: compare images by their content."""
         require_pyarrow()
         self.path, self.identity, self._verify = path, identity, verify
-        self._schema, self._stale, self._loaded = schema(compared), set(), (None, [])
+        self._schema, self._stale = schema(compared), set[int]()
+        self._loaded: tuple[_Group | None, list[dict[str, Any]]] = (None, [])
         self._name = "part" if shard.count == 1 else f"shard-{shard.number:03d}-of-{shard.count:03d}"
         self._in_folder = path.suffix != SUFFIX
         if self._in_folder:
@@ -195,7 +197,7 @@ class ParquetResults:
     def _roll(self) -> None:
         """Make a part of the journal and begin an empty one."""
         if self._waiting:
-            numbers = [int(_PART.fullmatch(path.name)[2]) for path in self._files()]
+            numbers = [int(matched(_PART, path.name)[2]) for path in self._files()]
             self._write(self.path / f"{self._name}-{max(numbers, default=-1) + 1:05d}{SUFFIX}", self._journalled())
             self.journal.clear()
             self._waiting = 0

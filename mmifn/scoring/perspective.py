@@ -8,20 +8,21 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mmifn.core.defaults import HEADSET_PPD, MAX_MEGAPIXELS
 from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError
 from mmifn.core.workers import one_thread
-from mmifn.data.images import ASPECT_TOLERANCE, MAX_MEGAPIXELS, check_header, read_image
+from mmifn.data.images import ASPECT_TOLERANCE, check_header, read_image
 from mmifn.data.is_panorama import closes
 from mmifn.encoders.people import open_people
 from mmifn.scoring.prediction import in_words
-from mmifn.sphere import HEADSET_PPD
 
 LEAST_PX = 224  # of the shorter side
 WHOLE_PX = 448  # side of the square that a photograph has the area of when it is looked at whole
@@ -41,7 +42,7 @@ class ViewPrediction:
     fov_deg: float | None
     model: str
 
-    def to_row(self) -> dict:
+    def to_row(self) -> dict[str, Any]:
         """Return plain values, as the lines of JSON have them."""
         return {**asdict(self), "score": round(self.score, 4), "seen_px": list(self.seen_px)}
 
@@ -82,7 +83,7 @@ def score_view(image: str | Path | np.ndarray, *, fov_deg: float | None = None, 
     pixels = _checked(image) if isinstance(image, np.ndarray) else read_image(Path(image), panorama=False)
     check_perspective(pixels, name)
     people = open_people(resolve_device(device).type)
-    size = seen_size(*pixels.shape[:2], fov_deg)
+    size = seen_size(pixels.shape[0], pixels.shape[1], fov_deg)
     with one_thread():
         seen = _resized(pixels, size)
         value = float(people(torch.cat([seen, seen.flip(3)])).mean())  # and its mirror image: the same picture to people

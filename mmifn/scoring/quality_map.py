@@ -34,7 +34,7 @@ def quality_field(viewports: Sequence[View], fov_deg: float, height: int = FIELD
     nearness = erp_directions(height, 2 * height) @ degrees_to_directions(lon, lat).T  # cosines, (H, W, V)
     sharpness = np.log(2) / (1 - np.cos(np.radians(fov_deg / 2)))
     weights = torch.softmax(sharpness * nearness, dim=2)
-    return (weights @ scores).numpy()
+    return np.asarray((weights @ scores).numpy())
 
 
 def colour_range(prediction: Prediction) -> tuple[float, float]:

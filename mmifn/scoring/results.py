@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from mmifn.core.csv_cells import neutral, original
 from mmifn.core.errors import UserError
@@ -62,7 +62,10 @@ class ResultFile:
         with self.file.reader(place) as lines:
             if self.columns is None:
                 return _json_row(lines.readline())
-            return _csv_row(self.columns, next(csv.reader(line.decode("utf-8") for line in lines)))
+            row = _csv_row(self.columns, next(csv.reader(line.decode("utf-8") for line in lines)))
+        if row is None:
+            raise ValueError(f"no row at {place}")
+        return row
 
     @property
     def count(self) -> int:
@@ -174,7 +177,7 @@ class ResultFile:
 
 
 def _entry(record: _Record) -> Entry:
-    row = record.row
+    row = record.row or {}
     known = row.get("image_bytes") is not None and row.get("image_modified_us") is not None
     stamp = Stamp(row["image_bytes"], row["image_modified_us"]) if known else None
     return Entry(record.start, stamp, row["model"] if "score" in row else "")
@@ -192,7 +195,7 @@ def _csv_line(cells: list[Any]) -> str:
     return line.getvalue()
 
 
-def _json_records(lines: io.BufferedReader) -> Iterator[_Record]:
+def _json_records(lines: BinaryIO) -> Iterator[_Record]:
     """Yield the rows of lines of JSON; raises ValueError where one is neither a result nor an image with its error."""
     end = 0
     for line in lines:
@@ -211,7 +214,7 @@ def _json_row(line: bytes) -> dict[str, Any]:
 class _WholeLines:
     """The lines of a file as text, but for half a one at its end; `end` is where the last one ended."""
 
-    def __init__(self, lines: io.BufferedReader) -> None:
+    def __init__(self, lines: BinaryIO) -> None:
         self.lines, self.end = lines, 0
 
     def __iter__(self) -> Iterator[str]:
@@ -222,7 +225,7 @@ class _WholeLines:
             yield line.decode("utf-8")
 
 
-def _csv_records(lines: io.BufferedReader) -> Iterator[_Record]:
+def _csv_records(lines: BinaryIO) -> Iterator[_Record]:
     """Yield the rows behind the header of a table; a row with a line break in a cell has several lines."""
     whole = _WholeLines(lines)
     reader = csv.reader(whole)

@@ -91,7 +91,7 @@ class _Run:
         self.files: list[ResultFile | ParquetResults] = []
         self.total: int | None = None
         self.count = self.kept = self.failed = 0
-        self.bar: tqdm
+        self.bar: tqdm[Any]
         self._lacking: dict[str, list[ResultFile | ParquetResults]] = {}  # of images that are being scored
         self._panels: dict[str, Panel | None] = {}
 
@@ -141,7 +141,7 @@ class _Run:
             self._lacking[label] = lacking
             if self.task.page_width:
                 self._panels[label] = None  # so that the page has the order of the listing
-            if have is None or self.task.draws:
+            if job.row is None or self.task.draws:
                 yield job
             else:
                 self.deliver(ImageResult(job, job.row, Prediction.from_row(job.row)))
@@ -185,6 +185,8 @@ class _Run:
 def in_plain_words(result: ImageResult) -> str:
     """Return what is said of one image, for a person."""
     prediction = result.prediction
+    if prediction is None:
+        return f"{result.job.label}: {result.error}"
     worst = prediction.viewports[prediction.worst(1)[0]]
     lines = [f"{result.job.label}: {score_line(prediction)}",
              *textwrap.wrap(prediction.description, 110, initial_indent="  ", subsequent_indent="  "),

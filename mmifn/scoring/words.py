@@ -9,7 +9,7 @@ from mmifn.scoring.prediction import Prediction, View
 def score_line(prediction: Prediction) -> str:
     """Return the score in one line of words and numbers."""
     spread = ""
-    if prediction.interval:
+    if prediction.interval and prediction.level:
         low, high = prediction.interval
         spread = f", {low:.0f} to {high:.0f} with {100 * prediction.level:.0f} % confidence"
     return f"{prediction.score:.0f} of 100, {rank(prediction)}{spread}"
