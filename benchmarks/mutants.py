@@ -257,7 +257,7 @@ class Hunt:
         self.tree, self.limit_s, self.tests, self.sound = tree, limit_s, Tests(tree), {}
 
     def meet(self, mutant: Mutant, stamp: int) -> tuple[str, str]:
-        """Return "caught", "not caught" or "no test", and by what test, or why not."""
+        """Return "caught", "not caught" or "not met" (a test fails anyway), and by what test, or why not."""
         tests = self.tests.of(mutant.module)
         if not tests:
             return "not caught", "no test imports it"
@@ -274,7 +274,7 @@ class Hunt:
             return "not caught", (f"within {self.limit_s} s of " if ended else "by ") + " ".join(tests)
         if failed not in self.sound:
             self.sound[failed] = run_tests(self.tree, [failed], self.limit_s) == ("", False)
-        return ("caught", failed) if self.sound[failed] else ("not caught", f"{failed} fails without it, too")
+        return ("caught", failed) if self.sound[failed] else ("not met", f"{failed} fails without it, too")
 
 
 def explained() -> dict[tuple[str, str, str, str], str]:

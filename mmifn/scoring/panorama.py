@@ -116,7 +116,7 @@ class Predictor:
         ceiling, scores = self.ceiling(erp.shape[1]), [percent(value) for value in views]
         reading = description.reading(centres, np.array(scores), as_flawless(percent(mean), ceiling))
         said = Prediction(percent(mean), in_words(percent(mean)), interval, calibration.level if calibration else None,
-                          tuple(View(*centre, score) for centre, score in zip(centres.tolist(), scores, strict=True)),
+                          tuple(View(lon, lat, score) for (lon, lat), score in zip(centres.tolist(), scores, strict=True)),
                           self.preset.fov_deg, reading.told, tuple(warnings), self.identity, ceiling)
         return replace(said, worst_words=tuple(reading.of_view(*centres[i]) for i in said.worst()))
 

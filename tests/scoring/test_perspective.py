@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from mmifn.core.errors import UserError
+from mmifn.scoring.listing import Listing
 from mmifn.scoring.perspective import check_perspective, score_view, seen_size
 from mmifn.scoring.photographs import score_photographs
 from mmifn.scoring.run import Outputs
@@ -61,12 +62,13 @@ def test_noise_lowers_the_score_and_a_mirror_image_has_the_same(view):
     assert score_view(add_noise(view, 40.0, np.random.default_rng(0))).score < score - 5
     assert 0 <= score <= 100
     assert score_view(view, fov_deg=20).score != score
+    assert score_view(view[:, ::-1]).score == pytest.approx(score, abs=1e-4)  # its mirror image is the same picture to people
 
 
 def test_a_run_writes_rows_and_counts_what_failed(tmp_path, view, capsys):
     Image.fromarray(view).save(tmp_path / "a.png")
     Image.fromarray(view[:100]).save(tmp_path / "low.png")
-    images = {name: tmp_path / name for name in ("a.png", "low.png")}
+    images = Listing((tmp_path / "a.png", tmp_path / "low.png"))
     failed = score_photographs(images, None, Outputs(str(tmp_path / "rows.jsonl"), tmp_path / "rows.csv"))
     assert failed == 1
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
