@@ -39,7 +39,8 @@ def prepare(manifest: str, shard: Shard, target: str) -> np.ndarray:
     with written(target) as stream, pq.ParquetWriter(stream, wanted) as writer:
         for rows in _rows(source, manifest):
             mine = [(name, _absolute(path, base), key_of(name)) for name, path in rows if shard.holds(name)]
-            writer.write_table(pa.table(list(zip(*mine, strict=True)) or [[], [], []], schema=wanted))
+            columns = list(zip(*mine, strict=True)) or [(), (), ()]
+            writer.write_table(pa.table(columns, schema=wanted))
             keys.append(np.array([key for *_, key in mine], np.int64))
         found = np.sort(np.concatenate(keys))
         if len(doubled := found[1:][found[1:] == found[:-1]]):

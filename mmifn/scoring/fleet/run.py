@@ -180,8 +180,8 @@ def _told(ray: Any, attempts: Any, total: int) -> Iterator[None]:
     def tell() -> None:
         while not ended.wait(_SAY_EVERY_S):
             with contextlib.suppress(ray.exceptions.RayError):
-                print(progress(*ray.get(attempts.counts.remote(), timeout=20), total, time.monotonic() - started),
-                      file=sys.stderr, flush=True)
+                count, failed = ray.get(attempts.counts.remote(), timeout=20)
+                print(progress(count, failed, total, time.monotonic() - started), file=sys.stderr, flush=True)
 
     speaker = threading.Thread(target=tell, daemon=True)
     speaker.start()

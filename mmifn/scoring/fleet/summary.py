@@ -7,7 +7,8 @@ from collections import Counter
 
 import numpy as np
 
-from mmifn.scoring.fleet.folder import KEY, Folder
+from mmifn.scoring.fleet.folder import Folder
+from mmifn.scoring.fleet.manifest import KEY
 
 _REASONS = 8  # told, the most frequent ones
 _BAR = 40  # characters, of the tallest column of the histogram
@@ -19,7 +20,7 @@ class Summary:
 
     def __init__(self, folder: Folder, keys: np.ndarray) -> None:
         """Read the rows of these keys, which are sorted."""
-        self.wanted, self.histogram, self.reasons = len(keys), np.zeros(10, np.int64), Counter()
+        self.wanted, self.histogram, self.reasons = len(keys), np.zeros(10, np.int64), Counter[str]()
         rows, seen = 0, np.zeros(len(keys), bool)
         for batch in folder.results(keys):
             rows += len(batch)
