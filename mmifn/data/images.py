@@ -18,6 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from mmifn.core.defaults import MAX_MEGAPIXELS
 from mmifn.core.errors import UserError
 from mmifn.core.files import atomic_path
+from mmifn.core.native_messages import held_back
 from mmifn.data.colour import to_srgb
 from mmifn.data.formats import read_heif, what_it_is
 
@@ -98,6 +99,7 @@ def open_picture(source: Path | bytes | BinaryIO | Image.Image, name: object = "
     name = name or source
     if isinstance(source, str | Path) and not Path(source).is_file():
         raise UserError(f"{source} is a folder; give one picture" if Path(source).is_dir() else f"{source} does not exist")
+    reasons: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -105,7 +107,8 @@ def open_picture(source: Path | bytes | BinaryIO | Image.Image, name: object = "
                 yield source
                 return
             read_heif()
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            with (Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image,
+                  held_back(reasons) if image.format == "TIFF" else contextlib.nullcontext()):
                 _to_largest_page(image)
                 yield image
         except (UserError, PermissionError):
@@ -116,7 +119,8 @@ def open_picture(source: Path | bytes | BinaryIO | Image.Image, name: object = "
         except MemoryError as error:
             raise UserError(f"{name} does not fit into memory; lower --max-megapixels to refuse such images") from error
         except Exception as error:  # decoders raise almost anything on bad bytes: OSError, struct.error, RuntimeError…
-            raise UserError(f"{name} is truncated or damaged ({error or type(error).__name__}); replace the file") from error
+            reason = "; ".join([str(error) or type(error).__name__, *reasons[:2]])
+            raise UserError(f"{name} is truncated or damaged ({reason}); replace the file") from error
 
 
 def _named(source: Path | bytes | BinaryIO | Image.Image) -> str | None:

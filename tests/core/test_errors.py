@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,10 +75,21 @@ def test_scripts_that_are_given_the_root_take_it(script):
     assert any(word in text for word in ("add_root_argument", "training_parser", "experiment_parser", "run_branch_script"))
 
 
-def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path):
-    """Before main has begun, as when torch is being imported."""
-    (tmp_path / "slow.py").write_text("raise KeyboardInterrupt")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)])
+def test_a_stop_while_modules_are_imported_is_one_line(tmp_path, number, code):
+    """Before main has begun, as when torch is being imported. A shell calls the first 130."""
+    (tmp_path / "slow.py").write_text(f"import os, time\nos.kill(os.getpid(), {number})\ntime.sleep(60)")
     root = str(Path(__file__).resolve().parents[2])
     done = subprocess.run([sys.executable, "-c", "import mmifn.cli.flags, slow"], capture_output=True, text=True, check=False,
                           env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{tmp_path}"})
-    assert done.returncode and "run the same command again" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == code and done.stderr.count("run the same command again") == 1 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_while_main_imports_what_computes_is_one_line(tmp_path, number, code):
+    (tmp_path / "slow.py").write_text(f"import os, time\nos.kill(os.getpid(), {number})\ntime.sleep(60)")
+    main = "import sys\nfrom mmifn.core.errors import user_main\n@user_main\ndef main():\n    import slow\nsys.exit(main())"
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run([sys.executable, "-c", main], capture_output=True, text=True, check=False,
+                          env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{tmp_path}"})
+    assert done.returncode == code and done.stderr.count("run the same command again") == 1 and "Traceback" not in done.stderr
