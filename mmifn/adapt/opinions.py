@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from mmifn.core.errors import UserError, listed
+from mmifn.core.errors import UserError
 from mmifn.data.images import read_image
+from mmifn.data.tables import numbers, read_table, refuse_rows
 
 FOLDS = 5
 VALIDATION, LAST = 3, 4  # options are chosen on one fold; the last is looked at once
@@ -41,18 +41,15 @@ def read_photographs(folder: Path, seed: int = 0) -> Photographs:
     Raises UserError where the table or a picture is missing, or a score is no number.
     """
     table = folder / "scores.csv"
-    try:
-        rows = pd.read_csv(table, dtype={"file": str}).sort_values("file", ignore_index=True)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{table} is not a readable table ({error}); wanted columns file and MOS, and the pictures in "
-                        f"{folder / 'images'}") from error
-    if lacking := {"file", "MOS"} - set(rows.columns):
-        raise UserError(f"{table} lacks the column(s) {', '.join(sorted(lacking))}; found {', '.join(rows.columns)}")
-    mos = pd.to_numeric(rows["MOS"], errors="coerce").to_numpy(dtype=np.float64)
+    if not table.is_file():
+        raise UserError(f"{table} does not exist; wanted columns file and MOS, and the pictures in {folder / 'images'}")
+    rows, problems = read_table(table, ("file", "MOS"))
+    rows = rows.sort_values("file", kind="stable")
+    mos, wrong = numbers(rows, "MOS")
     files = tuple(folder / "images" / name for name in rows["file"])
-    problems = [f"{path.name}: not in {path.parent}" for path in files if not path.is_file()]
-    problems += [f"{path.name}: its MOS is no number" for path, value in zip(files, mos, strict=True) if not np.isfinite(value)]
-    if problems or len(files) < 4 * FOLDS:
-        raise UserError(f"{table}: {len(problems)} of {len(files)} rows cannot be used, {4 * FOLDS} good ones are needed:\n"
-                        + listed(problems))
+    missing = [(line, f"{path.name} is not in {path.parent}") for line, path in zip(rows.index, files, strict=True)
+               if not path.is_file()]
+    refuse_rows(table, problems + wrong + missing)
+    if len(files) < 4 * FOLDS:
+        raise UserError(f"{table} has {len(files)} rows; {4 * FOLDS} are needed")
     return Photographs(files, mos, np.random.default_rng(seed).permutation(len(files)) % FOLDS)

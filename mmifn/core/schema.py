@@ -21,13 +21,13 @@ from torch import Tensor
 _MOST_SHOWN = 60  # characters of a value that is not what was wanted
 
 
-def shaped(axes: str, dtype: str = "floating", count: int | None = None) -> Any:
-    """Declare what a tensor field, or each of `count` tensors in a list, looks like.
+def shaped(axes: str, dtype: str = "floating", count: int | None = None) -> dict[str, Any]:
+    """Declare in a field's metadata what its tensor, or each of `count` tensors in a list, looks like.
 
     axes: a letter for each, such as "N V D"; a letter stands for one size wherever it stands in the dataclass, N for the number
     of images, and * for any size; "N D | N V D": either. dtype: "floating" or "bool".
     """
-    return dataclasses.field(metadata={"axes": [choice.split() for choice in axes.split("|")], "dtype": dtype, "count": count})
+    return {"axes": [choice.split() for choice in axes.split("|")], "dtype": dtype, "count": count}
 
 
 def misfits(instance: Any, sizes: Mapping[str, int] | None = None) -> list[str]:
@@ -63,7 +63,7 @@ def _misfits(value: Any, kind: Any, place: str, infinite: bool = False) -> Itera
     elif isinstance(value, Tensor):
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             yield f"{place} holds values that are not finite"
-    elif dataclasses.is_dataclass(kind):
+    elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
         yield from _of_dataclass(value, kind, f"{place}.")
     elif origin is not None and of:
         yield from _inside(value, origin, of, place, infinite)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -27,9 +27,9 @@ class TextFeatures(Artefact):
 
     SCHEMA: ClassVar[str] = "text_features/1"
     STAGE: ClassVar[str] = "text_encoder.py"
-    tokens: Tensor = shaped("N T D")
-    mask: Tensor = shaped("N T", "bool")
-    pooled: Tensor = shaped("N D | N V D")
+    tokens: Tensor = field(metadata=shaped("N T D"))
+    mask: Tensor = field(metadata=shaped("N T", "bool"))
+    pooled: Tensor = field(metadata=shaped("N D | N V D"))
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class ViewportFeatures(Artefact):
 
     SCHEMA: ClassVar[str] = "viewport_features/1"
     STAGE: ClassVar[str] = "viewport_encoder.py"
-    features: Tensor = shaped("N V D")
-    centres_deg: Tensor = shaped("V *")
+    features: Tensor = field(metadata=shaped("N V D"))
+    centres_deg: Tensor = field(metadata=shaped("V *"))
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class GlobalFeatures(Artefact):
 
     SCHEMA: ClassVar[str] = "global_features/1"
     STAGE: ClassVar[str] = "global_feature_extractor.py"
-    levels: list[Tensor] = shaped("N T *", count=3)
+    levels: list[Tensor] = field(metadata=shaped("N T *", count=3))
 
 
 # The caches by name, which is that of their files; every model reads all of them.
@@ -73,7 +73,7 @@ class FusedFeatures(Artefact):
 
     SCHEMA: ClassVar[str] = "fused_features/2"
     STAGE: ClassVar[str] = "gff_module.py and lff_module.py"
-    fused: Tensor = shaped("N T D")
+    fused: Tensor = field(metadata=shaped("N T D"))
     branch: str
     state: dict[str, Tensor]
     config: dict[str, Any]

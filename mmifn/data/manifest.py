@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,13 +12,14 @@ import numpy as np
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import atomic_path
 from mmifn.core.text import printable
-from mmifn.data.mos_scale import scale_of
+from mmifn.data.mos_scale import PLAUSIBLE, scale_of
+from mmifn.data.tables import Problem, numbers, read_table, refuse_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Problem = tuple[int, str]  # line of the file, and what is wrong there
 REQUIRED = ("image_name", "MOS", "distortion_type")
+_LEVEL = re.compile("[0-9]{1,6}")
 SIMULATED, HUMAN = "simulated", "human"
 
 # Scene of an image from its number in the original downloads: 20 images a scene in OIQA, whose numbers beyond 320 are
@@ -101,47 +101,14 @@ def _derive_references(dataset: str, names: list[str]) -> list[str] | None:
     return [f"{(number - 1) // per_scene + 1:02d}" for number in numbers]
 
 
-def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Return every row of a csv file that is not empty, with the number of its line."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, skipinitialspace=True, strict=True)
-            return [(reader.line_num, row) for row in reader if any(row)]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a readable csv table in UTF-8 ({error})") from error
-
-
-def _read_table(path: Path, remedy: str) -> tuple[pd.DataFrame, list[Problem]]:
-    """Return a csv file as strings, indexed by line number (the header is line 1), and the rows of a wrong length."""
-    import pandas as pd
-
-    lines = _read_lines(path)
-    if not lines:
-        raise UserError(f"{path} is empty{remedy}")
-    header = [column.strip() for column in lines[0][1]]
-    rows = {number: row for number, row in lines[1:] if len(row) == len(header)}
-    wrong = [(number, f"{len(row)} fields where the header has {len(header)}") for number, row in lines[1:]
-             if len(row) != len(header)]
-    doubled = sorted({column for column in header if header.count(column) > 1})
-    if doubled:
-        raise UserError(f"{path} has the column(s) {', '.join(doubled)} more than once")
-    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype=str), wrong
-
-
 def _problems(table: pd.DataFrame) -> list[Problem]:
     """Collect what is wrong with every row of a table."""
-    import pandas as pd
-
-    problems = []
+    _, problems = numbers(table, "MOS", *PLAUSIBLE)
     duplicated = table["image_name"].duplicated(keep="first")
-    mos = pd.to_numeric(table["MOS"], errors="coerce")
-    for number, name, again, score, written, kind in zip(
-            table.index, table["image_name"], duplicated, mos, table["MOS"], table["distortion_type"], strict=True):
+    for number, name, again, kind in zip(table.index, table["image_name"], duplicated, table["distortion_type"], strict=True):
         wrong = check_name(name) or ("appears again" if again else None)
         if wrong:
             problems.append((number, f"image_name {name!r} {wrong}"))
-        if not np.isfinite(score):
-            problems.append((number, f"MOS {written!r} is not a finite number"))
         if not kind.strip():
             problems.append((number, "distortion_type is empty"))
     return problems
@@ -157,16 +124,10 @@ def read_manifest(path: Path, dataset: str) -> Manifest:
               f"or python simulate_dataset.py --like OIQA --dataset {dataset} --panoramas DIR")
     if not path.is_file():
         raise UserError(f"{path} does not exist; the stage needs columns {', '.join(REQUIRED)}{remedy}")
-    table, problems = _read_table(path, remedy)
-    missing = [column for column in REQUIRED if column not in table.columns]
-    if missing:
-        raise UserError(f"{path} lacks the column(s) {', '.join(missing)}; found {', '.join(table.columns)}")
+    table, problems = read_table(path, REQUIRED, remedy)
     if table.empty and not problems:
         raise UserError(f"{path} has a header but no rows{remedy}")
-    problems += _problems(table) + _optional_problems(table)
-    if problems:
-        shown = listed([f"line {number}: {wrong}" for number, wrong in sorted(problems, key=lambda problem: problem[0])])
-        raise UserError(f"{path} has {len(problems)} bad row(s):\n{shown}\nMend them and run the same command again.")
+    refuse_rows(path, problems + _problems(table) + _optional_problems(table))
     return _from_table(table, path, dataset)
 
 
@@ -180,7 +141,7 @@ def _optional_problems(table: pd.DataFrame) -> list[Problem]:
     if "level" in table.columns:
         problems += [(number, f"level {value!r} is not a whole number")
                      for number, value in zip(table.index, table["level"], strict=True)
-                     if value.strip() and not value.strip().isdecimal()]
+                     if value.strip() and not _LEVEL.fullmatch(value.strip())]
     if {"reference", "location"} <= set(table.columns):
         first: dict[str, str] = {}
         problems += [(number, f"reference {scene!r} lies in location {place!r}, above in {first[scene]!r}")

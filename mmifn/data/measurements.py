@@ -30,8 +30,8 @@ class Measurements(Artefact):
 
     SCHEMA: ClassVar[str] = "measurements/1"  # bump when a metric or a statistic of the same image becomes another number
     STAGE: ClassVar[str] = "evaluate.py"
-    values: Tensor = shaped("N K")
-    columns: list[str] = field()
+    values: Tensor = field(metadata=shaped("N K"))
+    columns: list[str]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SCALES = {"0-100": (0.0, 100.0), "1-10": (1.0, 10.0)}  # name -> worst, best
+PLAUSIBLE = (-100.0, 200.0)  # what lies beyond both scales by their whole width is nobody's opinion, and no fit survives it
 
 
 def scale_of(scores: np.ndarray) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import write_text
+from mmifn.core.json_text import parse_json
 from mmifn.data.splits import Split, make_splits
 
 SCHEMA = "splits/1"
@@ -51,7 +52,7 @@ def read_splits(path: Path, dataset: str, scenes: list[str], unit: str = "refere
         raise UserError(f"{path}: a file of splits is by scene; leave --split-by {unit} out")
     entries = _entries(path, dataset)
     names = {scene: scene for scene in scenes}
-    numbers = {str(int(scene)): scene for scene in names if scene.isdigit()}
+    numbers = {str(int(scene)): scene for scene in names if scene.isdecimal()}
     return [_split(entry, seed, names | {key: value for key, value in numbers.items() if key not in names},
                    f"{path}, {dataset}, split {seed}") for seed, entry in entries]
 
@@ -59,14 +60,16 @@ def read_splits(path: Path, dataset: str, scenes: list[str], unit: str = "refere
 def _entries(path: Path, dataset: str) -> list[tuple[int, dict[str, Any]]]:
     """Return number and sides of every split that a file of either form has for a database."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = parse_json(path.read_bytes())
+    except ValueError as error:
         raise UserError(f"{path} is not a readable json file ({error})") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} is no file of splits: found a {type(content).__name__}, wanted an object")
     if content.get("schema") == SCHEMA:
-        groups = content.get("splits", {})
-        entries = [(int(entry.get("seed", i)), entry) for i, entry in enumerate(groups.get(dataset, []))]
+        groups = content.get("splits")
+        groups = groups if isinstance(groups, dict) else {}
+        group = groups.get(dataset)
+        entries = [(_seed(entry, i), entry) for i, entry in enumerate(group if isinstance(group, list) else [])]
     else:
         matches = [(_PUBLISHED.fullmatch(key), entry) for key, entry in content.items()]
         groups = {match["dataset"] for match, _ in matches if match}
@@ -74,6 +77,12 @@ def _entries(path: Path, dataset: str) -> list[tuple[int, dict[str, Any]]]:
     if not entries:
         raise UserError(f"{path} has no splits of {dataset}; it has those of: {', '.join(sorted(groups)) or 'nothing'}")
     return entries
+
+
+def _seed(entry: Any, place: int) -> int:
+    """Return the number of a split of ours: as it says, or its place."""
+    seed = entry.get("seed") if isinstance(entry, dict) else None
+    return seed if type(seed) is int else place
 
 
 def _split(entry: Any, seed: int, names: dict[str, str], where: str) -> Split:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmifn.core.errors import UserError
+from mmifn.core.json_text import parse_json
 
 _LEAST_BYTES = 1 << 18  # below, a table is not rewritten for its journal
 
@@ -50,13 +51,20 @@ def read(table: Path) -> tuple[list[dict[str, Any]], bool]:
         return [], True
     lines = content[:content.rfind(b"\n") + 1].decode("utf-8", "replace").split("\n")
     try:
-        rows = [json.loads(line) for line in lines if line]
-        if not all(isinstance(row, dict) for row in rows):
+        rows = [parse_json(line) for line in lines if line]
+        if not all(isinstance(row, dict) and _is_row(row) for row in rows):
             raise ValueError("a line that is no row")
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); it holds the last descriptions on their way into {table.name}. Remove it "
                         "to go on without those") from error
     return rows, not table.exists() or written >= table.stat().st_mtime_ns
+
+
+def _is_row(row: dict[str, Any]) -> bool:
+    """Tell whether an entry holds texts by column, those of a table's other columns in `extra`."""
+    extra = row.get("extra", {})
+    cells = [value for key, value in row.items() if key != "extra"]
+    return isinstance(extra, dict) and all(isinstance(value, str) for value in [*cells, *extra.values()])
 
 
 def remove(table: Path) -> None:

@@ -66,7 +66,8 @@ def read_rows(path: Path) -> list[Row]:
     """
     path = Path(path)
     entries, later = journal.read(path)  # first: merged meanwhile, its rows are found in the table as well
-    return _merged(_read_table(path), [Row(**entry) for entry in entries], later)
+    return _merged(_read_table(path), [Row(**{**dict.fromkeys(REQUIRED, ""), "dataset": "", **entry})
+                                      for entry in entries if set(entry) <= {*COLUMNS, "extra"}], later)
 
 
 def _read_table(path: Path) -> list[Row]:

@@ -6,7 +6,6 @@ image is reduced by us to an explicit number of pixels, so that no processor's d
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from PIL import Image
 from mmifn.core import torchvision_shim as compat  # noqa: F401  (before transformers' vision models)
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_file, sha256_json
+from mmifn.core.json_text import parse_json
 from mmifn.data.images import MAX_MEGAPIXELS
 from mmifn.describe.conversation import CONTEXT, judged, pictures_of, question, shortened, what_is_shown
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
@@ -38,9 +38,11 @@ def refuse_old_qwen(model: str) -> None:
     local = {}
     if config.is_file():
         try:
-            local = json.loads(config.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+            local = parse_json(config.read_bytes())
+        except ValueError as error:
             raise UserError(f"{config} is damaged ({error})") from error
+        if not isinstance(local, dict):
+            raise UserError(f"{config} is no configuration of a model: it holds a {type(local).__name__}")
     if _OLD_QWEN.search(model) or (local.get("model_type") == "qwen" and "visual" in local):
         raise UserError(_OLD_QWEN_MESSAGE.format(model=model))
 

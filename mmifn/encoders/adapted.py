@@ -7,7 +7,6 @@ they were adapted on.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mmifn.core.errors import UserError
+from mmifn.core.json_text import parse_json
 from mmifn.encoders.adaptable import weights_file
 from mmifn.encoders.efficientnet_lite import Lite0
 from mmifn.encoders.encoder import HALF, IMAGENET, Encoder, Family, freeze
@@ -134,11 +134,14 @@ def load_adapted(name: str, path: Path | None = None) -> tuple[AdaptedEncoder, d
                         f"--encoder {name} --panoramas DIR, or choose an encoder that is not adapted (see --help).")
     try:
         with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("about", "{}"))
+            about = parse_json((file.metadata() or {}).get("about", "{}"))
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} is not a readable safetensors file ({error}); make it anew: "
                         "python tools/adapt_encoders.py") from error
+    if not isinstance(about, dict) or not all(isinstance(about.get(key), list) for key in ("targets", "scenes")):
+        raise UserError(f"{path} does not say what it was adapted to; make it anew: python tools/adapt_encoders.py --encoder "
+                        f"{name}")
     if about.get("schema") != SCHEMA or about.get("encoder") != name:
         raise UserError(f"{path} holds {about.get('encoder', 'something else')} ({about.get('schema', 'no schema')}), wanted "
                         f"{name} ({SCHEMA}); make it anew: python tools/adapt_encoders.py --encoder {name}")

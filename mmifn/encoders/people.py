@@ -6,7 +6,6 @@ layers stay as ImageNet left them; later ones were tuned on photographs with aut
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from mmifn.core.artefact import sha256_tensors
 from mmifn.core.errors import UserError
+from mmifn.core.json_text import parse_json
 from mmifn.encoders.adaptable import FOLDER
 from mmifn.encoders.efficientnet_lite import Lite0
 from mmifn.encoders.lite0 import build_lite0
@@ -67,11 +67,12 @@ def load_people(path: Path | None = None) -> tuple[PeopleEncoder, dict[str, Any]
         raise UserError(f"{path} does not exist: the weights taught by people.\n{remedy}")
     try:
         with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("about", "{}"))
+            about = parse_json((file.metadata() or {}).get("about", "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} is not a readable safetensors file ({error}).\n{remedy}") from error
-    if about.get("schema") != SCHEMA:
-        raise UserError(f"{path} holds {about.get('schema', 'something else')}, wanted {SCHEMA}.\n{remedy}")
+    schema = about.get("schema") if isinstance(about, dict) else None
+    if schema != SCHEMA:
+        raise UserError(f"{path} holds {schema or 'something else'}, wanted {SCHEMA}.\n{remedy}")
     network = PeopleEncoder(blank=True)
     load_strictly(network, read_state(path), path, NAME, remedy=remedy)
     return network.eval(), about

@@ -14,6 +14,7 @@ from mmifn.core.artefact import load_torch, save_torch
 from mmifn.core.csv_cells import neutral_frame
 from mmifn.core.errors import ArtefactError
 from mmifn.core.files import atomic_path
+from mmifn.core.schema import misfits
 from mmifn.data.manifest import Manifest
 from mmifn.experiment.runs import Outcome, Run
 from mmifn.fusion.inputs import Database
@@ -21,6 +22,34 @@ from mmifn.fusion.inputs import Database
 SCHEMA = "predictions/2"
 RUN = ["source", "variant", "control", "seed"]  # what tells one run from another
 COLUMNS = [*RUN, "dataset", "image_name", "scene", "distortion_type", "side", "mos", "score"]
+
+
+@dataclass(frozen=True)
+class _StoredSplit:
+    """The split of a stored run, in plain lists."""
+
+    seed: int
+    unit: str
+    train: list[str]
+    val: list[str]
+    test: list[str]
+
+
+@dataclass(frozen=True)
+class _StoredRun:
+    """A run as predictions keep it; see RUN."""
+
+    source: str
+    variant: str
+    control: str
+    seed: int
+    split: dict[str, Any]
+    epoch: int
+    curve: list[dict[str, float]]
+
+    def __post_init__(self) -> None:
+        if wrong := misfits(_StoredSplit(**self.split)):
+            raise ValueError(f"split: {wrong[0]}")
 
 
 @dataclass(frozen=True)
@@ -38,6 +67,8 @@ class Predictions:
     def __post_init__(self) -> None:
         if not self.runs or any({*RUN, "split", "epoch", "curve"} - set(run) for run in self.runs):
             raise ValueError("runs without split, epoch or curve")
+        if wrong := [words for run in self.runs for words in misfits(_StoredRun(**run))]:
+            raise ValueError(wrong[0])
         if unlabelled := set(self.rows["dataset"]) - set(self.labels):
             raise ValueError(f"no origin of the labels of {', '.join(sorted(unlabelled))}")
         if not np.isfinite(self.rows[["mos", "score"]].to_numpy(float)).all():

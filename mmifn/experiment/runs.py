@@ -21,6 +21,7 @@ from mmifn.core.defaults import PROTOCOLS
 from mmifn.core.device import device_words
 from mmifn.core.errors import ArtefactError, UserError
 from mmifn.core.files import sha256_json
+from mmifn.core.schema import misfits
 from mmifn.core.workers import one_thread, run_tasks, usable_cores
 from mmifn.data.manifest import Manifest
 from mmifn.data.split_files import wished_splits
@@ -183,6 +184,8 @@ class Experiments:
             outcome = Outcome(run, scores, content["epoch"], content["curve"], content.get("computed", ""))
         except (ArtefactError, LookupError, TypeError, AttributeError):
             return None  # a damaged run is made again
+        if misfits(outcome) or not all(np.isfinite(value).all() for value in scores.values()):
+            return None
         whole = all(scores[name].shape == (len(self.databases[name].manifest),) for name in scores)
         return outcome if whole else None
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmifn.core.artefact import require_names
+from mmifn.core.artefact import Artefact, require_names
 from mmifn.core.errors import ArtefactError
 from mmifn.core.files import sha256_json
 from mmifn.data.features import GLOBAL, TEXT, VIEWPORT, GlobalFeatures, TextFeatures, ViewportFeatures, load_caches
@@ -136,9 +136,18 @@ def load_database(space: Workspace, dataset: str) -> Database:
     identity = [manifest.names, manifest.mos.tolist(), manifest.types, manifest.references, manifest.locations,
                 manifest.mos_source, [cache.digest() for cache in caches.values()]]
     encoders = {name: cache.made_by.encoder for name, cache in caches.items()}
-    taught = frozenset(scene for cache in caches.values() for scene in cache.made_by.preprocess.get("adapted_on", ()))
+    taught = frozenset(scene for cache in caches.values() for scene in _adapted_on(cache))
     computed = sorted({words for cache in caches.values() for words in cache.made_by.computed.split("; ")} - {""})
     return Database(manifest, inputs, method, sha256_json(identity), encoders, taught, space, tuple(computed))
+
+
+def _adapted_on(cache: Artefact) -> list[str]:
+    """Return the scenes that the encoder of a cache was adapted on, as far as it says."""
+    scenes = cache.made_by.preprocess.get("adapted_on", [])
+    if not isinstance(scenes, list) or not all(isinstance(scene, str) for scene in scenes):
+        raise ArtefactError(f"{cache.SCHEMA} of {cache.dataset}: adapted_on is no list of scenes; rebuild it: "
+                            f"python {cache.STAGE} --dataset {cache.dataset}")
+    return scenes
 
 
 def _same_pixels(views: ViewportFeatures, whole: GlobalFeatures, manifest: Manifest) -> None:

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mmifn.core.errors import UserError
+from mmifn.data.mos_scale import PLAUSIBLE
+from mmifn.data.tables import numbers, read_table, refuse_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,12 +42,12 @@ class Calibration:
     """
 
     level: float
-    half_width: float
+    half_width: float = field(metadata={"infinite": True})
     scenes: int
     images: int
     labels: str
     edges: tuple[float, ...] = ()
-    half_widths: tuple[float, ...] = ()
+    half_widths: tuple[float, ...] = field(default=(), metadata={"infinite": True})
 
     def width_at(self, score: float) -> float:
         """Return the half width for a predicted score."""
@@ -123,24 +125,17 @@ def read_residuals(path: Path, source: str, variant: str) -> pd.DataFrame:
     Of a table with the columns source, variant and side, only the rows of that source and variant on side "test" count.
     Raises UserError where columns or rows are missing, or values are not finite numbers.
     """
-    import pandas as pd
 
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist; evaluate.py writes results/predictions.csv")
-    try:
-        table = pd.read_csv(path)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a CSV that can be read ({error})") from error
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise UserError(f"{path} lacks the column(s) {', '.join(missing)}; found {', '.join(map(str, table.columns))}, "
-                        f"wanted {', '.join(COLUMNS)} (evaluate.py writes them to results/predictions.csv)")
+    table, problems = read_table(path, COLUMNS, " (evaluate.py writes results/predictions.csv)")
     for column, wanted in (("source", source), ("variant", variant), ("side", "test")):
         if column in table.columns:
-            table = table[table[column] == wanted]
+            table = table[table[column].isin([wanted, column])]  # the name of the column itself: a second header, refused below
+    for column in ("mos", "score"):
+        values, wrong = numbers(table, column, *PLAUSIBLE)
+        table, problems = table.assign(**{column: values}), problems + wrong
+    refuse_rows(path, problems)
     if table.empty:
         raise UserError(f"{path} has no rows of source {source}, variant {variant} on side test, or is empty")
-    for column in ("mos", "score"):
-        if not np.isfinite(pd.to_numeric(table[column], errors="coerce")).all():
-            raise UserError(f"{path}: column {column} holds values that are not finite numbers")
     return table

@@ -19,6 +19,8 @@ from torch import Tensor
 from mmifn.core.artefact import save_safetensors, sha256_tensors
 from mmifn.core.errors import ArtefactError, UserError
 from mmifn.core.files import sha256_json
+from mmifn.core.json_text import parse_json
+from mmifn.core.schema import misfits
 from mmifn.scoring.interval import Calibration
 from mmifn.training.checkpoint import Checkpoint, as_content, from_content, load_checkpoint
 
@@ -86,16 +88,21 @@ def load_model(path: Path) -> Model:
         if metadata.get("digest", found := _digest(metadata, state)) != found:
             raise ArtefactError(f"{path} is damaged: its content is not what was written (digest {found[:16]}, wanted "
                                 f"{metadata['digest'][:16]}); fetch or make it again{hint}")
-        content, calibration = json.loads(metadata["checkpoint"]), json.loads(metadata["calibration"])
+        content, calibration = parse_json(metadata["checkpoint"]), parse_json(metadata["calibration"])
         if calibration:
             half_width, *widths = map(_infinite, [calibration["half_width"], *calibration.get("half_widths", ())])
             calibration |= {"half_width": half_width, "half_widths": tuple(widths), "edges": tuple(calibration.get("edges", ()))}
         for part, prefix in TUNED.items() if "tuned" in content else ():
             content["tuned"][part] = {key.removeprefix(prefix): state.pop(key) for key in [*state] if key.startswith(prefix)}
-        return Model(from_content({**_tuples(content), "state": state}, path, hint),
-                     Calibration(**calibration) if calibration else None, json.loads(metadata.get("counts_size", "false")))
-    except (SafetensorError, OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        model = Model(from_content({**_tuples(content), "state": state}, path, hint),
+                     Calibration(**calibration) if calibration else None, parse_json(metadata.get("counts_size", "false")))
+    except ArtefactError:
+        raise
+    except (SafetensorError, OSError, LookupError, TypeError, AttributeError, ValueError) as error:
         raise ArtefactError(f"{path} is damaged or not whole ({error}){hint}") from error
+    if wrong := misfits(model):
+        raise ArtefactError(f"{path} is not whole: {'; '.join(wrong[:3])}{hint}")
+    return model
 
 
 def _digest(metadata: dict[str, str], state: dict[str, Tensor]) -> str:

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from mmifn import __version__
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import atomic_path, holds_nothing, write_text
+from mmifn.core.json_text import parse_json
 from mmifn.core.workers import run_tasks, usable_cores
 from mmifn.data.images import MIN_HEIGHT_PX, read_image, write_png
 from mmifn.data.manifest import SIMULATED, write_manifest
@@ -127,9 +128,10 @@ def claim_folder(folder: Path, plan: Simulation, record: dict) -> None:
 def _read_json(path: Path) -> dict | None:
     """Return what a JSON file holds, or None where it is damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # of JSON, or of UTF-8
+        content = parse_json(path.read_bytes())
+    except ValueError:
         return None
+    return content if isinstance(content, dict) else None
 
 
 def _short(value: object) -> str:
@@ -160,7 +162,7 @@ def _make_scene(job: _SceneImages) -> dict:
     reference_path = job.folder / "references" / f"{job.scene.name}.png"
     if all(path.is_file() for path in [score_path, reference_path, *(job.folder / "images" / name for name in names)]):
         kept = _read_json(score_path)
-        if kept is not None:
+        if kept is not None and _whole(kept, names):
             return kept
     pixels = job.scene.load(job.plan.height)
     if not reference_path.is_file():
@@ -171,6 +173,13 @@ def _make_scene(job: _SceneImages) -> dict:
     scores = {"width": pixels.shape[1], "fsim": fsim}
     write_text(score_path, json.dumps(scores, indent=1) + "\n")
     return scores
+
+
+def _whole(scores: dict, names: list[str]) -> bool:
+    """Tell whether what was kept of a scene's labels holds them for all of these images."""
+    fsim = scores.get("fsim")
+    return type(scores.get("width")) is int and isinstance(fsim, dict) and all(
+        isinstance(fsim.get(name), int | float) and not isinstance(fsim[name], bool) for name in names)
 
 
 def comparison(scene: Scene, pixels: np.ndarray, plan: Simulation) -> SceneComparison:

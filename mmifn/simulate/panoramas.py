@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import sha256_file
 from mmifn.core.pixels import to_pixels
 from mmifn.data.images import EXTENSIONS, MAX_MEGAPIXELS, read_image
+from mmifn.data.tables import read_table, refuse_rows
 from mmifn.simulate.rendered.panorama import RENDERER, render_scene, scene_names
 from mmifn.simulate.settings import SYNTHETIC
 from mmifn.sphere import resize_erp
@@ -73,13 +73,8 @@ def _locations(folder: Path, present: set[str]) -> dict[str, str]:
     table = folder / "manifest.csv"
     if not table.is_file():
         return {}
-    try:
-        rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{table} is not a readable csv table ({error})") from error
-    lacking = [column for column in ("file", "location") if column not in rows.columns]
-    if lacking:
-        raise UserError(f"{table} lacks the column(s) {', '.join(lacking)}; found {', '.join(rows.columns)}")
+    rows, problems = read_table(table, ("file", "location"))
+    refuse_rows(table, problems)
     rows = rows[rows["file"].isin(present)]
     empty = rows["file"][rows["location"].str.strip() == ""]
     if len(empty):

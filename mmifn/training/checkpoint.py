@@ -13,6 +13,7 @@ from torch import Tensor
 from mmifn import __version__
 from mmifn.core.artefact import load_torch, save_torch
 from mmifn.core.errors import ArtefactError
+from mmifn.core.schema import misfits
 from mmifn.data.splits import Split
 from mmifn.fusion.config import ModelConfig
 from mmifn.fusion.inputs import Dimensions
@@ -68,10 +69,10 @@ class Checkpoint:
 
     def network(self, device: torch.device) -> MMIFN:
         """Rebuild the network with its weights, in evaluation mode."""
-        network = MMIFN(self.model, self.dims)
         try:
+            network = MMIFN(self.model, self.dims)
             network.load_state_dict(self.state)
-        except RuntimeError as error:  # torch lists every parameter that is missing or of another shape
+        except (RuntimeError, ValueError, TypeError, ArithmeticError, AssertionError) as error:  # torch lists every parameter
             reason = " ".join(str(error).split())[:300]
             raise ArtefactError(f"the parameters of this checkpoint do not fit its own configuration ({reason}); "
                                 "train again: python train.py") from error
@@ -97,10 +98,13 @@ def from_content(content: Any, path: Path, hint: str) -> Checkpoint:
     kinds = {"model": ModelConfig, "train": TrainConfig, "dims": Dimensions, "split": Split, "scale": MosScale,
              "tuned": TunedWeights.of}
     try:
-        return Checkpoint(**{key: kinds[key](**value) if key in kinds else value
-                             for key, value in content.items() if key != "schema"})
+        checkpoint = Checkpoint(**{key: kinds[key](**value) if key in kinds else value
+                                   for key, value in content.items() if key != "schema"})
     except (TypeError, ValueError) as error:
         raise ArtefactError(f"{path} is not whole: {error}{hint}") from error
+    if wrong := misfits(checkpoint):
+        raise ArtefactError(f"{path} is not whole: {'; '.join(wrong[:3])}{hint}")
+    return checkpoint
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

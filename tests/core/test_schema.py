@@ -30,9 +30,9 @@ class Outer:
     anything: Any
     curve: list[dict[str, float]]
     width: float = field(metadata={"infinite": True})
-    rows: Tensor = shaped("N D")
-    mask: Tensor = shaped("N", "bool")
-    levels: list[Tensor] = shaped("N D *", count=2)
+    rows: Tensor = field(metadata=shaped("N D"))
+    mask: Tensor = field(metadata=shaped("N", "bool"))
+    levels: list[Tensor] = field(metadata=shaped("N D *", count=2))
 
 
 def outer(**changes):

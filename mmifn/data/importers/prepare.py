@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from mmifn.data.importers.files import check_image, find_images, place, resoluti
 from mmifn.data.importers.labels import Labels, find_label_files, read_labels
 from mmifn.data.manifest import HUMAN, write_manifest
 from mmifn.data.workspace import Workspace
+
+_LEVEL = re.compile("[0-9]{1,6}")
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def _slots_and_references(database: Database, labels: Labels) -> tuple[dict[str,
 def _slots_from(labels: Labels) -> dict[str, Slot]:
     """Make the slots of a user's own database from the columns of its table."""
     bad = [f"{key}: level {line.level!r}" for key, line in labels.scores.items()
-           if line.level and not line.level.isdigit()]
+           if line.level and not _LEVEL.fullmatch(line.level)]
     if bad:
         raise UserError(f"levels must be whole numbers:\n{listed(bad)}")
     return {key: Slot(line.type or UNKNOWN_TYPE, int(line.level or 0), line.reference)
@@ -184,7 +187,8 @@ def _refuse_replacing(folder: Path, table: pd.DataFrame, overwrite: bool) -> Non
         raise UserError(f"{folder} holds a simulated database; real and simulated labels are never mixed.\n"
                         "Use another --root, or remove that folder first.")
     manifest = folder / "des.csv"
-    same = manifest.is_file() and manifest.read_text(encoding="utf-8") == table.to_csv(index=False, lineterminator="\n")
+    content = table.to_csv(index=False, lineterminator="\n")
+    same = manifest.is_file() and manifest.read_text(encoding="utf-8", errors="replace") == content
     if manifest.is_file() and not same and not overwrite:
         raise UserError(f"{manifest} is there and differs from what this import gives; look at it, then use --overwrite "
                         "to replace it.")

@@ -58,7 +58,10 @@ def read_scores(path: Path, scale: str | None = None, dmos: bool = False) -> Sco
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not text ({error}); wanted a .mat, .csv or .txt label file") from error
-    rows = [(number, row) for number, line in enumerate(text.splitlines(), start=1) if (row := _split(line))]
+    try:
+        rows = [(number, row) for number, line in enumerate(text.splitlines(), start=1) if (row := _split(line))]
+    except csv.Error as error:
+        raise UserError(f"{path} is no table ({error}); wanted a .mat, .csv or .txt label file") from error
     if not rows:
         raise UserError(f"{path} is empty; wanted one line per image")
     first = rows[0][1]
@@ -71,7 +74,9 @@ def _mat_vectors(path: Path) -> dict[str, np.ndarray]:
     """Return the vectors of more than two numbers in a MATLAB file, by name."""
     try:
         content = matlab.loadmat(path)
-    except (ValueError, TypeError, NotImplementedError, OSError, matlab.matlab.MatReadError) as error:
+    except (PermissionError, MemoryError):
+        raise
+    except Exception as error:  # on nonsense its reader raises almost anything
         raise UserError(f"{path} is damaged or not a MATLAB 5 file ({error}); save it with -v7, or give a csv with "
                         "--labels") from error
     vectors = {}
@@ -88,7 +93,7 @@ def _mat_vectors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _split(line: str) -> list[str]:
-    parts = next(csv.reader([line])) if "," in line else re.split(r"\s+", line.strip())
+    parts = next(csv.reader([line]), []) if "," in line else re.split(r"\s+", line.strip())
     return [part.strip() for part in parts] if any(part.strip() for part in parts) else []
 
 
@@ -143,7 +148,7 @@ def _list(path: Path, rows: list[tuple[int, list[str]]]) -> list[Score]:
     lines, problems = [], []
     for number, row in rows:
         value = _number(row[-1])
-        if value is None or len(row) not in (2, 3, 7):
+        if value is None or len(row) not in (2, 3, 7) or not row[0]:
             problems.append(f"line {number}: {' '.join(row)[:60]!r}; wanted `image score`, `reference image score`, "
                             "or six cube faces and a score")
         elif len(row) == 7:  # MC360IQA: img1/000/img1_000BA.jpg, …; one line per rotation, the image is the folder

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mmifn.core.errors import UserError
 from mmifn.core.files import write_text
+from mmifn.core.json_text import parse_json
 from mmifn.data.images import MAX_MEGAPIXELS
 from mmifn.describe.answers import fault_of
 from mmifn.describe.depictqa.checkout import Checkout
@@ -129,13 +130,13 @@ def _read_answers(path: Path, complete: bool) -> list[dict]:
     for line in text.splitlines(keepends=True):
         if line.endswith("\n") and line.strip():
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
+                rows.append(parse_json(line))
+            except ValueError:
                 rows.append({"id": None, "text": None})
     if complete and not rows and path.is_file():
         try:
-            rows = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError):
+            rows = parse_json(path.read_bytes())
+        except ValueError:
             rows = []
     return [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
 

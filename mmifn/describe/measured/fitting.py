@@ -17,7 +17,10 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
 from tqdm import tqdm
 
+from mmifn.core.errors import UserError
 from mmifn.core.files import write_text
+from mmifn.core.json_text import parse_json
+from mmifn.core.schema import misfits
 from mmifn.core.workers import run_tasks
 from mmifn.describe.measured import calibration
 from mmifn.describe.measured.statistics import NAMES, measure
@@ -134,12 +137,25 @@ def _mixed(name: str, pristine: np.ndarray, rng: np.random.Generator) -> Sample:
 def gather_samples(scenes: list[Scene], workers: int, path: Path | None) -> list[Sample]:
     """Measure the samples for fitting, or take them from a file of an earlier run."""
     if path and path.is_file():
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return [Sample(**{**row, "values": np.array(row["values"])}) for row in rows]
+        try:
+            rows = [parse_json(line) for line in path.read_bytes().splitlines()]
+            return [_sample(row) for row in rows]
+        except (ValueError, TypeError, LookupError) as error:
+            raise UserError(f"{path} holds no measurements of this version ({error}); name another file, or remove it") from error
     samples = over_scenes(fitting_samples, scenes, workers)
     if path:
         write_text(path, "".join(json.dumps({**vars(sample), "values": sample.values.tolist()}) + "\n" for sample in samples))
     return samples
+
+
+def _sample(row: dict[str, Any]) -> Sample:
+    """Return a sample as it was written; raises ValueError, TypeError or LookupError where it is none."""
+    sample = Sample(**{**row, "values": np.array(row["values"], dtype=np.float64)})
+    if wrong := misfits(sample):
+        raise ValueError(wrong[0])
+    if sample.values.shape != (len(NAMES),):
+        raise ValueError(f"{sample.values.size} values, wanted {len(NAMES)}")
+    return sample
 
 
 def fit_constants(samples: list[Sample]) -> dict[str, Any]:
