@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _MOST_SHOWN = 60  # characters of a value that is not what was wanted
 
@@ -60,8 +61,8 @@ def _misfits(value: Any, kind: Any, place: str, infinite: bool = False) -> Itera
         yield f"{place} is {_shown(value)}, wanted {getattr(origin or kind, '__name__', kind)}"
     elif kind is float and not (math.isfinite(value) or (infinite and not math.isnan(value))):
         yield f"{place} is {value}"
-    elif isinstance(value, Tensor):
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+    elif _is_tensor(value):
+        if value.is_floating_point() and not bool(value.isfinite().all()):
             yield f"{place} holds values that are not finite"
     elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
         yield from _of_dataclass(value, kind, f"{place}.")
@@ -72,6 +73,12 @@ def _misfits(value: Any, kind: Any, place: str, infinite: bool = False) -> Itera
 def _is(value: Any, kind: Any) -> bool:
     """Tell whether a value is of a plain type; a whole number is a float too, and a bool is no number."""
     return isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))
+
+
+def _is_tensor(value: Any) -> TypeGuard[Tensor]:
+    """Tell whether a value is a tensor, without importing torch for it: where it is not loaded, nothing is one."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _inside(value: Any, origin: Any, of: tuple[Any, ...], place: str, infinite: bool) -> Iterator[str]:
@@ -91,7 +98,7 @@ def _inside(value: Any, origin: Any, of: tuple[Any, ...], place: str, infinite: 
 
 
 def _shown(value: Any) -> str:
-    text = f"a {type(value).__name__}" if isinstance(value, Tensor | dict | list | tuple) else repr(value)
+    text = f"a {type(value).__name__}" if isinstance(value, dict | list | tuple) or _is_tensor(value) else repr(value)
     return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…"
 
 
@@ -113,7 +120,7 @@ def _shape(name: str, tensor: Tensor, wanted: Mapping[str, Any], sizes: dict[str
     if axes is None:
         yield f"{name} is {tuple(tensor.shape)}, wanted " + " or ".join(f"({', '.join(choice)})" for choice in wanted["axes"])
         return
-    dtype = "floating" if tensor.is_floating_point() else "bool" if tensor.dtype == torch.bool else "whole"
+    dtype = "floating" if tensor.is_floating_point() else "bool" if str(tensor.dtype) == "torch.bool" else "whole"
     if dtype != wanted["dtype"]:
         yield f"{name} is {tensor.dtype}, wanted {wanted['dtype']} values"
     for axis, size in zip(axes, tensor.shape, strict=True):

@@ -6,11 +6,15 @@ the tables of predict.py, and all that reads them, know the fields from here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, replace
+from types import NoneType
 from typing import Any
 
+from mmifn.core.errors import UserError
 from mmifn.core.files import Stamp
+from mmifn.core.schema import misfits
 from mmifn.simulate.human_anchor import HUMAN_PRISTINE
 
 QUALITY_WORDS = ("bad", "poor", "fair", "good", "excellent")  # equal fifths, as on the continuous scale of ITU-R BT.500
@@ -23,12 +27,28 @@ _LAST = ("description", "warnings", "fov_deg", "viewports", "image_sha256", "mod
 REQUIRED = (*_FIRST, *_LAST)  # what every row has; a prediction can be made of it again
 TEXTS = ("image", "quality", "description", "image_sha256", "model")  # the others are numbers, lists or empty
 PRISTINE_SPREAD = max(sd for _, sd in HUMAN_PRISTINE.values())  # points by which flawless panoramas differ by their scenes
+_KINDS: dict[str, tuple[type, ...]] = {  # of the fields that are no texts
+    "score": (int, float), "fov_deg": (int, float), "viewports": (list,), "warnings": (list,),
+    **dict.fromkeys(("low", "high", "level"), (int, float, NoneType))}
 _DECIMALS = 4
 
 
 def columns(compared: Iterable[str] = ()) -> list[str]:
     """Return the fields of a row in order; compared: names of the full-reference scores that it also has."""
     return [*_FIRST, *_SIZE, *_WORST, *compared, *_LAST, *_STAMP]
+
+
+def row_fault(row: dict[str, Any]) -> str:
+    """Return what of a row is not as rows are, "" where nothing is; the views are looked at when a prediction is made of it."""
+    if "image" in row and not isinstance(row["image"], str):
+        return f"image is {row['image']!r}"
+    if "score" not in row:
+        return "" if isinstance(row.get("error"), str) else "neither a score nor an error"
+    for name in REQUIRED:
+        value, wanted = row[name], _KINDS.get(name, str)
+        if not isinstance(value, wanted) or isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+            return f"{row['image']}: {name} is {str(value)[:60]!r}"
+    return ""
 
 
 def in_words(score: float) -> str:
@@ -113,7 +133,15 @@ class Prediction:
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Prediction:
         """Return the prediction that a row was made from."""
-        interval = None if row["low"] is None else (row["low"], row["high"])
-        views = tuple(View(*view) for view in row["viewports"])
-        return cls(row["score"], row["quality"], interval, row["level"], views, row["fov_deg"], row["description"],
-                   tuple(row["warnings"]), row["model"], row.get("ceiling"), tuple(row.get("worst_words") or ()))
+        try:
+            interval = None if row["low"] is None else (row["low"], row["high"])
+            views = tuple(View(*view) for view in row["viewports"])
+            prediction = cls(row["score"], row["quality"], interval, row["level"], views, row["fov_deg"], row["description"],
+                             tuple(row["warnings"]), row["model"], row.get("ceiling"), tuple(row.get("worst_words") or ()))
+            wrong = misfits(prediction) or ["it has no views"] * (not views)
+        except (LookupError, TypeError) as error:
+            wrong = [str(error)]
+        if wrong:
+            raise UserError(f"the row of {row.get('image')} in a file of results is damaged ({wrong[0]}); remove that row, and "
+                            "run the same command again")
+        return prediction

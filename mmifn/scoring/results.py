@@ -15,7 +15,7 @@ from mmifn.core.files import Stamp
 from mmifn.core.json_text import parse_json
 from mmifn.core.locked import open_locked
 from mmifn.scoring.index import Entry, ImageFile, RowIndex, still_holds
-from mmifn.scoring.prediction import REQUIRED, TEXTS
+from mmifn.scoring.prediction import REQUIRED, TEXTS, row_fault
 
 _START = b'{"image": "'  # of every line of JSON
 
@@ -123,7 +123,7 @@ class ResultFile:
                 raise ValueError("not half a line either")
         except (ValueError, csv.Error) as error:
             raise UserError(f"{self.path} is there and holds no results of predict.py; name another file, or remove "
-                            "it") from error
+                            f"it ({error})") from error
         self._stale.update(self._index.finish())
         if tail:
             self.file.truncate(end)
@@ -208,7 +208,13 @@ def _json_row(line: bytes) -> dict[str, Any]:
     row = parse_json(line.decode("utf-8"))
     if not isinstance(row, dict) or (set(REQUIRED) - set(row) and set(row) != {"image", "error"}):
         raise ValueError("a line that is not of predict.py")
+    _refuse(row_fault(row))
     return row
+
+
+def _refuse(fault: str) -> None:
+    if fault:
+        raise ValueError(fault)
 
 
 class _WholeLines:
@@ -245,8 +251,11 @@ def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | None:
     """Return a row of its cells, or None where it is not whole; what reads as JSON is a number or a list, empty is None."""
     if len(cells) != len(header):
         return None
+    if cells == header:  # two tables in one file
+        return None
     row = dict(zip(header, map(_value, header, cells), strict=True))
-    return row if isinstance(row["viewports"], list) and isinstance(row["warnings"], list) else None
+    _refuse(row_fault(row))
+    return row
 
 
 def _value(name: str, cell: str) -> Any:

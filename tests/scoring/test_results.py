@@ -238,6 +238,56 @@ FOREIGN = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(("field", "value", "words"), [
+    ("score", "61,25", r"a\.jpg: score is '61,25'"), ("score", None, "score is 'None'"), ("score", "good", "score is 'good'"),
+    ("low", "x", "low is 'x'"), ("fov_deg", None, "fov_deg is 'None'"), ("viewports", "none", "viewports is 'none'"),
+    ("warnings", 3, "warnings is '3'"),
+])  # fmt: skip
+def test_a_cell_of_another_kind_is_named_and_the_file_stays(tmp_path, images, kind, field, value, words):
+    path = tmp_path / f"r.{kind}"
+    fill(path, images, [row_of("a.jpg", images)])
+    if kind == "json":
+        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {field: value}) + "\n", encoding="utf-8")
+    else:
+        with open(path, encoding="utf-8", newline="") as file:
+            (row,) = csv.DictReader(file)
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            writer.writeheader()
+            writer.writerow(row | {field: "" if value is None else value})
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=f"holds no results.*{words}"):
+        opened(path, images)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("views", [[], [[1.0, 2.0]], [[1.0, 2.0, "x"]], [3], ["abc"]])
+def test_a_row_of_damaged_views_makes_no_prediction(images, views):
+    with pytest.raises(UserError, match=r"the row of a\.jpg in a file of results is damaged"):
+        Prediction.from_row(row_of("a.jpg", images, viewports=views))
+
+
+def test_texts_that_a_spreadsheet_would_run_are_written_as_text(tmp_path, images):
+    images["=cmd.jpg"] = images["a.jpg"]
+    rows = [row_of("=cmd.jpg", images, description="-1+2 or @home", warnings=["=1"], low=-3.5)]
+    fill(tmp_path / "r.csv", images, rows)
+    with open(tmp_path / "r.csv", encoding="utf-8", newline="") as file:
+        (cells,) = csv.DictReader(file)
+    assert (cells["image"], cells["description"], cells["low"]) == ("'=cmd.jpg", "'-1+2 or @home", "-3.5")
+    file = opened(tmp_path / "r.csv", images)
+    file.close()
+    assert [row["image"] for row in file.rows()] == ["=cmd.jpg"] and next(file.rows())["description"] == "-1+2 or @home"
+
+
+def test_two_tables_in_one_file_are_read(tmp_path, images):
+    path = tmp_path / "r.csv"
+    fill(path, images)
+    path.write_bytes(path.read_bytes() * 2)
+    file = opened(path, images)
+    file.close()
+    assert sorted(images_in(path)) == sorted(images)
+
+
 @pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in FOREIGN.items() for text in texts], indirect=["kind"])
 def test_foreign_files_are_refused_and_stay_as_they_are(tmp_path, images, kind, text):
     path = tmp_path / f"r.{kind}"
