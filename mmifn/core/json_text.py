@@ -14,13 +14,20 @@ def parse_json(text: str | bytes) -> Any:
     """
     try:
         text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
 
 
+_MOST_DIGITS = 300  # beyond, a whole number is no float either
+
+
 def _refuse(name: str) -> NoReturn:
     raise ValueError(f"it holds {name}, which is no number of JSON")
+
+
+def _whole(digits: str) -> int:
+    return int(digits) if len(digits) <= _MOST_DIGITS else _refuse(digits[:20] + "…")
 
 
 def _finite(digits: str) -> float:

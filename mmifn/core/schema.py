@@ -59,7 +59,7 @@ def _misfits(value: Any, kind: Any, place: str, infinite: bool = False) -> Itera
             yield f"{place} is {_shown(value)}"
     elif not _is(value, origin or kind):
         yield f"{place} is {_shown(value)}, wanted {getattr(origin or kind, '__name__', kind)}"
-    elif kind is float and not (math.isfinite(value) or (infinite and not math.isnan(value))):
+    elif kind is float and not (_finite(value) or (infinite and value in (math.inf, -math.inf))):
         yield f"{place} is {value}"
     elif _is_tensor(value):
         if value.is_floating_point() and not bool(value.isfinite().all()):
@@ -73,6 +73,13 @@ def _misfits(value: Any, kind: Any, place: str, infinite: bool = False) -> Itera
 def _is(value: Any, kind: Any) -> bool:
     """Tell whether a value is of a plain type; a whole number is a float too, and a bool is no number."""
     return isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def _is_tensor(value: Any) -> TypeGuard[Tensor]:

@@ -51,6 +51,7 @@ def test_what_fits_passes():
     ({"count": True}, "count is True, wanted int"),
     ({"share": "0,5"}, "share is '0,5', wanted float"),
     ({"share": math.nan}, "share is nan"),
+    ({"share": 10 ** 400}, f"share is {10 ** 400}"),
     ({"share": math.inf}, "share is inf"),
     ({"width": math.nan}, "width is nan"),
     ({"flag": 1}, "flag is 1, wanted bool"),
