@@ -79,7 +79,7 @@ def _table(block: str) -> Table:
     """Return one table of a file; raises ValueError or csv.Error where it is none."""
     lines = block.strip("\n").split("\n")
     remarks = [line.removeprefix("# ") for line in lines if line.startswith("# ")]
-    columns, *rows = [[original(cell) for cell in row] for row in csv.reader(lines[len(remarks):])] or [[]]
+    columns, *rows = [[original(cell) for cell in row] for row in csv.reader(lines[len(remarks):], strict=True)] or [[]]
     if not remarks or not columns or any(len(row) != len(columns) for row in rows):
         raise ValueError("a block without title and columns, or with rows of another length")
     return Table(remarks[0], columns, rows, remarks[1:])
