@@ -127,7 +127,7 @@ def drawn(rooms: list[str], only: str, seed: int, count: int) -> list[Mutant]:
     """Return `count` mutants of these rooms, of each kind as many."""
     paths = [path for room in rooms for path in sorted((ROOT / "mmifn" / room).rglob("*.py")) if only in str(path)]
     every = [mutant for path in paths for mutant in mutants_of(path)]
-    draw = random.Random(seed)  # noqa: S311 - a sample, no secret
+    draw = random.Random(seed)
     piles = [draw.sample(pile, len(pile)) for kind in KINDS if (pile := [mutant for mutant in every if mutant.kind == kind])]
     rounds = [mutant for i in range(max(map(len, piles), default=0)) for pile in piles for mutant in pile[i: i + 1]]
     return rounds[:count]
