@@ -85,7 +85,7 @@ def test_sizes_that_are_known_count():
 def test_a_tensor_may_have_either_of_two_ranks():
     @dataclass(frozen=True)
     class Either:
-        rows: Tensor = shaped("N D | N V D")
+        rows: Tensor = field(metadata=shaped("N D | N V D"))
 
     assert misfits(Either(torch.zeros(4, 2))) == misfits(Either(torch.zeros(4, 3, 2))) == []
     assert misfits(Either(torch.zeros(4))) == ["rows is (4,), wanted (N, D) or (N, V, D)"]
