@@ -78,7 +78,6 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
         parser.error("give images and folders, or --list; not both")
     from mmifn.scoring.files import Task  # what computes is loaded once there is something to compute
     from mmifn.scoring.listing import WHOLE, Listing, Shard
-    from mmifn.scoring.photographs import score_photographs
     from mmifn.scoring.run import Outputs, default_workers, score_all
 
     if args.workers is not None and args.workers < 1:
@@ -89,6 +88,8 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
     _look_at_outputs(args, listing)
     outputs = Outputs(args.json, args.csv, args.html, args.parquet, args.verify)
     if args.perspective is not None:
+        from mmifn.scoring.photographs import score_photographs
+
         return 1 if score_photographs(listing, args.perspective or None, outputs, args.device) else 0
     task = Task(args.preset, args.checkpoint, args.device, args.map, _page_width(listing) if args.html else 0,
                 args.reference, args.max_megapixels, args.pixels_per_degree)

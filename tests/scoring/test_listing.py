@@ -4,6 +4,8 @@ import hashlib
 import io
 import itertools
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from mmifn.core.errors import UserError
 from mmifn.scoring import listing
 from mmifn.scoring.listing import Listing, Seen, Shard
+
+ROOT = str(Path(__file__).resolve().parents[2])
 
 
 @pytest.fixture
@@ -85,6 +89,17 @@ def test_numbers_are_seen_once_however_many_there_are(monkeypatch):
     seen, numbers = Seen(), [2**64 - 1 - 7 * (i % 45) for i in range(100)]
     assert [seen.add(number) for number in numbers] == [True] * 45 + [False] * 55
     assert len(seen._new) < 10
+
+
+def test_who_hands_out_the_work_loads_nothing_that_computes(photos, tmp_path):
+    """With several workers: 300 MB are enough for any number of images, and torch alone takes 200."""
+    code = ("import sys; from mmifn.cli import score; from mmifn.scoring import run; run.identity_of = lambda *args: 'm'; "
+            "run.score_jobs = lambda jobs, workers: [list(jobs)[9:]][0]; "
+            "code = score.main(['photos', '--workers', '2', '--device', 'cpu', '--json', 'r.json', '--csv', 'r.csv']); "
+            "print(code, [name for name in ('torch', 'scipy', 'cv2', 'pandas', 'transformers') if name in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT},
+                          check=True)
+    assert done.stdout.split("\n")[-2] == "0 []"
 
 
 def test_what_is_not_there_is_said_before_anything_else(photos, tmp_path):
