@@ -37,7 +37,7 @@ from mmifn.report.tables import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 CUDA_TESTS = ["tests/encoders/vmamba/test_vmamba_scan.py", "tests/encoders/test_networks.py", "tests/core/test_device.py"]
-IMAGES = {"cuda": 320, "cpu": 32}  # of a database as large as OIQA, and of a small one
+IMAGES = {"cuda": 320, "cpu": 64}  # of a database as large as OIQA, and of a small one
 STYLE = ("body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}table{border-collapse:collapse}"
          "td,th{padding:.2rem .8rem;border-bottom:1px solid #ccc;text-align:left}.scroll{overflow-x:auto}")
 
