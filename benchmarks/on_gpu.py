@@ -75,7 +75,7 @@ def furthest(found: torch.Tensor, wanted: torch.Tensor) -> float:
 
 def tests(device: torch.device, folder: Path) -> dict[str, Any]:
     """Run the tests that look for a GPU; without one they are the ones that say so."""
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-k", "cuda or device",
+    done = subprocess.run([sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", "-k", "cuda or device",
                            *CUDA_TESTS], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stdout[-2000:])
