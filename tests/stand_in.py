@@ -31,14 +31,14 @@ HALF_WIDTH = 7.5
 
 
 def panorama(width=512, seed=0):
-    """A made-up panorama (H, 2H, 3) uint8 that closes: smooth waves of whole numbers around, and fine texture."""
+    """A made-up panorama (H, 2H, 3) uint8 that closes, and whose poles are points: smooth waves around, and fine texture."""
     rng = np.random.default_rng(seed)
     lon = (np.arange(width) + 0.5) / width * 2 * np.pi
     lat = (np.arange(width // 2)[:, None] + 0.5) / width * 2 * np.pi
     waves = sum(np.sin(k * lon + rng.uniform(0, 6, 3)[:, None, None]) * np.cos((k - 2) * lat) for k in (1, 2, 3, 5))
     texture = cv2.GaussianBlur(rng.normal(size=(width // 2, 3 * width)).astype(np.float32), (0, 0), 1.2)[:, width:-width]
     texture = np.concatenate([texture[:, width // 2 :], texture[:, : width // 2]], axis=1)  # a step inside, none at the seam
-    pixels = np.moveaxis(waves, 0, -1) * 20 + 60 * texture[..., None] + 128
+    pixels = (np.moveaxis(waves, 0, -1) * 20 + 60 * texture[..., None]) * np.sin(lat)[..., None] + 128
     return pixels.clip(0, 255).astype(np.uint8)
 
 

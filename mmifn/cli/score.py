@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmifn.cli.flags import add_device_argument, add_limit_argument, add_preset_argument, command_parser
-from mmifn.core.defaults import HEADSET_PPD
+from mmifn.core.defaults import AUTO, HEADSET_PPD, PROJECTIONS
 from mmifn.core.errors import UserError, user_main
 from mmifn.core.outputs import check_outputs
 
@@ -47,6 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
                              "(default: %(default).1f, at which people judged)")
     parser.add_argument("--perspective", nargs="?", type=float, const=0.0, metavar="FOV_DEG",
                         help="the pictures are ordinary photographs or single views, not panoramas; their angle across, if known")
+    parser.add_argument("--projection", choices=PROJECTIONS, default=AUTO,
+                        help="what the pictures are; auto refuses what is no panorama, 'equirectangular' takes anything for one, "
+                             "the others make one of it: two lenses, two eyes (a score each), six faces (default: %(default)s)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for two cores; one on a GPU)")
     add_device_argument(parser)
     add_limit_argument(parser)
@@ -92,7 +95,7 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
 
         return 1 if score_photographs(listing, args.perspective or None, outputs, args.device) else 0
     task = Task(args.preset, args.checkpoint, args.device, args.map, _page_width(listing) if args.html else 0,
-                args.reference, args.max_megapixels, args.pixels_per_degree)
+                args.reference, args.max_megapixels, args.pixels_per_degree, args.projection)
     failed = score_all(listing, task, outputs, args.workers or default_workers(args.device))
     return 1 if failed else 0
 

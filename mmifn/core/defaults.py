@@ -8,3 +8,7 @@ HEADSET_PPD = 4096 / 360
 PROTOCOLS = ("honest", "published")  # of evaluating; published: the scenes that are measured chose the epoch, as papers do
 # Where views look: the directions are computed in `mmifn.sphere`, in this order.
 SAMPLER_NAMES = ("dodecahedron-20", "fibonacci-20", "equator-8", "cube-6")
+AUTO, EQUIRECTANGULAR = "auto", "equirectangular"
+PROJECTIONS = (AUTO, EQUIRECTANGULAR, "dual-fisheye", "stereo-tb", "stereo-lr", "vr180", "cubemap")  # what --projection takes
+EYES = ("left eye", "right eye")
+PARTS = {"stereo-tb": EYES, "stereo-lr": EYES, "vr180": EYES}  # the spheres of one picture, where it holds more than one

@@ -32,11 +32,23 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".jp2", ".j2k", ".avif", ".tif",
 Image.MAX_IMAGE_PIXELS = None  # our own limit, checked on the header, replaces Pillow's
 
 
-def _to_rgb(image: Image.Image, name: object) -> np.ndarray:
+def opaque_part(image: Image.Image) -> np.ndarray | None:
+    """Return where an opened picture is not transparent, (H, W) bool, upright; None where it is opaque everywhere."""
+    if not _has_alpha(image):
+        return None
+    alpha = np.asarray(ImageOps.exif_transpose(image).convert("RGBA").getchannel("A")) >= OPAQUE
+    return None if alpha.all() else alpha
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return "transparency" in image.info or image.mode in ("RGBA", "LA", "PA")
+
+
+def _to_rgb(image: Image.Image, name: object, flatten: bool = False) -> np.ndarray:
     """Convert any mode to (H, W, 3) uint8 sRGB; 0..65535 becomes 0..255 (grey rounded, colour by its upper eight bits)."""
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
+    if _has_alpha(image):
         image = image.convert("RGBA")
-        if np.asarray(image.getchannel("A")).min() < OPAQUE:
+        if not flatten and np.asarray(image.getchannel("A")).min() < OPAQUE:
             raise UserError(f"{name} has transparent pixels, whose colour is unknown; flatten it onto a background first")
         image = image.convert("RGB")
     if image.mode == "F":
@@ -157,10 +169,10 @@ def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, panorama: 
         return decode(image, path)
 
 
-def decode(image: Image.Image, name: object) -> np.ndarray:
-    """Decode an opened picture to (H, W, 3) uint8 sRGB, upright."""
+def decode(image: Image.Image, name: object, *, flatten: bool = False) -> np.ndarray:
+    """Decode an opened picture to (H, W, 3) uint8 sRGB, upright; flatten: whatever colour lies under transparency is taken."""
     image.load()
-    pixels = _to_rgb(ImageOps.exif_transpose(image), name)
+    pixels = _to_rgb(ImageOps.exif_transpose(image), name, flatten)
     if image.format in ("PNG", "TIFF") and pixels.max() <= _FEW_BITS and image.mode == "RGB" and (file := _file_of(image)):
         return _all_bits(file, pixels)
     return pixels

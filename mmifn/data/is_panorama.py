@@ -1,44 +1,49 @@
-"""Is a picture a full panorama at all? Signs that it is not, each as a warning in words."""
+"""Is a picture a full panorama at all? What it is instead is refused by name; lesser signs become warnings in words."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
-_COLUMNS = 512  # columns to which a wider picture is reduced before its edges are compared
-_OPEN_SEAM = 0.45  # of the difference that columns far apart have
-_CLOSED_SEAM = 0.2  # below this they meet: pristine panoramas are at 0.0 to 0.1
-_FLAT = 1.0  # grey levels
+from mmifn.core.errors import UserError
+from mmifn.data.colour import is_grey
+from mmifn.data.kinds import kind_of, no_sphere
+from mmifn.data.seam import gaps, reduced
 
-
-def seam_gap(erp: np.ndarray) -> float:
-    """Return how far the left and right edges of an ERP (H, W, 3) uint8 are from meeting.
-
-    About 0 where they differ as neighbouring columns do (a panorama closes), about 1 where they differ as columns far
-    apart do. NaN where all columns are alike.
-    """
-    columns = min(_COLUMNS, erp.shape[1])  # enlarged, neighbours would be alike, and the seam only would not
-    small = cv2.resize(erp, (columns, columns // 2), interpolation=cv2.INTER_AREA).astype(np.float32)
-
-    def difference(shift: int) -> np.ndarray:
-        return np.asarray(np.abs(small - np.roll(small, shift, axis=1)).mean(axis=(0, 2)))
-
-    beside, apart = np.delete(difference(1), 0), difference(columns // 3)
-    seam, near, far = difference(1)[0], float(np.median(beside)), float(np.median(apart))
-    return float("nan") if far - near < _FLAT else float((seam - near) / (far - near))
+_OPEN_SEAM = 0.95  # whole panoramas, however distorted, are below 0.85
+_DOUBTFUL = -0.5  # evidence that is rare in whole panoramas
 
 
 def closes(picture: np.ndarray) -> bool:
-    """Tell whether the left and right edges of a picture (H, W, 3) uint8 of aspect 2:1 meet as a panorama's do."""
-    return seam_gap(picture) < _CLOSED_SEAM
+    """Tell whether a picture (H, W, 3) uint8 of aspect 2:1 is a whole panorama: its edges meet, and it is nothing else."""
+    small = reduced(picture)
+    return not _doubts(small) and kind_of(picture, small) is None
 
 
-def doubts(erp: np.ndarray) -> list[str]:
-    """Return warnings about a picture (H, W, 3) uint8 of aspect 2:1; empty where it looks like a panorama."""
-    if float(erp[::8, ::8].std()) < _FLAT:
-        return ["the picture is all but one colour; there is nothing to judge, and the score may not mean anything"]
-    gap = seam_gap(erp)
-    if gap > _OPEN_SEAM:
-        return ["its left and right edges do not meet, so it is hardly a 360° panorama; the score may not mean anything "
+def examine(erp: np.ndarray, name: str, padded: bool = False) -> list[str]:
+    """Return warnings about a picture (H, W, 3) uint8 of aspect 2:1; empty where it looks like a panorama.
+
+    padded: part of it is known to be empty, so that neither its seam nor its poles tell anything. Raises UserError for what is
+    plainly something else, named with the way out.
+    """
+    small = reduced(erp)
+    kind = kind_of(erp, small, padded)
+    if kind:
+        raise UserError(f"{name} is no equirectangular panorama but {kind.text}. What to do: {kind.way_out}. If it is one all "
+                        "the same: --projection equirectangular")
+    return [] if padded else _doubts(small)
+
+
+def _doubts(small: np.ndarray) -> list[str]:
+    if gaps(small)[0] > _OPEN_SEAM:
+        return ["its left and right edges do not meet, so it is hardly a whole 360° panorama; the score may not mean anything "
                 "(an ordinary photograph: --perspective)"]
+    if no_sphere(small) > _DOUBTFUL:
+        return ["its upper and lower edges are hardly the poles of a sphere; the score may not mean anything (an ordinary "
+                "photograph: --perspective)"]
     return []
+
+
+def colour_note(erp: np.ndarray) -> list[str]:
+    """Return a warning where a picture has no colour: the models learnt from coloured ones."""
+    return ["it is black and white; the model learnt from coloured panoramas, and gives grey ones fewer points"] if is_grey(
+        erp) else []

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 SIDES = ("ahead", "to the right", "behind", "to the left")  # middles at longitude 0°, 90°, 180° and 270°
 STEEP_DEG = 30.0  # views beyond this latitude look up or down; the others look at the horizon
+COMPASS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
+
+
+def compass_word(bearing_deg: float) -> str:
+    """Return one of the eight winds for a bearing in degrees, clockwise from north."""
+    return COMPASS[round((bearing_deg % 360) / 45) % 8]
 
 
 def direction_words(lon_deg: float, lat_deg: float) -> str:

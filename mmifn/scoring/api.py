@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmifn.core.defaults import HEADSET_PPD, MAX_MEGAPIXELS
+from mmifn.core.defaults import AUTO, EQUIRECTANGULAR, HEADSET_PPD, MAX_MEGAPIXELS, PROJECTIONS
 from mmifn.core.errors import UserError
 from mmifn.core.pixels import to_pixels
-from mmifn.data.images import check_header, decode, open_picture
+from mmifn.data.images import check_header
+from mmifn.data.placement import Sphere, place, read_spheres
 from mmifn.scoring.panorama import Predictor, open_predictor
 from mmifn.scoring.prediction import Prediction, View
 
@@ -30,8 +31,13 @@ class PanoramaModel:
     max_megapixels: float = MAX_MEGAPIXELS
 
     def score(self, image: Picture) -> Prediction:
-        """Score one panorama; see `pixels_of` for what it may be. Raises UserError where it cannot be scored."""
-        return self.predictor.score_pixels(pixels_of(image, self.max_megapixels), name_of(image))
+        """Score one panorama; see `spheres_of` for what it may be. Raises UserError where it cannot be scored."""
+        return self.score_parts(image)[0]
+
+    def score_parts(self, image: Picture, projection: str = AUTO) -> list[Prediction]:
+        """Score each sphere of a picture of some projection: both eyes of stereo-tb, stereo-lr and vr180, else one."""
+        spheres = spheres_of(image, self.max_megapixels, projection)
+        return [self.predictor.score_sphere(sphere, name_of(image)) for sphere in spheres]
 
     def score_many(self, images: Iterable[Picture] | Tensor) -> Iterator[Prediction]:
         """Yield the score of each panorama as it is ready: of a list, a generator, or a tensor (B, 3, H, W) in 0..1."""
@@ -60,24 +66,24 @@ def name_of(image: Any) -> str:
     return str(image) if isinstance(image, str | Path) else "the image"
 
 
-def pixels_of(image: Picture, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
-    """Return the pixels (H, W, 3) uint8 of an equirectangular panorama of aspect 2:1.
+def spheres_of(image: Picture, max_megapixels: float = MAX_MEGAPIXELS, projection: str = AUTO) -> list[Sphere]:
+    """Return the spheres of a picture, one for each of its parts (core.defaults.PARTS).
 
     image: a file, its bytes, a file object or a PIL image; an array (H, W, 3), uint8 or floating-point in 0..1; or a tensor
-    (3, H, W) or (1, 3, H, W) in 0..1, on any device. Raises UserError for anything else.
+    (3, H, W) or (1, 3, H, W) in 0..1, on any device. projection: what it is (data.projections); "auto" refuses what is no
+    equirectangular panorama. Raises UserError for anything that cannot be scored.
     """
-    if isinstance(image, Tensor):
-        pixels = _of_tensor(image)
-    elif isinstance(image, np.ndarray):
-        pixels = _of_array(image)
-    else:
-        if isinstance(image, str) and "://" in image:
-            raise UserError(f"{image}: addresses are not fetched; download the picture and give its path")
-        with open_picture(Path(image) if isinstance(image, str) else image, name_of(image)) as picture:
-            check_header(picture.size, Path(name_of(image)), max_megapixels, panorama=False)
-            pixels = decode(picture, name_of(image))
-    check_header((pixels.shape[1], pixels.shape[0]), Path(name_of(image)), max_megapixels, panorama=True)
-    return pixels
+    if projection not in PROJECTIONS:
+        raise UserError(f"projection {projection!r} is unknown; there are: {', '.join(PROJECTIONS)}")
+    if isinstance(image, Tensor | np.ndarray):
+        pixels = _of_tensor(image) if isinstance(image, Tensor) else _of_array(image)
+        check_header((pixels.shape[1], pixels.shape[0]), Path(name_of(image)), max_megapixels,
+                     panorama=projection in (AUTO, EQUIRECTANGULAR))
+        return place(pixels, name_of(image), projection=projection)
+    if isinstance(image, str) and "://" in image:
+        raise UserError(f"{image}: addresses are not fetched; download the picture and give its path")
+    source = Path(image) if isinstance(image, str) else image
+    return read_spheres(source, name_of(image), projection=projection, max_megapixels=max_megapixels)
 
 
 def _of_tensor(image: Tensor) -> np.ndarray:

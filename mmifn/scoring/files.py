@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmifn.core.defaults import HEADSET_PPD, MAX_MEGAPIXELS
+from mmifn.core.defaults import AUTO, HEADSET_PPD, MAX_MEGAPIXELS
 from mmifn.core.errors import UserError, out_of_memory
 from mmifn.core.files import sha256_file, sha256_json, stamp_of
 from mmifn.core.text import printable
@@ -22,6 +22,7 @@ from mmifn.data.images import png_made_from, read_image, write_png
 from mmifn.scoring.prediction import Prediction
 
 if TYPE_CHECKING:
+    from mmifn.data.placement import Sphere
     from mmifn.scoring.panorama import Predictor
     from mmifn.scoring.viewer import Panel
 
@@ -33,7 +34,7 @@ class Task:
     """What is wanted of every image.
 
     page_width: width of the panorama in the HTML page, 0 for no page; reference: a pristine panorama to compare with;
-    headset_ppd: pixels per degree of the headset to score for.
+    headset_ppd: pixels per degree of the headset to score for; projection: what the pictures are (data.projections).
     """
 
     preset: str = "offline"
@@ -44,6 +45,7 @@ class Task:
     reference: Path | None = None
     max_megapixels: float = MAX_MEGAPIXELS
     headset_ppd: float = HEADSET_PPD
+    projection: str = AUTO
 
     def predictor(self) -> Predictor:
         from mmifn.scoring.panorama import open_predictor
@@ -58,18 +60,21 @@ class Task:
     @property
     def identity(self) -> str:
         """Identify all but the image that a row depends on."""
+        more = [sha256_file(self.reference)] if self.reference else []
+        more += [self.projection] if self.projection != AUTO else []
         model = self.predictor().identity
-        return sha256_json([model, sha256_file(self.reference)])[:16] if self.reference else model
+        return sha256_json([model, *more])[:16] if more else model
 
 
 @dataclass(frozen=True)
 class ImageJob:
-    """One image: its file, its name in what is written, and the row that an earlier run left for it."""
+    """One image, or one sphere of it (part: which): its file, its name in what is written, and the row of an earlier run."""
 
     path: Path
     label: str
     task: Task
     row: dict[str, Any] | None = None
+    part: int = 0
 
 
 @dataclass(frozen=True)
@@ -130,37 +135,44 @@ def killed(job: ImageJob) -> ImageResult:
 
 def _score_job(job: ImageJob) -> ImageResult:
     """Score one image, or take its row; draw its map where that is not of the same picture, model and drawing."""
-    task, erp = job.task, None
+    task, sphere = job.task, None
     if job.row is None:
         stamp, digest = stamp_of(job.path), sha256_file(job.path) if job.path.is_file() else ""
-        erp = read_image(job.path, max_megapixels=task.max_megapixels)
-        compared: dict[str, float | None] = _compare(erp, job.path, task.reference, task) if task.reference else {}
-        scored = task.predictor().score_pixels(erp, str(job.path))
+        sphere = _sphere(job)
+        compared: dict[str, float | None] = _compare(sphere.erp, job.path, task.reference, task) if task.reference else {}
+        scored = task.predictor().score_sphere(sphere, str(job.path))
         prediction = replace(scored.rounded(), model=task.identity)  # which a reference is part of
         row = prediction.to_row(job.label, digest, compared, stamp)
     else:
         row, prediction = job.row, Prediction.from_row(job.row)
-    made_from = sha256_json([row["image_sha256"], row["model"], "map/1"])
+    made_from = sha256_json([row["image_sha256"], row["model"], "map/2"])
     folder = task.map_dir / job.label if task.map_dir else None
     stale = folder is not None and png_made_from(folder / "map.png") != made_from
     panel = None
     if stale or task.page_width:
         from mmifn.scoring.viewer import make_panel
 
-        erp = read_image(job.path, max_megapixels=task.max_megapixels) if erp is None else erp
+        sphere = _sphere(job) if sphere is None else sphere
         if folder and stale:
-            _draw(erp, prediction, folder, made_from, job.label)
-        panel = make_panel(erp, prediction, job.label, task.page_width) if task.page_width else None
+            _draw(sphere, prediction, folder, made_from, job.label)
+        panel = make_panel(sphere, prediction, job.label, task.page_width) if task.page_width else None
     return ImageResult(job, row, prediction, panel)
 
 
-def _draw(erp: np.ndarray, prediction: Prediction, folder: Path, made_from: str, label: str) -> None:
+def _sphere(job: ImageJob) -> Sphere:
+    from mmifn.data.placement import read_spheres
+
+    spheres = read_spheres(job.path, str(job.path), projection=job.task.projection, max_megapixels=job.task.max_megapixels)
+    return spheres[job.part]
+
+
+def _draw(sphere: Sphere, prediction: Prediction, folder: Path, made_from: str, label: str) -> None:
     """Write worst_1.png … and map.png (last: it tells that all are there)."""
     from mmifn.scoring.quality_map import WORST_PX, draw_map, view_pictures
 
-    for rank, picture in enumerate(view_pictures(erp, prediction, prediction.worst(), WORST_PX), start=1):
+    for rank, picture in enumerate(view_pictures(sphere.shown, prediction, prediction.worst(), WORST_PX), start=1):
         write_png(picture, folder / f"worst_{rank}.png")
-    write_png(draw_map(erp, prediction, label), folder / "map.png", made_from)
+    write_png(draw_map(sphere.shown, prediction, label, sphere.covered), folder / "map.png", made_from)
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +22,9 @@ from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_json
 from mmifn.core.workers import one_thread
 from mmifn.data.features import GLOBAL, TEXT, VIEWPORT
-from mmifn.data.images import check_header, read_image
-from mmifn.data.is_panorama import doubts
 from mmifn.data.mos_scale import SCALES
+from mmifn.data.padding import view_shares
+from mmifn.data.placement import Sphere, place
 from mmifn.describe.measured.describer import Description, MeasuredDescriber, describe
 from mmifn.encoders.encode import (
     beside,
@@ -43,11 +44,12 @@ from mmifn.fusion.model import MMIFN
 from mmifn.scoring.model import Model, load_model, shipped_path
 from mmifn.scoring.prediction import Prediction, View, as_flawless, in_words
 from mmifn.simulate.curves import RULE, ceiling
-from mmifn.sphere import SAMPLERS
+from mmifn.sphere import SAMPLERS, seen_ppd
 from mmifn.training.checkpoint import as_content, require_method
 from mmifn.training.fit import pooled, viewport_scores
 
-SCHEMA = "prediction/3"  # bump when the same picture and model would give other numbers or words
+SCHEMA = "prediction/4"  # bump when the same picture and model would give other numbers or words
+_LEAST_SEEN = 0.5  # of a view that must have content for the view to count
 _WORD_THREADS = 2  # the words of a large panorama take longer than its networks
 
 
@@ -94,11 +96,19 @@ class Predictor:
     identity: str
 
     def score_pixels(self, erp: np.ndarray, name: str = "the image") -> Prediction:
-        """Score a panorama (H, W, 3) uint8."""
-        inputs, description = self.encoders.encode(erp, self.preset, name)
+        """Score a panorama (H, W, 3) uint8, refusing what is plainly none."""
+        return self.score_sphere(place(erp, name)[0], name)
+
+    def score_sphere(self, sphere: Sphere, name: str = "the image") -> Prediction:
+        """Score a sphere by those of its views that have content."""
+        centres = SAMPLERS[self.preset.sampler]().numpy()
+        seen = np.flatnonzero(view_shares(sphere.covered, centres.tolist(), self.preset.fov_deg) >= _LEAST_SEEN)
+        if not len(seen):
+            raise UserError(f"{name} covers {100 * sphere.share:.0f} % of its sphere, and half of no view; nothing can be scored")
+        inputs, description = self.encoders.encode(sphere.erp, self.preset, name)
         checkpoint, calibration = self.model.checkpoint, self.model.calibration
         with one_thread():
-            views = viewport_scores(self.network, inputs, checkpoint.scale)[0]
+            views = viewport_scores(self.network, inputs, checkpoint.scale)[0][seen]
             mean = float(pooled(self.network, views[None], checkpoint.scale)[0])
         if not np.isfinite(views).all():
             raise UserError(f"{name}: the model gives scores that are not finite numbers; make or fetch it again")
@@ -109,16 +119,20 @@ class Predictor:
 
         ends = calibration.interval(mean, low, high) if calibration else None
         interval = (percent(ends[0]), percent(ends[1])) if ends else None
-        warnings = doubts(erp)
+        warnings = [*sphere.notes]
+        if len(seen) < len(centres):
+            warnings.append(f"{len(seen)} of {len(centres)} views have content; the score is theirs")
         if self.preset.description != "measured":
             warnings.append(f"described by measurements, not by {self.preset.description}, as is usual with this preset")
-        centres = SAMPLERS[self.preset.sampler]().numpy()
-        ceiling, scores = self.ceiling(erp.shape[1]), [percent(value) for value in views]
-        reading = description.reading(centres, np.array(scores), as_flawless(percent(mean), ceiling))
+        width, kept = sphere.erp.shape[1], centres[seen]
+        ceiling, scores = self.ceiling(width), [percent(value) for value in views]
+        reading = description.reading(kept, np.array(scores), as_flawless(percent(mean), ceiling))
         said = Prediction(percent(mean), in_words(percent(mean)), interval, calibration.level if calibration else None,
-                          tuple(View(lon, lat, score) for (lon, lat), score in zip(centres.tolist(), scores, strict=True)),
-                          self.preset.fov_deg, reading.told, tuple(warnings), self.identity, ceiling)
-        return replace(said, worst_words=tuple(reading.of_view(*centres[i]) for i in said.worst()))
+                          tuple(View(lon, lat, score) for (lon, lat), score in zip(kept.tolist(), scores, strict=True)),
+                          self.preset.fov_deg, reading.told, tuple(warnings), self.identity, ceiling,
+                          judged_px=round(360 * seen_ppd(width, self.preset.headset_ppd)), covered=sphere.share,
+                          heading_deg=sphere.heading_deg)
+        return replace(said, worst_words=tuple(reading.of_view(*kept[i]) for i in said.worst()))
 
     def ceiling(self, erp_width_px: int) -> float | None:
         """Return the score of a flawless panorama of that width, or None where the model's labels do not count the size."""
@@ -153,17 +167,14 @@ def open_predictor(preset: str = "offline", checkpoint: Path | None = None, devi
     return Predictor(looking, encoders, model, model.checkpoint.network(place), sha256_json(parts)[:16])
 
 
-def score(image: str | Path | np.ndarray, *, preset: str = "offline", device: str = "auto",
-          pixels_per_degree: float = HEADSET_PPD) -> Prediction:
-    """Score one panorama: a file, or its pixels (H, W, 3) uint8 of aspect 2:1. Raises UserError where it cannot be.
+def score(image: Any, *, preset: str = "offline", device: str = "auto", pixels_per_degree: float = HEADSET_PPD,
+          max_megapixels: float = MAX_MEGAPIXELS) -> Prediction:
+    """Score one panorama by the model that comes with the package. Raises UserError where it cannot be scored.
 
-    pixels_per_degree: of the headset that it is meant for; at the default people judged.
-    The model stays loaded for the next call.
+    image: a path, bytes, a file object, a PIL image, an array or a tensor (`mmifn.scoring.api.spheres_of`); pixels_per_degree:
+    of the headset that it is meant for; at the default people judged. The model stays loaded for the next call.
     """
-    if isinstance(image, np.ndarray):
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise UserError(f"the pixels of a panorama are (H, W, 3) uint8, got {image.shape} {image.dtype}")
-        check_header((image.shape[1], image.shape[0]), Path("the image"), MAX_MEGAPIXELS, True)
-        return open_predictor(preset, None, device, pixels_per_degree).score_pixels(image)
-    erp = read_image(Path(image))
-    return open_predictor(preset, None, device, pixels_per_degree).score_pixels(erp, str(image))
+    from mmifn.scoring.api import name_of, spheres_of  # which stand on this module
+
+    (sphere,) = spheres_of(image, max_megapixels)  # refused, where it is, before a model is loaded
+    return open_predictor(preset, None, device, pixels_per_degree).score_sphere(sphere, name_of(image))

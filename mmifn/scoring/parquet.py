@@ -46,7 +46,8 @@ def schema(compared: Iterable[str] = ()) -> pa.Schema:
     texts = ("image", "quality", "description", "image_sha256", "model", "error")
     view = pa.struct([(name, pa.float64()) for name in ("lon_deg", "lat_deg", "score")])
     special = {**dict.fromkeys(texts, pa.string()), "viewports": pa.list_(view), "warnings": pa.list_(pa.string()),
-               "worst_words": pa.list_(pa.string()), "image_bytes": pa.int64(), "image_modified_us": pa.int64()}
+               "worst_words": pa.list_(pa.string()), "judged_px": pa.int64(),
+               "image_bytes": pa.int64(), "image_modified_us": pa.int64()}
     return pa.schema([(name, special.get(name, pa.float64())) for name in [*columns(compared), "error"]])
 
 

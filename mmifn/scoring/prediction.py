@@ -21,7 +21,7 @@ QUALITY_WORDS = ("bad", "poor", "fair", "good", "excellent")  # equal fifths, as
 # The fields of a row, in the order of a table's columns; full-reference scores, where wanted, follow the worst view.
 _FIRST = ("image", "score", "quality", "low", "high", "level")
 _WORST = ("worst_lon_deg", "worst_lat_deg", "worst_score", "worst_words")  # for people's tables: `viewports` holds them all
-_SIZE = ("ceiling",)  # not in files of earlier versions
+_SIZE = ("ceiling", "judged_px", "covered", "heading_deg")  # not in files of earlier versions
 _STAMP = ("image_bytes", "image_modified_us")  # of the file, by which a run that goes on knows it; not in earlier files
 _LAST = ("description", "warnings", "fov_deg", "viewports", "image_sha256", "model")
 REQUIRED = (*_FIRST, *_LAST)  # what every row has; a prediction can be made of it again
@@ -83,7 +83,9 @@ class Prediction:
     fov_deg: how wide they look; description: what was found, in words, without a verdict of its own; warnings: why
     the score may not mean anything;
     model: identity of all that made it; ceiling: the score of a flawless panorama of this size, which shows less than a
-    headset could (None where the model's labels do not count that); worst_words: the views of `worst()` in words.
+    headset could (None where the model's labels do not count that); worst_words: the views of `worst()` in words; judged_px:
+    the width at which it was judged, its own or as much as the headset shows; covered: how much of the sphere has content,
+    0..1, so that views elsewhere are left out; heading_deg: the compass direction of its middle, where the file tells it.
     """
 
     score: float
@@ -97,6 +99,9 @@ class Prediction:
     model: str
     ceiling: float | None = None
     worst_words: tuple[str, ...] = ()
+    judged_px: int | None = None
+    covered: float = 1.0
+    heading_deg: float | None = None
 
     @property
     def flawless(self) -> bool:
@@ -110,7 +115,7 @@ class Prediction:
     def rounded(self) -> Prediction:
         """Return it as its row keeps it, so that what is drawn of it is the same after a stop as before."""
         return replace(self, score=_rounded(self.score), level=_rounded(self.level), ceiling=_rounded(self.ceiling),
-                       fov_deg=_rounded(self.fov_deg),
+                       fov_deg=_rounded(self.fov_deg), covered=_rounded(self.covered), heading_deg=_rounded(self.heading_deg),
                        interval=self.interval and (_rounded(self.interval[0]), _rounded(self.interval[1])),
                        viewports=tuple(View(*map(_rounded, astuple(view))) for view in self.viewports))
 
@@ -123,7 +128,8 @@ class Prediction:
         low, high = self.interval or (None, None)
         worst = self.viewports[self.worst(1)[0]]
         values = {"image": image, "score": self.score, "quality": self.quality, "low": low, "high": high, "level": self.level,
-                  "ceiling": self.ceiling, "worst_lon_deg": worst.lon_deg, "worst_lat_deg": worst.lat_deg,
+                  "ceiling": self.ceiling, "judged_px": self.judged_px, "covered": self.covered, "heading_deg": self.heading_deg,
+                  "worst_lon_deg": worst.lon_deg, "worst_lat_deg": worst.lat_deg,
                   "worst_score": worst.score, "worst_words": list(self.worst_words), **compared,
                   "description": self.description, "warnings": list(self.warnings), "fov_deg": self.fov_deg,
                   "viewports": [list(map(_rounded, astuple(view))) for view in self.viewports],
@@ -137,7 +143,8 @@ class Prediction:
             interval = None if row["low"] is None else (row["low"], row["high"])
             views = tuple(View(*view) for view in row["viewports"])
             prediction = cls(row["score"], row["quality"], interval, row["level"], views, row["fov_deg"], row["description"],
-                             tuple(row["warnings"]), row["model"], row.get("ceiling"), tuple(row.get("worst_words") or ()))
+                             tuple(row["warnings"]), row["model"], row.get("ceiling"), tuple(row.get("worst_words") or ()),
+                             row.get("judged_px"), 1.0 if row.get("covered") is None else row["covered"], row.get("heading_deg"))
             wrong = misfits(prediction) or ["it has no views"] * (not views)
         except (LookupError, TypeError) as error:
             wrong = [str(error)]

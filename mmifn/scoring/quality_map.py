@@ -67,13 +67,19 @@ def reduced(erp: np.ndarray, width: int = MAP_WIDTH_PX) -> np.ndarray:
     return cv2.resize(erp, (width, width // 2), interpolation=cv2.INTER_AREA)
 
 
-def draw_map(erp: np.ndarray, prediction: Prediction, title: str) -> np.ndarray:
-    """Draw the quality map over a panorama (H, W, 3) uint8, with the views' scores and a legend: (H', W', 3) uint8."""
+def draw_map(erp: np.ndarray, prediction: Prediction, title: str, covered: np.ndarray | None = None) -> np.ndarray:
+    """Draw the quality map over a panorama (H, W, 3) uint8, with the views' scores and a legend: (H', W', 3) uint8.
+
+    covered: (h, 2h) bool where the panorama has content, None for everywhere; nothing is drawn elsewhere.
+    """
     small = reduced(erp)
     low, high = colour_range(prediction)
     field = enlarge(quality_field(prediction.viewports, prediction.fov_deg), len(small))
     grey = cv2.cvtColor(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)  # colours mean quality only
     mixed = cv2.addWeighted(grey, 1 - _OPACITY, colours(field, low, high), _OPACITY, 0)
+    if covered is not None:
+        seen = cv2.resize(covered.astype(np.uint8), small.shape[1::-1], interpolation=cv2.INTER_NEAREST)[..., None]
+        mixed = np.where(seen, mixed, grey)
     worst = prediction.worst()
     for i in worst:
         _outline(mixed, prediction.viewports[i], prediction.fov_deg)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from mmifn.core.defaults import PARTS
 from mmifn.core.device import resolve_device
 from mmifn.core.workers import usable_cores
 from mmifn.scoring.files import ImageJob, ImageResult, Task, identity_of, score_jobs
@@ -114,9 +115,8 @@ class _Run:
         """Count the images, and drop rows that are no longer true, where that can be known beforehand."""
         if listing.repeatable:
             self.total = 0
-            for label, path in listing:
+            for label, image, _ in self._spheres(listing):
                 self.total += 1
-                image = ImageFile(path)
                 for file in self.files:
                     file.find(label, image)
             for file in self.files:
@@ -124,20 +124,19 @@ class _Run:
 
     def jobs(self, listing: Listing) -> Iterator[ImageJob]:
         """Yield what is to be computed, and deliver what an earlier run has left."""
-        for label, path in listing:
+        for label, image, part in self._spheres(listing):
             self.count += 1
-            image = ImageFile(path)
             places = [(file, file.find(label, image)) for file in self.files]
             have = next(((file, place) for file, place in places if place is not None), None)
             lacking = [file for file, place in places if place is None]
             if have is None:
-                job = ImageJob(path, label, self.task)
+                job = ImageJob(image.path, label, self.task, part=part)
             else:
                 self.kept += 1
                 if not (lacking or self.task.draws or self.outputs.to_program or self.kept <= SHOWN_AGAIN):
                     self.bar.update()
                     continue
-                job = ImageJob(path, label, self.task, have[0].row(have[1]))
+                job = ImageJob(image.path, label, self.task, have[0].row(have[1]), part)
             self._lacking[label] = lacking
             if self.task.page_width:
                 self._panels[label] = None  # so that the page has the order of the listing
@@ -145,6 +144,14 @@ class _Run:
                 yield job
             else:
                 self.deliver(ImageResult(job, job.row, Prediction.from_row(job.row)))
+
+    def _spheres(self, listing: Listing) -> Iterator[tuple[str, ImageFile, int]]:
+        """Yield (label, file, part) of every sphere: both eyes of stereoscopic pictures have labels of their own."""
+        names = PARTS.get(self.task.projection, ("",))
+        for label, path in listing:
+            image = ImageFile(path)
+            for part, name in enumerate(names):
+                yield f"{label} ({name})" if name else label, image, part
 
     def deliver(self, result: ImageResult) -> None:
         """Write and show one result."""
@@ -188,10 +195,10 @@ def in_plain_words(result: ImageResult) -> str:
     if prediction is None:
         return f"{result.job.label}: {result.error}"
     worst = prediction.viewports[prediction.worst(1)[0]]
+    where = f"{looking(worst, prediction.heading_deg)} (longitude {worst.lon_deg:.0f}°, latitude {worst.lat_deg:.0f}°)"
     lines = [f"{result.job.label}: {score_line(prediction)}",
              *textwrap.wrap(prediction.description, 110, initial_indent="  ", subsequent_indent="  "),
-             f"  worst view: {worst.score:.0f}, looking {looking(worst)} (longitude {worst.lon_deg:.0f}°, latitude "
-             f"{worst.lat_deg:.0f}°)" + "".join(f": {words}" for words in prediction.worst_words[:1]),
+             f"  worst view: {worst.score:.0f}, looking {where}" + "".join(f": {words}" for words in prediction.worst_words[:1]),
              *(f"  warning: {text}" for text in prediction.warnings)]
     if result.job.task.reference:
         lines.append("  against the reference: " + ", ".join(_compared_words(result.row)))

@@ -17,18 +17,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
 from mmifn.core.errors import UserError
 from mmifn.core.files import write_text
 from mmifn.core.packages import package_file
+from mmifn.data.placement import Sphere
 from mmifn.scoring.prediction import Prediction
 from mmifn.scoring.quality_map import colour_range, colours, quality_field, reduced, view_pictures
 from mmifn.scoring.words import looking, rank
 
 TEMPLATE = Path(__file__).with_name("viewer.html")
 _THUMBNAIL_PX = 200
+_MAP_PX = 128  # rows of the map
+_NO_QUALITY = np.uint8(72)  # grey level of the map where a panorama has no content
 _QUALITY = 88  # of the JPEGs in the page, which are for looking at only
 
 
@@ -44,14 +48,19 @@ def page_width(images: int) -> int:
     return 4096 if images == 1 else 2048 if images <= 10 else 1024
 
 
-def make_panel(erp: np.ndarray, prediction: Prediction, label: str, width: int) -> Panel:
-    """Prepare one panorama (H, W, 3) uint8 for the page."""
+def make_panel(sphere: Sphere, prediction: Prediction, label: str, width: int) -> Panel:
+    """Prepare one panorama for the page."""
+    erp = sphere.shown
     low, high = colour_range(prediction)
-    field = colours(quality_field(prediction.viewports, prediction.fov_deg, 128), low, high)
+    field = colours(quality_field(prediction.viewports, prediction.fov_deg, _MAP_PX), low, high)
+    if sphere.covered is not None:
+        seen = cv2.resize(sphere.covered.astype(np.uint8), (2 * _MAP_PX, _MAP_PX), interpolation=cv2.INTER_AREA)
+        field = np.where(seen[..., None], field, _NO_QUALITY)
     order = prediction.worst(len(prediction.viewports))
     words = dict(zip(prediction.worst(), prediction.worst_words, strict=False))  # rows of earlier versions have none
     views = [{"lon": prediction.viewports[i].lon_deg, "lat": prediction.viewports[i].lat_deg,
-              "score": prediction.viewports[i].score, "where": looking(prediction.viewports[i]), "words": words.get(i, ""),
+              "score": prediction.viewports[i].score, "where": looking(prediction.viewports[i], prediction.heading_deg),
+              "words": words.get(i, ""),
               "picture": _data_uri(picture, "JPEG")}
              for i, picture in zip(order, view_pictures(erp, prediction, order, _THUMBNAIL_PX), strict=True)]
     return Panel({"name": label, "score": prediction.score, "quality": rank(prediction), "level": prediction.level,

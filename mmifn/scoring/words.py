@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmifn.describe.directions import direction_words
+from mmifn.describe.directions import compass_word, direction_words
 from mmifn.scoring.prediction import Prediction, View
 
 
@@ -24,6 +24,7 @@ def rank(prediction: Prediction) -> str:
     return f"{prediction.quality} (a flawless panorama of this size: {prediction.ceiling:.0f})"
 
 
-def looking(view: View) -> str:
-    """Return where a view looks, in words: ahead is the middle of the panorama."""
-    return direction_words(view.lon_deg, view.lat_deg)
+def looking(view: View, heading_deg: float | None = None) -> str:
+    """Return where a view looks, in words: ahead is the middle of the panorama, heading_deg its bearing where it is known."""
+    words = direction_words(view.lon_deg, view.lat_deg)
+    return words if heading_deg is None else f"{words} ({compass_word(heading_deg + view.lon_deg)})"

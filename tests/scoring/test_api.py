@@ -11,7 +11,7 @@ from PIL import Image
 from stand_in import needs_encoders, panorama, write_model
 
 import mmifn
-from mmifn.scoring.api import pixels_of
+from mmifn.scoring.api import spheres_of
 
 
 def test_every_kind_of_picture_gives_its_pixels(tmp_path):
@@ -21,9 +21,10 @@ def test_every_kind_of_picture_gives_its_pixels(tmp_path):
     planes = torch.from_numpy(pixels).movedim(-1, 0) / 255
     for image in (pixels, pixels / 255, (pixels / 255).astype(np.float32), planes, planes[None].double(), Image.fromarray(pixels),
                   content, io.BytesIO(content), str(tmp_path / "a.png"), tmp_path / "a.png"):
-        np.testing.assert_array_equal(pixels_of(image), pixels)
+        np.testing.assert_array_equal(spheres_of(image)[0].erp, pixels)
     black_and_white = np.repeat(np.array([0.0, 1.0]), 64 * 64 * 3).reshape(128, 64, 3).swapaxes(0, 1)
-    assert set(pixels_of(black_and_white).ravel().tolist()) == {0, 255}  # the ends of the range belong to it
+    (halves,) = spheres_of(black_and_white, projection="equirectangular")
+    assert set(halves.erp.ravel().tolist()) == {0, 255}  # the ends of the range belong to it
 
 
 @pytest.mark.parametrize(("image", "message"), [
@@ -34,12 +35,12 @@ def test_every_kind_of_picture_gives_its_pixels(tmp_path):
     (b"no picture", "the image")])  # fmt: skip
 def test_what_is_no_panorama_is_refused(image, message):
     with pytest.raises(mmifn.UserError, match=message):
-        pixels_of(image)
+        spheres_of(image)
 
 
 def test_the_limit_is_the_users(tmp_path):
     with pytest.raises(mmifn.UserError, match="the limit is"):
-        pixels_of(panorama(256), 0.01)
+        spheres_of(panorama(256), 0.01)
 
 
 @needs_encoders
@@ -50,6 +51,10 @@ def test_a_model_of_ones_own_scores_one_or_many(tmp_path):
     assert scores[0] != scores[1] and scores[0] != mmifn.score(pixels[0], device="cpu").score
     batch = torch.from_numpy(np.stack(pixels)).movedim(-1, 1) / 255
     assert [found.score for found in model.score_many(batch)] == scores
+    eyes = model.score_parts(np.concatenate(pixels), "stereo-tb")
+    assert [eye.score for eye in eyes] == scores
+    with pytest.raises(mmifn.UserError, match="projection 'fisheye' is unknown; there are: auto, equirectangular, dual-fisheye"):
+        model.score_parts(pixels[0], "fisheye")
     views = model.views(pixels[0])
     assert len(views) == 20 and [view.score for view in views] == sorted(view.score for view in views)
 

@@ -121,10 +121,10 @@ def test_the_model_stays_loaded(shipped, monkeypatch):
 
 
 @pytest.mark.parametrize(("pixels", "message"), [
-    (np.zeros((128, 256), np.uint8), r"\(H, W, 3\) uint8, got \(128, 256\) uint8"),
+    (np.zeros((128, 256), np.uint8), r"\(H, W, 3\), uint8 or floating-point in 0..1; got \(128, 256\) uint8"),
     (np.zeros((128, 256, 4), np.uint8), r"got \(128, 256, 4\)"),
     (np.zeros((3, 128, 256), np.uint8), r"got \(3, 128, 256\)"),
-    (np.zeros((128, 256, 3), np.float32), "got .* float32"),
+    (np.full((128, 256, 3), 2, np.float32), "0..1, found 2"), (np.zeros((128, 256, 3), np.uint8), "one colour"),
     (np.zeros((256, 256, 3), np.uint8), "panorama is 2:1"),
     (np.zeros((16, 32, 3), np.uint8), "at least 64x32"),
     (np.zeros((0, 0, 3), np.uint8), "at least 64x32"),
@@ -190,7 +190,16 @@ def test_a_checkpoint_of_training_scores_without_an_interval(tmp_path, said):
     assert dataclasses.replace(other, interval=said.interval, level=0.9, model=said.model) == said
 
 
-def test_doubts_come_with_the_score(said, model):
-    assert said.warnings == ()
-    crop = np.ascontiguousarray(panorama(512)[:200, :400])
-    assert "do not meet" in open_predictor("offline", model, "cpu").score_pixels(crop).warnings[0]
+def test_what_is_said_of_the_picture_comes_with_the_score(said, model):
+    assert said.warnings == () and said.covered == 1 and said.judged_px == 256 and said.heading_deg is None
+    predictor = open_predictor("offline", model, "cpu")
+    padded = panorama(256)
+    padded[100:] = 0
+    other = predictor.score_pixels(padded)
+    assert "a black cap below" in other.warnings[0] and "views have content; the score is theirs" in other.warnings[1]
+    # Of the rings of views at 52.6°, 10.8°, -10.8° and -52.6° the first two look above -50.6°, where content ends; of those at
+    # -10.8°, 20° to either side, nearly all of the view does too.
+    assert {round(view.lat_deg, 1) for view in other.viewports} == {52.6, 10.8, -10.8}
+    assert other.score == pytest.approx(np.mean([view.score for view in other.viewports]), abs=1e-9) and 0.8 < other.covered < 0.9
+    with pytest.raises(UserError, match=r"a\.jpg is no equirectangular panorama but all but one colour"):
+        predictor.score_pixels(np.zeros((128, 256, 3), np.uint8), "a.jpg")

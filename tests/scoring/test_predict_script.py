@@ -16,6 +16,7 @@ from stand_in import HALF_WIDTH, needs_encoders, panorama, write_model
 
 import predict
 from mmifn.core.locked import open_locked
+from mmifn.data import placement
 from mmifn.data.images import png_made_from, read_image
 from mmifn.fullref.metrics import METRICS, ws_psnr
 from mmifn.scoring import files as batch
@@ -58,10 +59,11 @@ def run(model, capfd):
 def counted(monkeypatch):
     """Count how often a panorama is scored and decoded."""
     seen = {"scored": [], "decoded": []}
-    score, read = Predictor.score_pixels, batch.read_image
-    monkeypatch.setattr(Predictor, "score_pixels",
-                        lambda self, erp, name="": seen["scored"].append(name) or score(self, erp, name))
-    monkeypatch.setattr(batch, "read_image", lambda path, **kwargs: seen["decoded"].append(path) or read(path, **kwargs))
+    score, read = Predictor.score_sphere, placement.read_spheres
+    monkeypatch.setattr(Predictor, "score_sphere",
+                        lambda self, sphere, name="": seen["scored"].append(name) or score(self, sphere, name))
+    monkeypatch.setattr(placement, "read_spheres",
+                        lambda path, *args, **kwargs: seen["decoded"].append(path) or read(path, *args, **kwargs))
     return seen
 
 
@@ -150,12 +152,14 @@ def test_bad_images_are_reported_and_the_rest_scored(run, folder, tmp_path):
 
 
 def test_an_image_that_may_not_be_read_does_not_stop_the_rest(run, folder, monkeypatch):
-    def read(path, **kwargs):
+    read_spheres = placement.read_spheres
+
+    def read(path, *args, **kwargs):
         if path.name == "a.png":
             raise PermissionError(13, "Permission denied", str(path))
-        return read_image(path, **kwargs)
+        return read_spheres(path, *args, **kwargs)
 
-    monkeypatch.setattr(batch, "read_image", read)
+    monkeypatch.setattr(placement, "read_spheres", read)
     code, out, err = run(folder, "--json", "-")
     assert code == 1 and "a.png may not be read" in err and len(rows_of(out)) == 3
 
@@ -364,7 +368,7 @@ def test_names_and_texts_cannot_leave_their_place(tmp_path):
     views = tuple(View(lon, 0.0, 50.0 + lon / 10) for lon in (0.0, 90.0))
     odd = "</script><script>alert(1)</script><!-- {{library}} {{data}} \\u003c &amp; 图"
     said = Prediction(50.0, "fair", None, None, views, 40.0, odd, (odd,), "m")
-    viewer.write_page([viewer.make_panel(erp, said, odd, 256)], tmp_path / "p.html")
+    viewer.write_page([viewer.make_panel(placement.Sphere(erp), said, odd, 256)], tmp_path / "p.html")
     page = (tmp_path / "p.html").read_text(encoding="utf-8")
     (panel,) = data_of(page)
     assert panel["name"] == panel["description"] == panel["warnings"][0] == odd

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmifn.data.placement import Sphere
 from mmifn.scoring.prediction import Prediction, View
 from mmifn.scoring.viewer import make_panel, write_page
 from mmifn.sphere import dodecahedron
@@ -46,7 +47,7 @@ def page(tmp_path_factory):
         views = tuple(View(lon, lat, s) for (lon, lat), s in zip(dodecahedron().tolist(), scores, strict=True))
         said = Prediction(float(np.mean(scores)), "good", (60.0, 90.0) if bad == 60 else None, 0.9, views, 40.0,
                           "Strong blur, most visible to the left. " * 3, ("its edges do not meet",) if bad == 60 else (), "m")
-        panels.append(make_panel(erp, said, label, 1024))
+        panels.append(make_panel(Sphere(erp), said, label, 1024))
     write_page(panels, path)
     return path
 
