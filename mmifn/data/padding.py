@@ -13,7 +13,8 @@ import numpy as np
 from mmifn.sphere import directions_to_degrees, latitude_weights, viewport_directions
 
 MASK_HEIGHT = 512  # rows of a mask of what is covered, at most
-_ONE_COLOUR = 10  # grey levels between the least and the greatest value of a row of one colour, as compression leaves it
+_ONE_COLOUR = 10.0  # grey levels between the least and the greatest value of a row of one colour, as compression leaves it
+_OF_CONTRAST = 0.1  # of the contrast of the whole picture, which that must not exceed either
 _STEP = 24  # grey levels by which content beside a cap differs from it
 _LEAST_DEG = 2.0  # thinner caps and bands are no padding
 _EDGE_PX = 8  # of a picture: compression smears an edge over a block
@@ -30,9 +31,11 @@ class Padding:
 
 def find_padding(picture: np.ndarray) -> Padding | None:
     """Return the padding of an ERP (H, W, 3) uint8 by caps and bands of one colour, or None where there is none."""
-    rows = _caps(picture[:, ::max(1, picture.shape[1] // 1024)])
+    some = picture[::max(1, len(picture) // 256), ::max(1, len(picture) // 256)]
+    least = min(_ONE_COLOUR, _OF_CONTRAST * float(np.quantile(some, 0.99) - np.quantile(some, 0.01)))
+    rows = _caps(picture[:, ::max(1, picture.shape[1] // 1024)], least)
     inside = picture[rows.start:rows.stop]
-    columns = _bands(inside[::max(1, len(inside) // 512)])
+    columns = _bands(inside[::max(1, len(inside) // 512)], least)
     if rows == slice(0, len(picture)) and columns.all():
         return None
     if not columns.any() or rows.stop <= rows.start:
@@ -42,9 +45,9 @@ def find_padding(picture: np.ndarray) -> Padding | None:
     return Padding(reduced_mask(_shrunk(covered)), tuple(_in_words(picture, rows, columns)))
 
 
-def _caps(picture: np.ndarray) -> slice:
+def _caps(picture: np.ndarray, least: float) -> slice:
     """Return the rows between caps of one colour at the upper and the lower edge."""
-    flat = (picture.max(axis=1).astype(int) - picture.min(axis=1)).max(axis=1) <= _ONE_COLOUR
+    flat = (picture.max(axis=1).astype(int) - picture.min(axis=1)).max(axis=1) <= least
     height = len(picture)
     top, bottom = (_cap(picture[::way], flat[::way]) for way in (1, -1))
     return slice(top, height - bottom) if top + bottom < height else slice(0, height)
@@ -62,9 +65,9 @@ def _cap(picture: np.ndarray, flat: np.ndarray) -> int:
     return rows if len(beyond) and (np.abs(beyond - colour).max(axis=2) > _STEP).mean() > 0.5 else 0
 
 
-def _bands(picture: np.ndarray) -> np.ndarray:
+def _bands(picture: np.ndarray, contrast: float) -> np.ndarray:
     """Return for every column of a picture without caps whether it has content, (W,) bool."""
-    flat = (picture.max(axis=0).astype(int) - picture.min(axis=0)).max(axis=1) <= _ONE_COLOUR
+    flat = (picture.max(axis=0).astype(int) - picture.min(axis=0)).max(axis=1) <= contrast
     least = max(2, round(len(flat) * _LEAST_DEG / 360))
     kernel = np.ones((1, least), np.uint8)  # runs that are shorter are none
     wide = np.concatenate([flat, flat, flat]).astype(np.uint8)[None]

@@ -42,7 +42,7 @@ def to_spheres(picture: np.ndarray, projection: str, name: str) -> list[Part]:
 
 
 def _two_lenses(picture: np.ndarray) -> list[Part]:
-    """The left circle looks ahead, the right one behind; equidistant lenses (radius proportional to the angle)."""
+    """The right circle looks ahead, the left one behind, as FFmpeg has it; equidistant lenses (radius as the angle)."""
     side = len(picture)
     radius = side / 2
 
@@ -51,7 +51,7 @@ def _two_lenses(picture: np.ndarray) -> list[Part]:
         x = np.where(ahead, rays[..., 0], -rays[..., 0])
         angle = np.arccos(np.clip(np.abs(rays[..., 2]), 0, 1))
         reach = angle / np.radians(LENS_FOV_DEG / 2) * radius / np.maximum(np.hypot(x, rays[..., 1]), 1e-9)
-        return radius + x * reach + np.where(ahead, 0, picture.shape[1] - side), radius - rays[..., 1] * reach
+        return radius + x * reach + np.where(ahead, picture.shape[1] - side, 0), radius - rays[..., 1] * reach
 
     return [Part(_resampled(picture, side, where))]
 
