@@ -84,7 +84,7 @@ def _cube(picture: np.ndarray) -> list[Part]:
     return [Part(_resampled(picture, round(2 * side), where))]
 
 
-def _resampled(picture: np.ndarray, height: int, where: Callable) -> np.ndarray:
+def _resampled(picture: np.ndarray, height: int, where: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Return the panorama (height, 2 height, 3) whose every ray has the colour of a place (x, y) in the picture."""
     result = np.empty((height, 2 * height, 3), np.uint8)
     rays = erp_directions(height, 2 * height).numpy()
