@@ -72,7 +72,7 @@ def _bands(picture: np.ndarray, contrast: float) -> np.ndarray:
     kernel = np.ones((1, least), np.uint8)  # runs that are shorter are none
     wide = np.concatenate([flat, flat, flat]).astype(np.uint8)[None]
     runs = cv2.morphologyEx(wide, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE)[0]
-    return runs[len(flat):2 * len(flat)] == 0
+    return np.asarray(runs[len(flat):2 * len(flat)] == 0)
 
 
 def _in_words(picture: np.ndarray, rows: slice, columns: np.ndarray) -> list[str]:
@@ -139,8 +139,9 @@ def fill(picture: np.ndarray, covered: np.ndarray) -> np.ndarray:
         if not empty[rows].any():
             continue
         down = ((np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) / scale - 0.5)[:, None]
-        place = [np.ascontiguousarray(grid) for grid in np.broadcast_arrays(across, down)]
-        x, y = (cv2.remap(source, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for source in (source_x, source_y))
+        here_x, here_y = (np.ascontiguousarray(grid) for grid in np.broadcast_arrays(across, down))
+        x, y = (np.asarray(cv2.remap(source, here_x, here_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+                for source in (source_x, source_y))
         found = cv2.remap(picture, ((x + 0.5) * scale - 0.5) % width, (y + 0.5) * scale - 0.5, cv2.INTER_LINEAR,
                           borderMode=cv2.BORDER_REPLICATE)
         result[rows] = np.where(empty[rows, :, None] > 0, found, result[rows])
