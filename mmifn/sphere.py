@@ -163,18 +163,17 @@ def _plane(erp: np.ndarray, channel: int, scale: np.float32) -> np.ndarray:
     return erp[..., channel].astype(np.float32) * scale
 
 
-def _soften_poles(erp: Tensor) -> Tensor:
-    """Average each row over 1/cos(latitude) pixels, the ERP's horizontal oversampling there.
+def _soften_poles(erp: np.ndarray, first: int, last: int) -> None:
+    """Average each of some rows over 1/cos(latitude) pixels, the ERP's horizontal oversampling there, in place.
 
     erp: (3, H, W). Near the poles a tangent view is horizontally far coarser than the ERP, whatever its size.
     Box filters of fractional width by differences of a running sum that goes on across the seam.
     """
     _, height, width = erp.shape
     span = (1 / latitude_weights(height)).clamp(max=width / 2)
-    result = erp.clone()
     for row in torch.nonzero(span > 1.5).flatten().tolist():
-        result[:, row] = torch.from_numpy(_box_filtered(erp[:, row].numpy().astype(np.float64), float(span[row])))
-    return result
+        if first <= row < last:
+            erp[:, row] = _box_filtered(erp[:, row].astype(np.float64), float(span[row]))
 
 
 def _box_filtered(line: np.ndarray, span: float) -> np.ndarray:
@@ -193,31 +192,33 @@ def _box_filtered(line: np.ndarray, span: float) -> np.ndarray:
     return (at(centre + span / 2) - at(centre - span / 2)) / span
 
 
-def _as_planes(erp: np.ndarray | Tensor) -> Tensor:
-    if isinstance(erp, Tensor):
-        return erp.float()
-    scale = 1 / 255 if erp.dtype == np.uint8 else 1.0
-    return torch.from_numpy(np.ascontiguousarray(erp.transpose(2, 0, 1))).float() * scale
-
-
-def prepare_erp(erp: np.ndarray | Tensor, fov_deg: float, size_px: int) -> Tensor:
+def prepare_erp(erp: np.ndarray | Tensor, fov_deg: float, size_px: int, reach_deg: float = 90.0) -> Tensor:
     """Low-pass an ERP for views of this size and pad it over seam and poles, ready for sample_views.
 
-    erp: (H, W, 3) uint8 or float 0..1, or (3, H, W) float tensor. Returns (3, H' + 6, W' + 6) float32.
+    erp: (H, W, 3) uint8 or float 0..1, or (3, H, W) float tensor; reach_deg: how far from the equator any view looks; rows
+    beyond it stay empty, which is a third of the work for narrow views. Returns (3, H' + 6, W' + 6) float32.
     """
-    width = erp.shape[-1] if isinstance(erp, Tensor) else erp.shape[1]
+    pixels = erp.permute(1, 2, 0).numpy() if isinstance(erp, Tensor) else erp
     focal_px = size_px / 2 / math.tan(math.radians(fov_deg) / 2)
     wanted = max(16, 2 * round(math.pi * focal_px))  # width at which the equator is as fine as the view's centre
-    if width > wanted * MINIFY_TOLERANCE:
-        pixels = erp.permute(1, 2, 0).numpy() if isinstance(erp, Tensor) else erp
-        planes = resize_erp(pixels, wanted // 2, wanted)
-    else:
-        planes = _as_planes(erp)
-    planes = _soften_poles(planes)
-    half = planes.shape[2] // 2
-    over = planes.roll(half, dims=2)  # beyond a pole the image goes on at the opposite longitude
-    planes = torch.cat([over[:, :_PAD_PX].flip(1), planes, over[:, -_PAD_PX:].flip(1)], dim=1)
-    return torch.cat([planes[:, :, -_PAD_PX:], planes, planes[:, :, :_PAD_PX]], dim=2)
+    smaller = resize_erp(pixels, wanted // 2, wanted).numpy() if pixels.shape[1] > wanted * MINIFY_TOLERANCE else None
+    height, width = pixels.shape[:2] if smaller is None else smaller.shape[1:]
+    first = max(0, math.floor((90 - reach_deg) / 180 * height) - _PAD_PX)
+    last = height - first
+    prepared = np.zeros((3, height + 2 * _PAD_PX, width + 2 * _PAD_PX), np.float32)
+    inner = prepared[:, _PAD_PX:-_PAD_PX, _PAD_PX:-_PAD_PX]
+    for channel in range(3):  # straight into place: copies of large panoramas take longer than views
+        if smaller is None:
+            scale = np.float32(1 / 255 if pixels.dtype == np.uint8 else 1)
+            np.multiply(pixels[first:last, :, channel], scale, out=inner[channel, first:last], dtype=np.float32)
+        else:
+            inner[channel, first:last] = smaller[channel, first:last]
+    _soften_poles(inner, first, last)
+    for rows in (slice(None, _PAD_PX), slice(-_PAD_PX, None)):  # beyond a pole the image goes on at the opposite longitude
+        prepared[:, rows, _PAD_PX:-_PAD_PX] = np.roll(inner[:, rows], width // 2, axis=2)[:, ::-1]
+    prepared[:, :, :_PAD_PX] = prepared[:, :, width:width + _PAD_PX]
+    prepared[:, :, -_PAD_PX:] = prepared[:, :, _PAD_PX:2 * _PAD_PX]
+    return torch.from_numpy(prepared)
 
 
 def sample_views(prepared: Tensor, rays: Tensor) -> Tensor:
@@ -259,5 +260,7 @@ def render_viewports(erp: np.ndarray | Tensor, centres_deg: Tensor, fov_deg: flo
     views are coarser than the ERP. Gnomonic projection; fov_deg spans the view edge to edge.
     """
     centres = tuple((float(lon), float(lat)) for lon, lat in centres_deg)
-    prepared = prepare_erp(erp, fov_deg, size_px)
+    corner_deg = math.degrees(math.atan(math.sqrt(2) * math.tan(math.radians(fov_deg) / 2)))
+    reach_deg = min(90.0, max((abs(lat) for _, lat in centres), default=90.0) + corner_deg)
+    prepared = prepare_erp(erp, fov_deg, size_px, reach_deg)
     return _sample(prepared, _view_positions(centres, float(fov_deg), int(size_px), *prepared.shape[1:]))

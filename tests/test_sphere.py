@@ -290,3 +290,15 @@ def test_the_native_field_of_view_is_that_whose_native_size_it_is(width):
         fov_deg = sphere.native_fov_deg(width, size_px)
         assert 2 * math.tan(math.radians(fov_deg) / 2) / size_px == pytest.approx(2 * math.pi / width)
         assert sphere.native_size_px(width, fov_deg) == size_px
+
+
+@pytest.mark.parametrize(("sampler", "fov_deg", "size"),
+                         [("dodecahedron-20", 14.8, 160), ("equator-8", 90.0, 24), ("cube-6", 60.0, 24)])
+def test_rows_that_no_view_reaches_are_left_out_and_missed_by_none(sampler, fov_deg, size):
+    erp = np.random.default_rng(0).integers(0, 256, (180, 360, 3), dtype=np.uint8)
+    centres = sphere.SAMPLERS[sampler]()
+    rays = torch.stack([sphere.viewport_directions(lon, lat, fov_deg, size) for lon, lat in centres.tolist()])
+    whole = sphere.prepare_erp(erp, fov_deg, size)
+    assert torch.equal(sphere.render_viewports(erp, centres, fov_deg, size), sphere.sample_views(whole, rays))
+    narrow = sphere.prepare_erp(erp, fov_deg, size, reach_deg=30.0)
+    assert narrow.shape == whole.shape and float(narrow[:, 20].abs().max()) == 0.0 and float(whole[:, 20].abs().max()) > 0
