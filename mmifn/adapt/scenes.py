@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mmifn.core.errors import UserError, listed
-from mmifn.data.manifest import read_manifest
+from mmifn.data.tables import read_table, refuse_rows
 from mmifn.data.workspace import Workspace
 from mmifn.simulate.panoramas import Scene
 
@@ -25,10 +25,10 @@ def outside_scenes(scenes: list[Scene], space: Workspace, datasets: list[str], e
         if not path.is_file():
             raise UserError(f"{path} does not exist; make or import {dataset} first, so that its scenes can be kept out, or name "
                             "the databases with --datasets (none: --datasets with nothing after it)")
-        manifest = read_manifest(path, dataset)
-        if manifest.references is None:
-            raise UserError(f"{path} has no column 'reference'; without the names of its scenes they cannot be kept out")
-        barred |= {*manifest.references, *(manifest.locations or ())}
+        table, problems = read_table(path, ("reference",))  # without the names of its scenes they cannot be kept out
+        refuse_rows(path, problems)
+        for column in ("reference", "location"):
+            barred |= set(table[column].str.strip()) - {""} if column in table else set()
     left = [scene for scene in scenes if not {scene.name, scene.location} & barred]
     if len(left) < 4:
         raise UserError(f"{len(left)} of {len(scenes)} panoramas lie outside the databases; at least 4 are needed")

@@ -108,7 +108,9 @@ def _look_at_outputs(args: argparse.Namespace, listing: Listing) -> None:
     files = {"--json": None if args.json in (None, "-") else Path(args.json), "--csv": args.csv, "--html": args.html,
              "--parquet": None if parts else args.parquet}
     images = (path for _, path in listing) if listing.repeatable else ()
-    check_outputs(files, itertools.chain([args.checkpoint, args.reference], images), {"--map": args.map, "--parquet": parts})
+    named = Path(args.list) if args.list not in (None, "-") else None
+    inputs = itertools.chain([args.checkpoint, args.reference, named], images)
+    check_outputs(files, inputs, {"--map": args.map, "--parquet": parts})
 
 
 def _page_width(listing: Listing) -> int:

@@ -72,9 +72,9 @@ def _check_sums(path: Path) -> None:
             raise zipfile.BadZipFile(f"the checksum of {broken} is wrong")
 
 
-def save_torch(value: Any, path: Path) -> None:
-    """Write tensors and plain containers in one atomic step."""
-    with atomic_path(path) as temporary:
+def save_torch(value: Any, path: Path, durable: bool = False) -> None:
+    """Write tensors and plain containers in one atomic step; durable: see atomic_path."""
+    with atomic_path(path, durable=durable) as temporary:
         try:
             with open(temporary, "wb") as file:
                 torch.save(value, file)
@@ -88,7 +88,7 @@ def save_torch(value: Any, path: Path) -> None:
 def save_safetensors(state: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write tensors as safetensors in one atomic step; the library's own writer hides a full disk behind an error of its own."""
     content = safetensors.torch.save({key: value.detach().contiguous() for key, value in state.items()}, metadata)
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=True) as temporary:
         temporary.write_bytes(content)
 
 

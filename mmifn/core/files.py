@@ -28,12 +28,13 @@ _open: set[str] = set()  # temporary files of this very process: in a container 
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path, through_link: bool = True) -> Iterator[Path]:
+def atomic_path(path: Path, through_link: bool = True, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on any failure it is removed.
 
     through_link: where `path` is a symbolic link, what it points to is replaced, not the link. The temporary may itself be
-    made a link. Raises OSError that names `path`, not the temporary, where a disk is full or cannot be written, and UserError
-    where `path` is a folder, a device or a pipe.
+    made a link. durable: name and content are on the disk itself when this ends, so that a loss of power cannot take them;
+    for what is not made again cheaply. Raises OSError that names `path`, not the temporary, where a disk is full or cannot be
+    written, and UserError where `path` is a folder, a device or a pipe.
     """
     path = Path(path)
     if through_link and path.is_symlink():
@@ -54,13 +55,29 @@ def atomic_path(path: Path, through_link: bool = True) -> Iterator[Path]:
             umask = os.umask(0)
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)
+        if durable:
+            _bring_to_disk(temporary)
         os.replace(temporary, path)
+        if durable:
+            _bring_to_disk(path.parent)
     except OSError as error:
         raise _naming(path, error, temporary) from error
     finally:
         if temporary:
             temporary.unlink(missing_ok=True)
             _open.discard(temporary.name)
+
+
+def _bring_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk; where a file system cannot tell, go on."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
 def _naming(path: Path, error: OSError, temporary: Path | None) -> OSError:

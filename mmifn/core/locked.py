@@ -6,6 +6,7 @@ ends with the process that holds it, however that ends. Where a file system know
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -65,8 +66,10 @@ class LockedFile:
         self._handle = handle
 
     def close(self) -> None:
-        """Let the next run have it."""
+        """Bring it to the disk, so that a loss of power cannot take it, and let the next run have it."""
         if self._handle >= 0:
+            with contextlib.suppress(OSError):  # of file systems that cannot tell
+                os.fsync(self._handle)
             os.close(self._handle)
             self._handle = -1
 

@@ -113,7 +113,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write a whole description file in one atomic step, as UTF-8 with line feeds."""
     rows = list(rows)
     extra = list(dict.fromkeys(name for row in rows for name in row.extra))
-    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+    with atomic_path(path, durable=True) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerow([*COLUMNS, *extra])
         writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)  # else a lone carriage return is not quoted
         for row in rows:

@@ -109,7 +109,7 @@ def from_content(content: Any, path: Path, hint: str) -> Checkpoint:
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint atomically as plain dicts, lists and tensors."""
-    save_torch(as_content(checkpoint), path)
+    save_torch(as_content(checkpoint), path, durable=True)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

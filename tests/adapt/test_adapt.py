@@ -111,15 +111,15 @@ def test_a_killed_adaptation_ends_as_if_it_had_not_been(tmp_path, config, monkey
     monkeypatch.setattr(training, "_SAVE_EVERY", 5)
     data = {"a": made_up_samples()}
     training.adapt(config, data, data, tmp_path / "whole", tmp_path / "s1", CPU)
-    saved, save = [], training.save_torch
+    saved, keep = [], training.keep
 
-    def save_and_stop(value, path):
-        save(value, path)
-        saved.append(value["step"])
+    def save_and_stop(path, run, step, parts):
+        keep(path, run, step, parts)
+        saved.append(step)
         if len(saved) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "save_torch", save_and_stop)
+    monkeypatch.setattr(training, "keep", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
         training.adapt(config, data, data, tmp_path / "cut", tmp_path / "s2", CPU)
     assert not (tmp_path / "cut").exists() and saved == [5, 10]

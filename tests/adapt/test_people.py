@@ -43,7 +43,7 @@ def test_a_missing_picture_and_a_score_that_is_none_are_named(opinions):
     (opinions / "images" / "03.png").unlink()
     text = (opinions / "scores.csv").read_text().replace("05.png,25", "05.png,?")
     (opinions / "scores.csv").write_text(text)
-    with pytest.raises(UserError, match=r"2 of 40 rows[\s\S]*03.png: not in[\s\S]*05.png: its MOS"):
+    with pytest.raises(UserError, match=r"has 2 bad row[\s\S]*line 36: MOS '\?' is not[\s\S]*line 38: 03\.png is not in"):
         read_photographs(opinions)
 
 

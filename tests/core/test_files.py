@@ -71,6 +71,17 @@ def test_a_full_disk_is_said_of_the_file_that_was_to_be_written(tmp_path, named)
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_durable_is_on_the_disk_before_and_after_it_gets_its_name(tmp_path, monkeypatch):
+    steps, sync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: steps.append(os.readlink(f"/proc/self/fd/{handle}")) or sync(handle))
+    monkeypatch.setattr(os, "replace", lambda source, target: steps.append("renamed") or replace(source, target))
+    write_text(tmp_path / "a.txt", "cheap")
+    assert steps == ["renamed"]
+    with atomic_path(tmp_path / "a.txt", durable=True) as temporary:
+        temporary.write_text("dear")
+    assert steps[1:] == [str(temporary), "renamed", str(tmp_path)] and (tmp_path / "a.txt").read_text() == "dear"
+
+
 def test_other_errors_keep_their_file(tmp_path):
     with pytest.raises(FileNotFoundError) as caught, atomic_path(tmp_path / "a.csv"):
         (tmp_path / "missing").read_text()
