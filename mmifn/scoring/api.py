@@ -15,11 +15,13 @@ from torch import Tensor
 from mmifn.core.defaults import AUTO, EQUIRECTANGULAR, HEADSET_PPD, MAX_MEGAPIXELS, PROJECTIONS
 from mmifn.core.errors import UserError
 from mmifn.core.pixels import to_pixels
-from mmifn.data.images import check_header
+from mmifn.data.images import check_header, decode, open_picture
 from mmifn.data.placement import Sphere, place, read_spheres
 from mmifn.scoring.panorama import Predictor, open_predictor
+from mmifn.scoring.perspective import ViewPrediction, score_view
 from mmifn.scoring.prediction import Prediction, View
 
+GPU_BATCH = 8  # panoramas in one pass of a GPU's networks: 320 views
 Picture = str | Path | bytes | BinaryIO | Image.Image | np.ndarray | Tensor
 
 
@@ -29,6 +31,7 @@ class PanoramaModel:
 
     predictor: Predictor
     max_megapixels: float = MAX_MEGAPIXELS
+    device: str = "auto"
 
     def score(self, image: Picture) -> Prediction:
         """Score one panorama; see `spheres_of` for what it may be. Raises UserError where it cannot be scored."""
@@ -39,9 +42,40 @@ class PanoramaModel:
         spheres = spheres_of(image, self.max_megapixels, projection)
         return [self.predictor.score_sphere(sphere, name_of(image)) for sphere in spheres]
 
-    def score_many(self, images: Iterable[Picture] | Tensor) -> Iterator[Prediction]:
-        """Yield the score of each panorama as it is ready: of a list, a generator, or a tensor (B, 3, H, W) in 0..1."""
-        return map(self.score, images)
+    def score_many(self, images: Iterable[Picture] | Tensor, batch_size: int | None = None) -> Iterator[Prediction]:
+        """Yield the score of each panorama, in order: of a list, a generator, or a tensor (B, 3, H, W) in 0..1.
+
+        batch_size: how many go through the networks in one pass (default: 8 on a GPU; 1 on a CPU, where more only take
+        memory). Where one cannot be scored, those before it are yielded before UserError is raised.
+        """
+        most = (1 if self.predictor.encoders.views.device.type == "cpu" else GPU_BATCH) if batch_size is None else batch_size
+        if most < 1:
+            raise UserError(f"batch_size {batch_size}: at least 1 is needed")
+        return self._in_batches(images, most)
+
+    def _in_batches(self, images: Iterable[Picture] | Tensor, most: int) -> Iterator[Prediction]:
+        """Read pictures until there are as many as fit into a batch, score them, and go on."""
+        spheres: list[Sphere] = []
+        names: list[str] = []
+        refused: UserError | None = None
+        for image in images:
+            try:
+                spheres.append(spheres_of(image, self.max_megapixels)[0])
+                names.append(name_of(image))
+            except UserError as error:
+                refused = error
+            if refused or len(spheres) == most:
+                yield from self.predictor.score_spheres(spheres, names) if spheres else ()
+                spheres, names = [], []
+            if refused:
+                raise refused
+        if spheres:
+            yield from self.predictor.score_spheres(spheres, names)
+
+    def score_view(self, image: Picture, *, fov_deg: float | None = None) -> ViewPrediction:
+        """Score an ordinary photograph, or one view of a panorama that spans fov_deg across; see `mmifn.score_view`."""
+        return score_view(image if isinstance(image, str | Path) else pixels_of(image, self.max_megapixels), fov_deg=fov_deg,
+                          device=self.device)
 
     def views(self, image: Picture) -> tuple[View, ...]:
         """Return the viewports of a panorama, each with where it looks and its own score, the worst first."""
@@ -58,7 +92,7 @@ def load_model(checkpoint: str | Path | None = None, preset: str = "offline", de
     for, at the default people judged. Raises UserError for a model of other features, or where weights are missing.
     """
     path = Path(checkpoint) if checkpoint is not None else None
-    return PanoramaModel(open_predictor(preset, path, device, pixels_per_degree), max_megapixels)
+    return PanoramaModel(open_predictor(preset, path, device, pixels_per_degree), max_megapixels, device)
 
 
 def name_of(image: Any) -> str:
@@ -76,7 +110,7 @@ def spheres_of(image: Picture, max_megapixels: float = MAX_MEGAPIXELS, projectio
     if projection not in PROJECTIONS:
         raise UserError(f"projection {projection!r} is unknown; there are: {', '.join(PROJECTIONS)}")
     if isinstance(image, Tensor | np.ndarray):
-        pixels = _of_tensor(image) if isinstance(image, Tensor) else _of_array(image)
+        pixels = pixels_of(image, max_megapixels)
         check_header((pixels.shape[1], pixels.shape[0]), Path(name_of(image)), max_megapixels,
                      panorama=projection in (AUTO, EQUIRECTANGULAR))
         return place(pixels, name_of(image), projection=projection)
@@ -84,6 +118,15 @@ def spheres_of(image: Picture, max_megapixels: float = MAX_MEGAPIXELS, projectio
         raise UserError(f"{image}: addresses are not fetched; download the picture and give its path")
     source = Path(image) if isinstance(image, str) else image
     return read_spheres(source, name_of(image), projection=projection, max_megapixels=max_megapixels)
+
+
+def pixels_of(image: Picture, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
+    """Return the pixels (H, W, 3) uint8 of a picture of any shape and content. Raises UserError where there are none."""
+    if isinstance(image, Tensor | np.ndarray):
+        return _of_tensor(image) if isinstance(image, Tensor) else _of_array(image)
+    with open_picture(Path(image) if isinstance(image, str) else image, name_of(image)) as picture:
+        check_header(picture.size, Path(name_of(image)), max_megapixels, panorama=False)
+        return decode(picture, name_of(image))
 
 
 def _of_tensor(image: Tensor) -> np.ndarray:

@@ -28,8 +28,8 @@ from mmifn.data.placement import Sphere, place
 from mmifn.describe.measured.describer import Description, MeasuredDescriber, describe
 from mmifn.encoders.encode import (
     beside,
-    embed_erp,
-    embed_views,
+    embed_several_erps,
+    embed_several_views,
     global_provenance,
     render_preset,
     resize_preset,
@@ -74,15 +74,21 @@ class Encoders:
 
     def encode(self, erp: np.ndarray, preset: Preset, name: str = "the image") -> tuple[Inputs, Description]:
         """Return the model inputs of one panorama (H, W, 3) uint8, and what was measured, in words."""
-        with ThreadPoolExecutor(1) as pool, one_thread():  # the words take about as long as the networks
-            words = pool.submit(describe, erp, _WORD_THREADS)
-            rendered = render_preset(erp, preset)
-            views = embed_views(rendered, beside(erp, rendered, preset, self.views.device), self.views, name)
-            levels = embed_erp(resize_preset(erp, preset), self.erp, name)
-            description = words.result()
-            text = encode_descriptions("", {name: description.text}, self.text, show=False)[0]
-        inputs = Inputs.of(text.tokens, text.mask, text.pooled, views[None], [level[None] for level in levels])
+        inputs, [description] = self.encode_several([erp], preset, [name])
         return inputs, description
+
+    def encode_several(self, erps: list[np.ndarray], preset: Preset, names: list[str]) -> tuple[Inputs, list[Description]]:
+        """Return the model inputs of panoramas (H, W, 3) uint8, embedded in one pass of each network, and each in words."""
+        with ThreadPoolExecutor(1) as pool, one_thread():  # the words take about as long as the networks
+            words = [pool.submit(describe, erp, _WORD_THREADS) for erp in erps]
+            rendered = [render_preset(erp, preset) for erp in erps]
+            seen = [(views, beside(erp, views, preset, self.views.device)) for erp, views in zip(erps, rendered, strict=True)]
+            views = embed_several_views(seen, self.views, names)
+            levels = embed_several_erps([resize_preset(erp, preset) for erp in erps], self.erp, names)
+            descriptions = [said.result() for said in words]
+            text = encode_descriptions("", {str(i): said.text for i, said in enumerate(descriptions)}, self.text, show=False)[0]
+        return Inputs.of(text.tokens, text.mask, text.pooled, torch.stack(views),
+                         [torch.stack(level) for level in zip(*levels, strict=True)]), descriptions
 
 
 @dataclass(frozen=True)
@@ -101,15 +107,26 @@ class Predictor:
 
     def score_sphere(self, sphere: Sphere, name: str = "the image") -> Prediction:
         """Score a sphere by those of its views that have content."""
-        centres = SAMPLERS[self.preset.sampler]().numpy()
-        seen = np.flatnonzero(view_shares(sphere.covered, centres.tolist(), self.preset.fov_deg) >= _LEAST_SEEN)
-        if not len(seen):
-            raise UserError(f"{name} covers {100 * sphere.share:.0f} % of its sphere, and half of no view; nothing can be scored")
-        inputs, description = self.encoders.encode(sphere.erp, self.preset, name)
-        checkpoint, calibration = self.model.checkpoint, self.model.calibration
+        return self.score_spheres([sphere], [name])[0]
+
+    def score_spheres(self, spheres: list[Sphere], names: list[str]) -> list[Prediction]:
+        """Score spheres in one pass of each network, each by those of its views that have content."""
+        centres = SAMPLERS[self.preset.sampler]().tolist()
+        seen = [np.flatnonzero(view_shares(sphere.covered, centres, self.preset.fov_deg) >= _LEAST_SEEN) for sphere in spheres]
+        for sphere, name, rows in zip(spheres, names, seen, strict=True):
+            if not len(rows):
+                raise UserError(f"{name} covers {100 * sphere.share:.0f} % of its sphere, and half of no view; nothing can be "
+                                "scored")
+        inputs, descriptions = self.encoders.encode_several([sphere.erp for sphere in spheres], self.preset, names)
         with one_thread():
-            views = viewport_scores(self.network, inputs, checkpoint.scale)[0][seen]
-            mean = float(pooled(self.network, views[None], checkpoint.scale)[0])
+            views = viewport_scores(self.network, inputs, self.model.checkpoint.scale)
+        return [self._said(*parts) for parts in zip(spheres, names, descriptions, views, seen, strict=True)]
+
+    def _said(self, sphere: Sphere, name: str, description: Description, views: np.ndarray, seen: np.ndarray) -> Prediction:
+        """Return what is said of a sphere: views (V,) are the scores of all its views, `seen` those that have content."""
+        centres = SAMPLERS[self.preset.sampler]().numpy()
+        checkpoint, calibration, views = self.model.checkpoint, self.model.calibration, views[seen]
+        mean = float(pooled(self.network, views[None], checkpoint.scale)[0])
         if not np.isfinite(views).all():
             raise UserError(f"{name}: the model gives scores that are not finite numbers; make or fetch it again")
         low, high = SCALES[checkpoint.mos_scale]
@@ -167,9 +184,9 @@ def open_predictor(preset: str = "offline", checkpoint: Path | None = None, devi
     return Predictor(looking, encoders, model, model.checkpoint.network(place), sha256_json(parts)[:16])
 
 
-def score(image: Any, *, preset: str = "offline", device: str = "auto", pixels_per_degree: float = HEADSET_PPD,
-          max_megapixels: float = MAX_MEGAPIXELS) -> Prediction:
-    """Score one panorama by the model that comes with the package. Raises UserError where it cannot be scored.
+def score(image: Any, *, checkpoint: str | Path | None = None, preset: str = "offline", device: str = "auto",
+          pixels_per_degree: float = HEADSET_PPD, max_megapixels: float = MAX_MEGAPIXELS) -> Prediction:
+    """Score one panorama, by the model that comes with the package or a checkpoint. Raises UserError where it cannot be.
 
     image: a path, bytes, a file object, a PIL image, an array or a tensor (`mmifn.scoring.api.spheres_of`); pixels_per_degree:
     of the headset that it is meant for; at the default people judged. The model stays loaded for the next call.
@@ -177,4 +194,4 @@ def score(image: Any, *, preset: str = "offline", device: str = "auto", pixels_p
     from mmifn.scoring.api import name_of, spheres_of  # which stand on this module
 
     (sphere,) = spheres_of(image, max_megapixels)  # refused, where it is, before a model is loaded
-    return open_predictor(preset, None, device, pixels_per_degree).score_sphere(sphere, name_of(image))
+    return open_predictor(preset, checkpoint and Path(checkpoint), device, pixels_per_degree).score_sphere(sphere, name_of(image))
