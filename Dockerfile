@@ -40,7 +40,7 @@ CMD ["python", "run_pipeline.py", "--help"]
 
 FROM run AS test
 USER root
-RUN pip install -c constraints.txt pytest pytest-xdist
+RUN pip install -c constraints.txt --editable ".[dev]"
 USER mmifn
 ENV HF_HUB_OFFLINE=1
 CMD ["python", "-m", "pytest"]

