@@ -9,7 +9,7 @@ import tomllib
 from conftest import ROOT
 
 DECLARED = {"opencv-python-headless": "cv2", "scikit-learn": "sklearn", "pillow": "PIL", "pyyaml": "yaml"}  # name -> module
-OPTIONAL = {"triton", "pillow_heif", "pyarrow", "ray", "huggingface_hub"}  # extras, and what transformers brings
+OPTIONAL = {"triton", "pillow_heif", "pyarrow", "ray", "fsspec", "huggingface_hub"}  # extras; what torch and transformers bring
 
 
 def test_every_file_of_the_package_is_in_the_wheel():
