@@ -10,6 +10,8 @@ _UNSAFE = ("Cc", "Cs")  # control characters (which drive terminals and end rows
 
 def printable(text: str, keep: str = "") -> str:
     r"""Return text with control characters and undecodable bytes as escapes (\r, \x1b, \xff), but for those to keep."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(_escaped(char) if char not in keep and unicodedata.category(char) in _UNSAFE else char for char in text)
 
 

@@ -113,22 +113,23 @@ def _of_places(places: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
     for place in places:
         if not place.exists():
             raise UserError(f"{place} does not exist; give images, or folders that hold some")
-        if place.is_dir() and next(_images_below(place), None) is None:
+        if place.is_dir() and next(_images_below(place, ""), None) is None:
             raise UserError(f"{place} holds no images ({', '.join(EXTENSIONS)})")
     parent = os.path.commonpath([os.path.abspath(place if place.is_dir() else place.parent) for place in places])
     for place in places:
-        for path in _images_below(place) if place.is_dir() else [place]:
-            yield printable(Path(os.path.relpath(os.path.abspath(path), parent)).as_posix()), path
+        name = Path(os.path.relpath(os.path.abspath(place), parent)).as_posix()
+        for label, path in _images_below(place, "" if name == "." else f"{name}/") if place.is_dir() else [(name, place)]:
+            yield printable(label), path
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
-    """Yield the images in a folder and below, sorted by name, folder by folder."""
+def _images_below(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
+    """Yield the images in a folder and below, sorted by name, folder by folder, each behind its name in there after a prefix."""
     with os.scandir(folder) as entries:
         inside = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     for entry in inside:
         named_as_image = os.path.splitext(entry.name)[1].lower() in EXTENSIONS
         if entry.is_dir(follow_symlinks=False):
             if not named_as_image:
-                yield from _images_below(folder / entry.name)
+                yield from _images_below(folder / entry.name, f"{prefix}{entry.name}/")
         elif named_as_image and entry.is_file():
-            yield folder / entry.name
+            yield prefix + entry.name, folder / entry.name
