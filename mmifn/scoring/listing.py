@@ -110,6 +110,7 @@ def _of_lines(lines: Iterable[bytes]) -> Iterator[tuple[str, Path]]:
 
 
 def _of_places(places: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
+    """Yield label and file of what is named and of what is below it; refuse places where nothing is."""
     for place in places:
         if not place.exists():
             raise UserError(f"{place} does not exist; give images, or folders that hold some")
