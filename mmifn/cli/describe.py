@@ -28,14 +28,15 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 where every image was described, 1 where some could not be read."""
     args = build_parser().parse_args(argv)
-    from mmifn.data.images import read_image
+    from mmifn.data.placement import read_spheres
     from mmifn.describe.measured.describer import describe
     from mmifn.scoring.listing import Listing
 
     failed = 0
     for label, path in Listing(tuple(args.images)):
         try:
-            said = describe(read_image(path, max_megapixels=args.max_megapixels))
+            sphere = read_spheres(path, str(path), max_megapixels=args.max_megapixels)[0]
+            said = describe(sphere.erp)
         except UserError as error:
             failed += 1
             print(f"error: {error}", file=sys.stderr)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmifn.cli.flags import add_device_argument, add_limit_argument, add_preset_argument, command_parser
-from mmifn.core.defaults import AUTO, HEADSET_PPD, PROJECTIONS
+from mmifn.core.defaults import AUTO, EVERY_S, HEADSET_PPD, PROJECTIONS
 from mmifn.core.errors import UserError, user_main
 from mmifn.core.outputs import check_outputs
 
@@ -50,6 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--projection", choices=PROJECTIONS, default=AUTO,
                         help="what the pictures are; auto refuses what is no panorama, 'equirectangular' takes anything for one, "
                              "the others make one of it: two lenses, two eyes (a score each), six faces (default: %(default)s)")
+    parser.add_argument("--every", default=f"{EVERY_S:g}s", metavar="TIME",
+                        help="of videos: score a frame every so often, such as 500ms, 2s or 1min (default: %(default)s)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for two cores; one on a GPU)")
     add_device_argument(parser)
     add_limit_argument(parser)
@@ -81,6 +84,7 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
         parser.error("give images and folders, or --list; not both")
     from mmifn.scoring.files import Task  # what computes is loaded once there is something to compute
     from mmifn.scoring.listing import WHOLE, Listing, Shard
+    from mmifn.scoring.pieces import parse_every
     from mmifn.scoring.run import Outputs, default_workers, score_all
 
     if args.workers is not None and args.workers < 1:
@@ -89,13 +93,17 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
         raise UserError(f"--reference {args.reference} does not exist")
     listing = Listing(tuple(args.images), args.list, Shard.parse(args.shard) if args.shard else WHOLE)
     _look_at_outputs(args, listing)
+    if passed := listing.passed_over():
+        print("passed over in folders: " + ", ".join(f"{count} {kind}" for kind, count in passed.most_common())
+              + "; name a file to have it read all the same", file=sys.stderr)
     outputs = Outputs(args.json, args.csv, args.html, args.parquet, args.verify)
     if args.perspective is not None:
         from mmifn.scoring.photographs import score_photographs
 
         return 1 if score_photographs(listing, args.perspective or None, outputs, args.device) else 0
     task = Task(args.preset, args.checkpoint, args.device, args.map, _page_width(listing) if args.html else 0,
-                args.reference, args.max_megapixels, args.pixels_per_degree, args.projection)
+                args.reference, args.max_megapixels, args.pixels_per_degree, args.projection,
+                parse_every(args.every))
     failed = score_all(listing, task, outputs, args.workers or default_workers(args.device))
     return 1 if failed else 0
 

@@ -20,8 +20,10 @@ from mmifn.data.images import check_header, decode, opaque_part, open_picture, u
 from mmifn.data.is_panorama import colour_note, examine
 from mmifn.data.padding import fill, find_padding, reduced_mask, share_of_sphere
 from mmifn.data.projections import Part, to_spheres
+from mmifn.data.video import frame_at, read_clip
 
 _EMPTY = np.uint8(48)  # grey level at which an empty part is shown
+_AT_ONCE_PX = 100e6  # larger pictures are reduced; a headset shows a twelfth of that
 _LEAST_SHARE = 0.02  # of a sphere that a picture must cover
 
 
@@ -65,9 +67,37 @@ def read_spheres(source: Path | bytes | BinaryIO | Image.Image, name: str, *, pr
         if projection == AUTO:
             _refuse_told(image, told, name)
         _check_size(size, name, max_megapixels, projection, told)
+        factor = _reduce_while_decoding(image)
         opaque = opaque_part(image)
         pixels = decode(image, name, flatten=opaque is not None)
+    if factor > 1 and pixels.shape[1] == size[0]:
+        small = (size[0] // factor, size[1] // factor)
+        pixels = cv2.resize(pixels, small, interpolation=cv2.INTER_AREA)
+        opaque = None if opaque is None else cv2.resize(opaque.astype(np.uint8), small, interpolation=cv2.INTER_NEAREST) > 0
     return place(pixels, name, projection=projection, told=told, opaque=opaque)
+
+
+def read_moment(path: Path, name: str, moment_s: float, *, projection: str = AUTO,
+                max_megapixels: float = MAX_MEGAPIXELS) -> list[Sphere]:
+    """Return the spheres of the frame of a clip that is shown at a time in seconds; see read_spheres."""
+    clip = read_clip(path)
+    if projection == AUTO and clip.other:
+        raise UserError(f"{name}: the video says of itself that its projection is {clip.other}, which is not read. Convert it "
+                        "with FFmpeg's v360 to equirectangular, or say what it is with --projection")
+    pixels, notes = frame_at(path, moment_s)
+    told = GPano(crop=clip.crop if projection in (AUTO, EQUIRECTANGULAR) else None)
+    _check_size(pixels.shape[1::-1], name, max_megapixels, projection, told)
+    return [replace(sphere, notes=(*notes, *sphere.notes)) for sphere in place(pixels, name, projection=projection, told=told)]
+
+
+def _reduce_while_decoding(image: Image.Image) -> int:
+    """Have a huge picture reduced as it is decoded, where its format can do that; return by how much it must become smaller."""
+    factor = 1
+    while image.width * image.height / factor ** 2 > _AT_ONCE_PX:
+        factor *= 2
+    if factor > 1 and image.format in ("JPEG", "MPO"):
+        image.draft(image.mode, (image.width // factor, image.height // factor))
+    return factor
 
 
 def _refuse_told(image: Image.Image, told: GPano, name: str) -> None:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmifn.core.defaults import AUTO, HEADSET_PPD, MAX_MEGAPIXELS
+from mmifn.core.defaults import AUTO, EVERY_S, HEADSET_PPD, MAX_MEGAPIXELS
 from mmifn.core.errors import UserError, out_of_memory
-from mmifn.core.files import sha256_file, sha256_json, stamp_of
+from mmifn.core.files import Stamp, sha256_file, sha256_json, stamp_of
 from mmifn.core.text import printable
 from mmifn.core.workers import run_apart, run_tasks
 from mmifn.data.images import png_made_from, read_image, write_png
+from mmifn.scoring.pieces import Piece
 from mmifn.scoring.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class Task:
     """What is wanted of every image.
 
     page_width: width of the panorama in the HTML page, 0 for no page; reference: a pristine panorama to compare with;
-    headset_ppd: pixels per degree of the headset to score for; projection: what the pictures are (data.projections).
+    headset_ppd: pixels per degree of the headset to score for; projection: what the pictures are (data.projections);
+    every_s: seconds between the moments of a clip.
     """
 
     preset: str = "offline"
@@ -46,6 +48,7 @@ class Task:
     max_megapixels: float = MAX_MEGAPIXELS
     headset_ppd: float = HEADSET_PPD
     projection: str = AUTO
+    every_s: float = EVERY_S
 
     def predictor(self) -> Predictor:
         from mmifn.scoring.panorama import open_predictor
@@ -68,13 +71,13 @@ class Task:
 
 @dataclass(frozen=True)
 class ImageJob:
-    """One image, or one sphere of it (part: which): its file, its name in what is written, and the row of an earlier run."""
+    """One image, or one piece of a file: where it lies, its name in what is written, and the row of an earlier run."""
 
     path: Path
     label: str
     task: Task
     row: dict[str, Any] | None = None
-    part: int = 0
+    piece: Piece = Piece()
 
 
 @dataclass(frozen=True)
@@ -137,8 +140,9 @@ def _score_job(job: ImageJob) -> ImageResult:
     """Score one image, or take its row; draw its map where that is not of the same picture, model and drawing."""
     task, sphere = job.task, None
     if job.row is None:
-        stamp, digest = stamp_of(job.path), sha256_file(job.path) if job.path.is_file() else ""
-        sphere = _sphere(job)
+        stamp = stamp_of(job.path)
+        digest = _digest(job.path, stamp) if job.path.is_file() else ""
+        sphere = sphere_of(job)
         compared: dict[str, float | None] = _compare(sphere.erp, job.path, task.reference, task) if task.reference else {}
         scored = task.predictor().score_sphere(sphere, str(job.path))
         prediction = replace(scored.rounded(), model=task.identity)  # which a reference is part of
@@ -152,18 +156,29 @@ def _score_job(job: ImageJob) -> ImageResult:
     if stale or task.page_width:
         from mmifn.scoring.viewer import make_panel
 
-        sphere = _sphere(job) if sphere is None else sphere
+        sphere = sphere_of(job) if sphere is None else sphere
         if folder and stale:
             _draw(sphere, prediction, folder, made_from, job.label)
         panel = make_panel(sphere, prediction, job.label, task.page_width) if task.page_width else None
     return ImageResult(job, row, prediction, panel)
 
 
-def _sphere(job: ImageJob) -> Sphere:
-    from mmifn.data.placement import read_spheres
+@lru_cache(maxsize=4)
+def _digest(path: Path, stamp: Stamp | None) -> str:
+    """Return a file's SHA-256; the moments of a clip ask again and again, and a file of another stamp is another one."""
+    return sha256_file(path)
 
-    spheres = read_spheres(job.path, str(job.path), projection=job.task.projection, max_megapixels=job.task.max_megapixels)
-    return spheres[job.part]
+
+def sphere_of(job: ImageJob) -> Sphere:
+    """Return the sphere that a job is about."""
+    from mmifn.data.placement import read_moment, read_spheres
+
+    piece, name, limit = job.piece, str(job.path), job.task.max_megapixels
+    if piece.moment_s is None:
+        return read_spheres(job.path, name, projection=piece.projection, max_megapixels=limit)[piece.part]
+    spheres = read_moment(job.path, f"{name} at {piece.moment_s:g} s", piece.moment_s, projection=piece.projection,
+                          max_megapixels=limit)
+    return spheres[piece.part]
 
 
 def _draw(sphere: Sphere, prediction: Prediction, folder: Path, made_from: str, label: str) -> None:

@@ -6,7 +6,9 @@ Nothing is kept but eight bytes an image, so that a listing may be of any length
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,11 @@ import numpy as np
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_number
 from mmifn.core.text import printable
+from mmifn.data.formats import HEIF_EXTENSIONS
 from mmifn.data.images import EXTENSIONS
 
 STANDARD_INPUT = "-"
+IMAGES = (*EXTENSIONS, ".mpo", ".jfif", ".hdr", ".exr", *HEIF_EXTENSIONS)  # what is scored in a folder
 _NEW_LABELS = 100_000  # looked up in a set, before they go over to a sorted array, which takes a tenth of its memory
 
 
@@ -86,6 +90,16 @@ class Listing:
         """Tell whether it can be gone through more than once."""
         return self.source != STANDARD_INPUT
 
+    def passed_over(self) -> Counter[str]:
+        """Return how many files of each kind lie in the folders named and are no images by their names."""
+        counts: Counter[str] = Counter()
+        for place in self.places:
+            for _, folders, names in os.walk(place) if place.is_dir() else ():
+                folders[:] = [name for name in folders if not name.startswith(".") and not _named_as_image(name)]
+                counts.update(os.path.splitext(name)[1].lower() or "without extension" for name in names
+                              if not name.startswith(".") and not _named_as_image(name))
+        return counts
+
     def __iter__(self) -> Iterator[tuple[str, Path]]:
         seen = Seen()
         for label, path in _of_list(self.source) if self.source else _of_places(self.places):
@@ -112,10 +126,12 @@ def _of_lines(lines: Iterable[bytes]) -> Iterator[tuple[str, Path]]:
 def _of_places(places: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
     """Yield label and file of what is named and of what is below it; refuse places where nothing is."""
     for place in places:
+        if re.match(r"[a-z][a-z0-9+.-]+:/", str(place)):
+            raise UserError(f"{place} is an address, and addresses are not fetched; download the picture and give its path")
         if not place.exists():
             raise UserError(f"{place} does not exist; give images, or folders that hold some")
         if place.is_dir() and next(_images_below(place, ""), None) is None:
-            raise UserError(f"{place} holds no images ({', '.join(EXTENSIONS)})")
+            raise UserError(f"{place} holds no images ({', '.join(IMAGES)})")
     parent = os.path.commonpath([os.path.abspath(place if place.is_dir() else place.parent) for place in places])
     for place in places:
         name = Path(os.path.relpath(os.path.abspath(place), parent)).as_posix()
@@ -123,12 +139,16 @@ def _of_places(places: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
             yield printable(label), path
 
 
+def _named_as_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGES
+
+
 def _images_below(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
     """Yield the images in a folder and below, sorted by name, folder by folder, each behind its name in there after a prefix."""
     with os.scandir(folder) as entries:
         inside = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     for entry in inside:
-        named_as_image = os.path.splitext(entry.name)[1].lower() in EXTENSIONS
+        named_as_image = _named_as_image(entry.name)
         if entry.is_dir(follow_symlinks=False):
             if not named_as_image:
                 yield from _images_below(folder / entry.name, f"{prefix}{entry.name}/")

@@ -25,6 +25,7 @@ from mmifn.data.features import GLOBAL, TEXT, VIEWPORT
 from mmifn.data.mos_scale import SCALES
 from mmifn.data.padding import view_shares
 from mmifn.data.placement import Sphere, place
+from mmifn.data.resolution import resolution_note
 from mmifn.describe.measured.describer import Description, MeasuredDescriber, describe
 from mmifn.encoders.encode import (
     beside,
@@ -136,18 +137,20 @@ class Predictor:
 
         ends = calibration.interval(mean, low, high) if calibration else None
         interval = (percent(ends[0]), percent(ends[1])) if ends else None
-        warnings = [*sphere.notes]
+        width = sphere.erp.shape[1]
+        judged_px = round(360 * seen_ppd(width, self.preset.headset_ppd))
+        warnings = [*sphere.notes, *resolution_note(sphere.erp, judged_px)]
         if len(seen) < len(centres):
             warnings.append(f"{len(seen)} of {len(centres)} views have content; the score is theirs")
         if self.preset.description != "measured":
             warnings.append(f"described by measurements, not by {self.preset.description}, as is usual with this preset")
-        width, kept = sphere.erp.shape[1], centres[seen]
+        kept = centres[seen]
         ceiling, scores = self.ceiling(width), [percent(value) for value in views]
         reading = description.reading(kept, np.array(scores), as_flawless(percent(mean), ceiling))
         said = Prediction(percent(mean), in_words(percent(mean)), interval, calibration.level if calibration else None,
                           tuple(View(lon, lat, score) for (lon, lat), score in zip(kept.tolist(), scores, strict=True)),
                           self.preset.fov_deg, reading.told, tuple(warnings), self.identity, ceiling,
-                          judged_px=round(360 * seen_ppd(width, self.preset.headset_ppd)), covered=sphere.share,
+                          judged_px=judged_px, covered=sphere.share,
                           heading_deg=sphere.heading_deg)
         return replace(said, worst_words=tuple(reading.of_view(*kept[i]) for i in said.worst()))
 

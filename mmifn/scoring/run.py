@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from mmifn.core.defaults import PARTS
 from mmifn.core.device import resolve_device
 from mmifn.core.workers import usable_cores
+from mmifn.scoring.clips import Timelines
 from mmifn.scoring.files import ImageJob, ImageResult, Task, identity_of, score_jobs
 from mmifn.scoring.index import ImageFile
 from mmifn.scoring.listing import Listing
 from mmifn.scoring.parquet import ParquetResults
+from mmifn.scoring.pieces import Piece, pieces_of
 from mmifn.scoring.prediction import Prediction, columns
 from mmifn.scoring.results import ResultFile
 from mmifn.scoring.words import looking, score_line
@@ -95,6 +96,7 @@ class _Run:
         self.bar: tqdm[Any]
         self._lacking: dict[str, list[ResultFile | ParquetResults]] = {}  # of images that are being scored
         self._panels: dict[str, Panel | None] = {}
+        self.timelines = Timelines()
 
     def open_files(self, stack: ExitStack, identity: str, listing: Listing) -> None:
         """Open the files of results for this run alone."""
@@ -115,7 +117,7 @@ class _Run:
         """Count the images, and drop rows that are no longer true, where that can be known beforehand."""
         if listing.repeatable:
             self.total = 0
-            for label, image, _ in self._spheres(listing):
+            for label, image, _ in self._pieces(listing):
                 self.total += 1
                 for file in self.files:
                     file.find(label, image)
@@ -124,19 +126,20 @@ class _Run:
 
     def jobs(self, listing: Listing) -> Iterator[ImageJob]:
         """Yield what is to be computed, and deliver what an earlier run has left."""
-        for label, image, part in self._spheres(listing):
+        for label, image, piece in self._pieces(listing):
             self.count += 1
             places = [(file, file.find(label, image)) for file in self.files]
             have = next(((file, place) for file, place in places if place is not None), None)
             lacking = [file for file, place in places if place is None]
             if have is None:
-                job = ImageJob(image.path, label, self.task, part=part)
+                job = ImageJob(image.path, label, self.task, piece=piece)
             else:
                 self.kept += 1
-                if not (lacking or self.task.draws or self.outputs.to_program or self.kept <= SHOWN_AGAIN):
+                if not (lacking or self.task.draws or self.outputs.to_program or self.kept <= SHOWN_AGAIN
+                        or piece.moment_s is not None):
                     self.bar.update()
                     continue
-                job = ImageJob(image.path, label, self.task, have[0].row(have[1]), part)
+                job = ImageJob(image.path, label, self.task, have[0].row(have[1]), piece)
             self._lacking[label] = lacking
             if self.task.page_width:
                 self._panels[label] = None  # so that the page has the order of the listing
@@ -145,19 +148,19 @@ class _Run:
             else:
                 self.deliver(ImageResult(job, job.row, Prediction.from_row(job.row)))
 
-    def _spheres(self, listing: Listing) -> Iterator[tuple[str, ImageFile, int]]:
-        """Yield (label, file, part) of every sphere: both eyes of stereoscopic pictures have labels of their own."""
-        names = PARTS.get(self.task.projection, ("",))
+    def _pieces(self, listing: Listing) -> Iterator[tuple[str, ImageFile, Piece]]:
+        """Yield (label, file, piece) of everything that has a score of its own."""
         for label, path in listing:
             image = ImageFile(path)
-            for part, name in enumerate(names):
-                yield f"{label} ({name})" if name else label, image, part
+            for name, piece in pieces_of(label, path, self.task.projection, self.task.every_s):
+                yield name, image, piece
 
     def deliver(self, result: ImageResult) -> None:
         """Write and show one result."""
         for file in self._lacking.pop(result.job.label):
             file.add(result.row)
         self.failed += bool(result.error)
+        self.timelines.add(result)
         if result.panel:
             self._panels[result.job.label] = result.panel
         self._show(result)
@@ -180,6 +183,8 @@ class _Run:
             from mmifn.scoring.viewer import write_page
 
             write_page(panels, outputs.html)
+        for line in self.timelines.conclude(self.task.map_dir):
+            print(line, file=sys.stderr if outputs.to_program else sys.stdout)
         kept = f", {self.kept} of them from an earlier run" if self.kept else ""
         print(f"{self.count - self.failed} of {self.count} scored{kept}", file=sys.stderr)
         written = [None if outputs.to_program else outputs.json, outputs.csv, outputs.parquet, outputs.html, self.task.map_dir]
@@ -199,7 +204,8 @@ def in_plain_words(result: ImageResult) -> str:
     lines = [f"{result.job.label}: {score_line(prediction)}",
              *textwrap.wrap(prediction.description, 110, initial_indent="  ", subsequent_indent="  "),
              f"  worst view: {worst.score:.0f}, looking {where}" + "".join(f": {words}" for words in prediction.worst_words[:1]),
-             *(f"  warning: {text}" for text in prediction.warnings)]
+             *([f"  judged at {prediction.judged_px} px around ({prediction.judged_px / 360:.1f} per degree)"]
+               if prediction.judged_px else []), *(f"  warning: {text}" for text in prediction.warnings)]
     if result.job.task.reference:
         lines.append("  against the reference: " + ", ".join(_compared_words(result.row)))
     return "\n".join(lines)

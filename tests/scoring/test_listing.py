@@ -37,6 +37,19 @@ def test_folders_come_in_the_order_of_names(photos):
     assert all(path.is_file() for _, path in Listing((photos,)))
 
 
+def test_what_is_passed_over_is_counted_by_kind(photos):
+    for name in ("x.gif", "sub/y.GIF", "clip.mp4", "README", "a.mpo", "s.hdr", "p.heic"):
+        (photos / name).touch()
+    assert Listing((photos, photos / "notes.txt")).passed_over() == {".gif": 2, ".mp4": 1, ".txt": 1, "without extension": 1}
+    assert {"a.mpo", "s.hdr", "p.heic"} < set(labels(photos))
+
+
+@pytest.mark.parametrize("address", ["https://example.org/a.jpg", "s3://bucket/a.jpg"])
+def test_addresses_are_not_fetched(address):
+    with pytest.raises(UserError, match="addresses are not fetched; download the picture"):
+        labels(address)
+
+
 def test_a_label_does_not_change_when_images_come_and_go(photos):
     for name in ("a.PNG", "b.jpg"):
         (photos / name).unlink()
