@@ -3,8 +3,8 @@
     python benchmarks/mutants.py [--seed N] [--count N] [--rooms ROOM …] [--only PART] [--limit-s SECONDS]
 
 A mutant is one module with one change: an operator, a comparison, a constant or a condition, as many of each. It meets the
-tests that import the module (else those that import what imports it), the room's own first, until one fails: it is caught
-where that test passes without it. Not looked at: texts, messages of errors, annotations, decorators, and `strict=`.
+tests that import the module, also by way of others, its room's first, until one fails: it is caught where that test passes
+without it. Not looked at: texts, messages of errors, annotations, decorators, and `strict=`.
 mutants_explained.csv, beside this script, holds mutants that no test can catch, or that none shall, each with the reason.
 
 The heavy packages are imported once; every mutant is a fork of this process in a copy of the repository.
@@ -43,7 +43,8 @@ COMPARED = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, 
 OPERATED = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
             ast.Mod: ast.Mult, ast.Pow: ast.Mult}
 KINDS = ("operator", "comparison", "constant", "condition")
-MOST_FILES = 6  # of tests, for one mutant
+MOST_FILES = 8  # of tests, for one mutant
+LEFT_OUT = ("test_fleet_ray.py", "test_pipeline.py", "test_viewer_browser.py")  # start servers, or take minutes
 TEST_S = 20  # of processor time for one test: a mutant may never end
 
 
@@ -153,21 +154,24 @@ class Tests:
 
     def __init__(self, tree: Path) -> None:
         self.tree = tree
-        self.imports = {str(path.relative_to(tree)): imports_of(path)
-                        for folder in ("mmifn", "tests") for path in sorted((tree / folder).rglob("*.py"))}
+        paths = [path for folder in ("mmifn", "tests", "tools") for path in sorted((tree / folder).rglob("*.py"))]
+        self.imports = {str(path.relative_to(tree)): imports_of(path) for path in [*paths, *sorted(tree.glob("*.py"))]}
 
-    def importers(self, module: str, folder: str) -> list[str]:
-        return [path for path, names in self.imports.items() if path.startswith(folder) and dotted(module) in names]
+    def importers(self, module: str) -> list[str]:
+        return [path for path, names in self.imports.items() if dotted(module) in names]
 
     def of(self, module: str) -> list[str]:
-        """Return the test files to run: the module's own first, then its room's; of each kind the shorter ones first."""
-        room = Path("tests", *Path(module).parts[1:2])
-        found = dict.fromkeys(self.importers(module, "tests/"))
-        for user in self.importers(module, "mmifn/"):
-            found |= dict.fromkeys(self.importers(user, f"{room}/"))
-        tests = [path for path in found if Path(path).name.startswith("test_")]
-        own = f"test_{Path(module).stem}.py"
-        tests.sort(key=lambda path: (Path(path).name != own, room not in Path(path).parents, (self.tree / path).stat().st_size))
+        """Return the test files to run: the module's own, then the room's, then others; nearer ones before those that import it
+        by way of more modules or scripts, and shorter ones before longer ones."""
+        steps, edge = {module: 0}, [module]
+        while edge:
+            users = dict.fromkeys(user for path in edge for user in self.importers(path) if user not in steps)
+            steps |= dict.fromkeys(users, 1 + steps[edge[0]])
+            edge = list(users)
+        room, own = Path("tests", *Path(module).parts[1:2]), f"test_{Path(module).stem}.py"
+        tests = [path for path in steps if Path(path).name.startswith("test_") and Path(path).name not in LEFT_OUT]
+        tests.sort(key=lambda path: (Path(path).name != own, room not in Path(path).parents, steps[path],
+                                     (self.tree / path).stat().st_size))
         return tests[:MOST_FILES]
 
 
