@@ -19,7 +19,8 @@ class ModelConfig:
     text_dropout: share of the training images that a branch sees without their text, so that it does not lean on words
     alone; global_dropout: share of them that GFF sees without the panorama's features, of which there are many more than
     scenes to learn from (not in the paper; 0 is off). worst_views: learn by how much the worst viewports count more for the
-    panorama's score than the others, where the paper takes the mean.
+    panorama's score than the others, where the paper takes the mean. late: how many of a view's last numbers are kept from the
+    fusion, and are for the corrections alone that a trained model is taught later (training.correction).
     """
 
     variant: str = "full"
@@ -33,10 +34,13 @@ class ModelConfig:
     text_dropout: float = 0.0
     global_dropout: float = 0.0
     worst_views: bool = False
+    late: int = 0
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise ValueError(f"variant {self.variant!r} is not one of {', '.join(VARIANTS)}")
+        if self.late < 0:
+            raise ValueError(f"late must not be negative, got {self.late}")
         for name in ("dropout", "text_dropout", "global_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 0 and below 1, got {getattr(self, name)}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
-from mmifn.fusion.afm import AFM, ConcatFusion, Head, ViewPool
+from mmifn.fusion.afm import AFM, ConcatFusion, Correction, Head, ViewPool
 from mmifn.fusion.config import ModelConfig
 from mmifn.fusion.gff import GFF
 from mmifn.fusion.inputs import Dimensions, FusedInputs, Inputs
@@ -101,6 +103,8 @@ class LocalBranch(nn.Module):
 
     def __init__(self, config: ModelConfig, dims: Dimensions) -> None:
         super().__init__()
+        self.known = dims.view - config.late
+        dims = replace(dims, view=self.known)
         self.standardise = Standardise(dims.view)
         self.standardise_text = Standardise(dims.text)
         self.text_dropout = ImageDropout(config.text_dropout)
@@ -108,11 +112,12 @@ class LocalBranch(nn.Module):
         self.out_dim = self.lff.out_dim
 
     def fit_inputs(self, inputs: Inputs) -> None:
-        self.standardise.fit(inputs.views)
+        self.standardise.fit(inputs.views[..., :self.known])
         self.standardise_text.fit(inputs.pooled)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        return self.lff(self.standardise(inputs.views), *self.text_dropout(self.standardise_text(inputs.pooled)))
+        views = self.standardise(inputs.views[..., :self.known])
+        return self.lff(views, *self.text_dropout(self.standardise_text(inputs.pooled)))
 
 
 class BranchScorer(nn.Module):
@@ -148,14 +153,25 @@ class MMIFN(nn.Module):
             self.fusion = AFM(*sizes, config.width, config.heads, config.dropout, config.afm_residual)
         self.head = Head(self.fusion.out_dim, config.width, config.dropout)
         self.pool = ViewPool(config.worst_views)
+        if config.late:
+            self.standardise_views, self.correction = Standardise(dims.view), Correction(dims.view)
+        else:
+            self.correction = None
 
     def fit_inputs(self, inputs: Inputs) -> None:
         """Take the scale of every feature from the training images."""
         self.global_branch.fit_inputs(inputs)
         self.local_branch.fit_inputs(inputs)
+        if self.correction is not None:
+            self.standardise_views.fit(inputs.views)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        return self.head(self.fusion(self.global_branch(inputs), self.local_branch(inputs)))
+        scores = self.head(self.fusion(self.global_branch(inputs), self.local_branch(inputs)))
+        return scores if self.correction is None else self.corrected(inputs.views, scores)
+
+    def corrected(self, views: Tensor, scores: Tensor) -> Tensor:
+        """Return the viewport scores (B, V) that fusion gave with what the correction adds; views: (B, V, D)."""
+        return scores + self.correction(self.standardise_views(views), scores)
 
 
 class FusionOnly(nn.Module):

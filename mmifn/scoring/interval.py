@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +98,17 @@ def calibrate(table: pd.DataFrame, labels: str, level: float = LEVEL) -> Calibra
     widths = [scene_quantile(residuals[band == k], scenes[band == k].tolist(), level) for k in range(len(edges) + 1)]
     return Calibration(level, scene_quantile(residuals, scenes.tolist(), level), len(set(scenes)), len(table), labels,
                        tuple(edges), tuple(widths) if edges else ())
+
+
+def rescaled(known: Calibration, table: pd.DataFrame) -> Calibration:
+    """Return a calibration as wide as new material asks: all widths times what 90 % of its errors are of them, at least 1.
+
+    table: as for `calibrate`, of material that the known calibration does not speak of; scenes count the same.
+    """
+    score, residuals, scenes = _parts(table)
+    shares = residuals / np.array([known.width_at(value) for value in score])
+    factor = max(1.0, scene_quantile(shares, scenes.tolist(), known.level))
+    return replace(known, half_width=known.half_width * factor, half_widths=tuple(width * factor for width in known.half_widths))
 
 
 def left_out(table: pd.DataFrame, level: float = LEVEL) -> np.ndarray:

@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 
 from mmifn.core.errors import UserError
-from mmifn.scoring.interval import Calibration, calibrate, left_out, left_out_coverage, read_residuals, scene_quantile
+from mmifn.scoring.interval import (
+    Calibration,
+    calibrate,
+    left_out,
+    left_out_coverage,
+    read_residuals,
+    rescaled,
+    scene_quantile,
+)
 
 
 def test_one_image_a_scene_is_the_usual_conformal_quantile():
@@ -163,3 +171,17 @@ def test_files_that_are_no_tables_are_refused(tmp_path):
     path.write_text("scene,mos,score\n")
     with pytest.raises(UserError, match="is empty"):
         read_residuals(path, "OIQA", "full")
+
+
+def test_new_material_widens_every_band_alike():
+    """Errors of ten scenes are 0.2, 0.4 … 2 times the width of their band; scenes weigh 1/11, so 90 % is reached by the tenth."""
+    known = Calibration(0.9, 4.0, 30, 300, "simulated", edges=(50.0,), half_widths=(3.0, 5.0))
+    scores = np.array([40.0, 60.0] * 5)
+    widths = np.where(scores < 50, 3.0, 5.0)
+    mos = scores - 0.2 * np.arange(1, 11) * widths
+    table = pd.DataFrame({"scene": [f"s{i}" for i in range(10)], "score": scores, "mos": mos})
+    wider = rescaled(known, table)
+    assert (wider.half_width, *wider.half_widths) == pytest.approx((8.0, 6.0, 10.0))
+    assert wider.edges == known.edges
+    near = table.assign(mos=table.score - 0.1)
+    assert rescaled(known, near).half_widths == known.half_widths  # never narrower

@@ -1,0 +1,146 @@
+"""Teach a trained model what it has not met: points to add to every view's score, and how much the worst views count.
+
+Fusion stays as it is. What is taught reads the view's own numbers, those that fusion was not given among them, and the score
+that fusion gave. How many steps to take is chosen by scenes left out in turn; the scores that those gave are returned, for
+they are of scenes that the correction has not met.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmifn.core.errors import UserError
+from mmifn.fusion.inputs import Database
+from mmifn.fusion.model import MMIFN
+from mmifn.training.checkpoint import Checkpoint
+from mmifn.training.fit import pooled, viewport_scores
+
+
+@dataclass(frozen=True)
+class CorrectionConfig:
+    """How a correction is taught: steps of Adam over all images at once; folds: of scenes, to choose the number of steps by."""
+
+    steps: int = 600
+    every: int = 50
+    learning_rate: float = 5e-3
+    weight_decay: float = 1e-2
+    folds: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (("steps", 1), ("every", 1), ("folds", 2)):
+            if getattr(self, name) < low:
+                raise UserError(f"--{name} must be at least {low}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What a correction learns from: views (N, V, D), scores that fusion gave (N, V), targets (N,), standardised."""
+
+    views: Tensor
+    scores: Tensor
+    target: Tensor
+
+    def __getitem__(self, rows: np.ndarray) -> _Lesson:
+        return _Lesson(self.views[rows], self.scores[rows], self.target[rows])
+
+
+def correctable(base: Checkpoint, database: Database) -> MMIFN:
+    """Return the base's network with an untaught correction for what the database tells of a view beyond the base's numbers.
+
+    Raises UserError where the features are not the base's with numbers added at the end of every view.
+    """
+    given, known = database.inputs.dimensions, base.dims
+    late = given.view - known.view
+    if base.model.late or late < 1 or replace(given, view=known.view) != known:
+        raise UserError(f"{database.name} has features of {given}, and the model reads {known}, {base.model.late} of a view's "
+                        "numbers by a correction; wanted a model without one, and features that tell more of every view: "
+                        "encode the database with a preset that adds to the model's own")
+    network = MMIFN(replace(base.model, late=late, worst_views=True), given)
+    missing = network.load_state_dict(base.state, strict=False)
+    added = ("pool.", "correction.", "standardise_views.")
+    if missing.unexpected_keys or any(not key.startswith(added) for key in missing.missing_keys):
+        raise UserError("the parameters of the base do not fit its own configuration; train it again: python train.py")
+    return network.eval()
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A corrected model, and scores (N,) of the images it was taught by: before, and of corrections that have not met the
+    image's scene."""
+
+    checkpoint: Checkpoint
+    before: np.ndarray
+    unseen: np.ndarray
+
+
+def teach(base: Checkpoint, database: Database, config: CorrectionConfig) -> Taught:
+    """Teach the base a correction by all images of a database."""
+    network = correctable(base, database)
+    target = base.scale.standardise(database.mos)
+    lesson = _Lesson(database.inputs.views, _fused(network, base, database), target)
+    scenes = np.array(database.manifest.scenes())
+    fold = _folds(scenes, config)
+    marks = range(0, config.steps + 1, config.every)
+    unseen = np.zeros((len(marks), len(scenes)))
+    for k in range(config.folds):
+        rows = fold == k
+        for i, state in enumerate(_lessons(network, lesson[~rows], config)):
+            unseen[i, rows] = _scores(state, lesson[rows], base)
+    errors = np.sqrt(np.mean((unseen - database.mos) ** 2, axis=1))
+    best = int(errors.argmin())
+    taught = next(islice(_lessons(network, lesson, config), best, None))
+    curve = [{"epoch": step, "validation": float(-error)} for step, error in zip(marks, errors, strict=True)]
+    state = {key: value.detach().cpu() for key, value in taught.state_dict().items()}
+    corrected = replace(base, model=replace(base.model, late=network.correction.enter.in_features - 1 - base.dims.view,
+                                            worst_views=True), dims=database.inputs.dimensions, epoch=marks[best],
+                        digest=database.digest, method=database.method, curve=curve, state=state)
+    return Taught(corrected, unseen[0], unseen[best])
+
+
+def _fused(network: MMIFN, base: Checkpoint, database: Database) -> Tensor:
+    """Return what fusion gives to every view, (N, V), before anything is added."""
+    plain = copy.deepcopy(network)
+    plain.correction = None
+    given = viewport_scores(plain, database.inputs, base.scale)
+    return torch.from_numpy((given - base.scale.mean) / base.scale.sd).float()
+
+
+def _folds(scenes: np.ndarray, config: CorrectionConfig) -> np.ndarray:
+    places = sorted(set(scenes))
+    if len(places) < config.folds:
+        raise UserError(f"{len(places)} scenes are too few for {config.folds} folds; wanted at least as many")
+    order = np.random.default_rng(config.seed).permutation(len(places))
+    of = {places[place]: k % config.folds for k, place in enumerate(order)}
+    return np.array([of[scene] for scene in scenes])
+
+
+def _lessons(network: MMIFN, lesson: _Lesson, config: CorrectionConfig) -> Iterator[MMIFN]:
+    """Yield the network after 0, every, 2 every, … steps."""
+    torch.manual_seed(config.seed)
+    taught = copy.deepcopy(network)
+    taught.standardise_views.fit(lesson.views)
+    taught.correction.enter.reset_parameters()
+    learning = [*taught.correction.parameters(), *taught.pool.parameters()]
+    optimizer = torch.optim.AdamW(learning, config.learning_rate, weight_decay=config.weight_decay)
+    yield taught
+    for step in range(1, config.steps + 1):
+        score = taught.pool(taught.corrected(lesson.views, lesson.scores))
+        loss = torch.nn.functional.mse_loss(score, lesson.target)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        if step % config.every == 0:
+            yield taught
+
+
+@torch.inference_mode()
+def _scores(network: MMIFN, lesson: _Lesson, base: Checkpoint) -> np.ndarray:
+    return pooled(network, base.scale.restore(network.corrected(lesson.views, lesson.scores)), base.scale)
