@@ -153,6 +153,8 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--global-dropout", type=float, metavar="SHARE",
                        help="share of the training images that GFF sees without the panorama's features, for few scenes")
     group.add_argument("--text-dropout", type=float, metavar="P", help="share of the training images whose text is hidden")
+    group.add_argument("--late", type=int, metavar="N", help="keep the last N numbers of every view from the fusion, for what "
+                       "tools/correct_model.py teaches later")
     group.add_argument("--worst-views", action="store_true", default=None,
                        help="learn by how much the worst viewports count more than the others, in place of their mean")
     group.add_argument("--loss", choices=sorted(LOSSES))
@@ -221,7 +223,7 @@ def training_flags(args: argparse.Namespace) -> list[str]:
     """Return the flags that would give these training arguments again, for handing them on to another script."""
     flags = ["--config", args.config, "--split-by", args.split_by]
     for name in ("epochs", "branch_epochs", "learning_rate", "weight_decay", "batch_size", "dropout", "global_dropout",
-                 "text_dropout", "loss", "schedule"):
+                 "text_dropout", "late", "loss", "schedule"):
         value = getattr(args, name)
         flags += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
     return flags + [f"--{name.replace('_', '-')}" for name in ("freeze_branches", "worst_views") if getattr(args, name)]

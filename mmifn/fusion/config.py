@@ -40,7 +40,7 @@ class ModelConfig:
         if self.variant not in VARIANTS:
             raise ValueError(f"variant {self.variant!r} is not one of {', '.join(VARIANTS)}")
         if self.late < 0:
-            raise ValueError(f"late must not be negative, got {self.late}")
+            raise UserError(f"--late must not be negative, got {self.late}")
         for name in ("dropout", "text_dropout", "global_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 0 and below 1, got {getattr(self, name)}")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from mmifn.core.errors import UserError
 from mmifn.fusion.afm import AFM, ConcatFusion, Correction, Head, ViewPool
 from mmifn.fusion.config import ModelConfig
 from mmifn.fusion.gff import GFF
@@ -104,6 +105,8 @@ class LocalBranch(nn.Module):
     def __init__(self, config: ModelConfig, dims: Dimensions) -> None:
         super().__init__()
         self.known = dims.view - config.late
+        if self.known < 1:
+            raise UserError(f"--late {config.late}: a view has {dims.view} numbers; leave the fusion one at least")
         dims = replace(dims, view=self.known)
         self.standardise = Standardise(dims.view)
         self.standardise_text = Standardise(dims.text)
@@ -154,7 +157,7 @@ class MMIFN(nn.Module):
         self.head = Head(self.fusion.out_dim, config.width, config.dropout)
         self.pool = ViewPool(config.worst_views)
         if config.late:
-            self.standardise_views, self.correction = Standardise(dims.view), Correction(dims.view)
+            self.standardise_views, self.correction = Standardise(dims.view), Correction(dims.view).requires_grad_(False)
         else:
             self.correction = None
 

@@ -58,16 +58,19 @@ def correctable(base: Checkpoint, database: Database) -> MMIFN:
     Raises UserError where the features are not the base's with numbers added at the end of every view.
     """
     given, known = database.inputs.dimensions, base.dims
-    late = given.view - known.view
-    if base.model.late or late < 1 or replace(given, view=known.view) != known:
-        raise UserError(f"{database.name} has features of {given}, and the model reads {known}, {base.model.late} of a view's "
-                        "numbers by a correction; wanted a model without one, and features that tell more of every view: "
-                        "encode the database with a preset that adds to the model's own")
+    late = given.view - known.view + base.model.late
+    taught = any(key.startswith("correction.leave") and value.any() for key, value in base.state.items())
+    if taught or late < 1 or replace(given, view=known.view) != known or given.view < known.view:
+        raise UserError(f"{database.name} has features of {given}, and the model, {'' if taught else 'not '}yet corrected, reads "
+                        f"{known}, {base.model.late} of a view's numbers late; wanted a model not yet corrected, and features "
+                        "that tell more of every view than its fusion reads: encode the database with such a preset")
     network = MMIFN(replace(base.model, late=late, worst_views=True), given)
-    missing = network.load_state_dict(base.state, strict=False)
     added = ("pool.", "correction.", "standardise_views.")
+    state = {key: value for key, value in base.state.items() if not key.startswith(added)}
+    missing = network.load_state_dict(state, strict=False)
     if missing.unexpected_keys or any(not key.startswith(added) for key in missing.missing_keys):
         raise UserError("the parameters of the base do not fit its own configuration; train it again: python train.py")
+    network.correction.requires_grad_(True)
     return network.eval()
 
 
@@ -99,7 +102,7 @@ def teach(base: Checkpoint, database: Database, config: CorrectionConfig) -> Tau
     taught = next(islice(_lessons(network, lesson, config), best, None))
     curve = [{"epoch": step, "validation": float(-error)} for step, error in zip(marks, errors, strict=True)]
     state = {key: value.detach().cpu() for key, value in taught.state_dict().items()}
-    corrected = replace(base, model=replace(base.model, late=network.correction.enter.in_features - 1 - base.dims.view,
+    corrected = replace(base, model=replace(base.model, late=database.inputs.dimensions.view - network.local_branch.known,
                                             worst_views=True), dims=database.inputs.dimensions, epoch=marks[best],
                         digest=database.digest, method=database.method, curve=curve, state=state)
     return Taught(corrected, unseen[0], unseen[best])

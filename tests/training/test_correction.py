@@ -65,6 +65,21 @@ def test_fusion_stays_as_it_was(taught):
     np.testing.assert_allclose(given, result.before, atol=1e-3)
 
 
+def test_a_base_trained_with_late_numbers_gives_the_same_scores_as_one_that_never_saw_them(taught):
+    base, database, result = taught
+    late = replace(CONFIG, model=replace(CONFIG.model, late=1))
+    narrow = replace(database, inputs=replace(database.inputs, views=database.inputs.views[..., :-1]))
+    fits = [fit_all(Trial(given, SPLIT, config, 0), CPU) for given, config in ((database, late), (narrow, CONFIG))]
+    scores = [image_scores(fit, given.inputs) for fit, given in zip(fits, (database, narrow), strict=True)]
+    np.testing.assert_allclose(*scores, atol=1e-3)
+    bases = [Checkpoint.of(fit, Trial(given, SPLIT, config, 0))
+             for fit, given, config in zip(fits, (database, narrow), (late, CONFIG), strict=True)]
+    first, second = (teach(each, database, LESSON) for each in bases)
+    np.testing.assert_allclose(first.unseen, second.unseen, atol=1e-2)
+    with pytest.raises(UserError, match="--late 13: a view has 13 numbers; leave the fusion one"):
+        fit_all(Trial(database, SPLIT, replace(CONFIG, model=replace(CONFIG.model, late=13)), 0), CPU)
+
+
 def test_a_corrected_model_is_written_and_read(taught, tmp_path):
     _, database, result = taught
     save_checkpoint(result.checkpoint, tmp_path / "corrected.pth")
@@ -85,7 +100,7 @@ def test_what_does_not_fit_is_refused(taught):
     base, database, result = taught
     same = replace(database, inputs=replace(database.inputs, views=database.inputs.views[..., :-1]))
     for model, given in ((base, same), (result.checkpoint, database)):
-        with pytest.raises(UserError, match="wanted a model without one, and features that tell more of every view"):
+        with pytest.raises(UserError, match="wanted a model not yet corrected, and features that tell more"):
             teach(model, given, LESSON)
     with pytest.raises(UserError, match="6 scenes are too few for 7 folds"):
         teach(base, database, replace(LESSON, folds=7))
