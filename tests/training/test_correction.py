@@ -66,7 +66,7 @@ def test_fusion_stays_as_it_was(taught):
 
 
 def test_a_base_trained_with_late_numbers_gives_the_same_scores_as_one_that_never_saw_them(taught):
-    base, database, result = taught
+    _, database, _ = taught
     late = replace(CONFIG, model=replace(CONFIG.model, late=1))
     narrow = replace(database, inputs=replace(database.inputs, views=database.inputs.views[..., :-1]))
     fits = [fit_all(Trial(given, SPLIT, config, 0), CPU) for given, config in ((database, late), (narrow, CONFIG))]
