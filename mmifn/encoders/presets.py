@@ -75,8 +75,9 @@ PRESETS: dict[str, Preset] = {
     # what people's headsets showed. The two together tell how large a panorama is: being told beside that gains nothing, and a
     # small one that was enlarged would count as large (docs/experiments.md).
     # The encoder was adapted at the resolution of the views; of the ERP it sees half of it, which is a scale of its own.
+    # What people mind in photographs, and what no view can show (lenses of unlike light, colour or sharpness), comes beside.
     "offline": Preset("measured", "minilm", "lite0_adapted", "lite0_adapted", fovs_deg=(40.0, 14.8),
-                      sizes_px=(224, 160)),
+                      sizes_px=(224, 160), with_people=True, with_steps=True),
 }
 
 

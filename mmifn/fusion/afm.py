@@ -78,15 +78,21 @@ class ViewPool(nn.Module):
 
 
 class Correction(nn.Module):
-    """What a trained model is taught later of every view, beside what fusion gave: views (B, V, D) and their scores (B, V) ->
-    points to add (B, V), 0 before it is taught. Not in the paper."""
+    """What a trained model is taught later of every view, beside what fusion gave: views (B, V, D), whose last `late` numbers
+    fusion did not read, and their scores (B, V) -> points to add (B, V), 0 before it is taught. Not in the paper.
 
-    def __init__(self, view_dim: int, hidden: int = 24) -> None:
+    Every view is told the mean and the largest of the late numbers over the sphere too: unlike lenses are a fault of all of it.
+    """
+
+    def __init__(self, view_dim: int, late: int, hidden: int = 24) -> None:
         super().__init__()
-        self.enter = nn.Linear(view_dim + 1, hidden)
+        self.late = late
+        self.enter = nn.Linear(view_dim + 2 * late + 1, hidden)
         self.leave = nn.Linear(hidden, 1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, views: Tensor, scores: Tensor) -> Tensor:
-        return self.leave(nn.functional.gelu(self.enter(torch.cat([views, scores[..., None]], dim=2)))).squeeze(-1)
+        late = views[..., -self.late:]
+        whole = torch.cat([late.mean(dim=1, keepdim=True), late.amax(dim=1, keepdim=True)], dim=2).expand(-1, views.shape[1], -1)
+        return self.leave(nn.functional.gelu(self.enter(torch.cat([views, whole, scores[..., None]], dim=2)))).squeeze(-1)

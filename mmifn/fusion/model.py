@@ -157,7 +157,8 @@ class MMIFN(nn.Module):
         self.head = Head(self.fusion.out_dim, config.width, config.dropout)
         self.pool = ViewPool(config.worst_views)
         if config.late:
-            self.standardise_views, self.correction = Standardise(dims.view), Correction(dims.view).requires_grad_(False)
+            self.standardise_views = Standardise(dims.view)
+            self.correction = Correction(dims.view, config.late).requires_grad_(False)
         else:
             self.correction = None
 

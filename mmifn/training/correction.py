@@ -25,13 +25,18 @@ from mmifn.training.fit import pooled, viewport_scores
 
 @dataclass(frozen=True)
 class CorrectionConfig:
-    """How a correction is taught: steps of Adam over all images at once; folds: of scenes, to choose the number of steps by."""
+    """How a correction is taught: steps of Adam over all images at once, looked at after `every`; folds: of scenes, to choose the
+    number of steps by.
 
-    steps: int = 600
-    every: int = 50
-    learning_rate: float = 5e-3
-    weight_decay: float = 1e-2
-    folds: int = 8
+    flawless_weight: how many times a flawless image counts, of which there are few.
+    """
+
+    steps: int = 300
+    every: int = 20
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
+    folds: int = 9
+    flawless_weight: float = 24.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -42,14 +47,16 @@ class CorrectionConfig:
 
 @dataclass(frozen=True)
 class _Lesson:
-    """What a correction learns from: views (N, V, D), scores that fusion gave (N, V), targets (N,), standardised."""
+    """What a correction learns from: views (N, V, D), scores that fusion gave (N, V) and targets (N,), both standardised, and how
+    much an image counts (N,)."""
 
     views: Tensor
     scores: Tensor
     target: Tensor
+    weight: Tensor
 
     def __getitem__(self, rows: np.ndarray) -> _Lesson:
-        return _Lesson(self.views[rows], self.scores[rows], self.target[rows])
+        return _Lesson(self.views[rows], self.scores[rows], self.target[rows], self.weight[rows])
 
 
 def correctable(base: Checkpoint, database: Database) -> MMIFN:
@@ -88,8 +95,9 @@ def teach(base: Checkpoint, database: Database, config: CorrectionConfig) -> Tau
     """Teach the base a correction by all images of a database."""
     network = correctable(base, database)
     target = base.scale.standardise(database.mos)
-    lesson = _Lesson(database.inputs.views, _fused(network, base, database), target)
     scenes = np.array(database.manifest.scenes())
+    weight = np.where(np.array(database.manifest.types) == "pristine", config.flawless_weight, 1.0)
+    lesson = _Lesson(database.inputs.views, _fused(network, base, database), target, torch.from_numpy(weight).float())
     fold = _folds(scenes, config)
     marks = range(0, config.steps + 1, config.every)
     unseen = np.zeros((len(marks), len(scenes)))
@@ -97,7 +105,7 @@ def teach(base: Checkpoint, database: Database, config: CorrectionConfig) -> Tau
         rows = fold == k
         for i, state in enumerate(_lessons(network, lesson[~rows], config)):
             unseen[i, rows] = _scores(state, lesson[rows], base)
-    errors = np.sqrt(np.mean((unseen - database.mos) ** 2, axis=1))
+    errors = np.sqrt(np.average((unseen - database.mos) ** 2, axis=1, weights=weight))
     best = int(errors.argmin())
     taught = next(islice(_lessons(network, lesson, config), best, None))
     curve = [{"epoch": step, "validation": float(-error)} for step, error in zip(marks, errors, strict=True)]
@@ -136,7 +144,7 @@ def _lessons(network: MMIFN, lesson: _Lesson, config: CorrectionConfig) -> Itera
     yield taught
     for step in range(1, config.steps + 1):
         score = taught.pool(taught.corrected(lesson.views, lesson.scores))
-        loss = torch.nn.functional.mse_loss(score, lesson.target)
+        loss = (lesson.weight * (score - lesson.target) ** 2).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 CONFIG = Config(ModelConfig(level_widths=(6, 8, 10), lit_hidden=8, width=8, heads=2),
                 TrainConfig(epochs=3, branch_epochs=1, learning_rate=0.01, batch_size=8))
 SPLIT = Split(0, "reference", ("s0", "s1", "s2"), ("s3",), ("s4", "s5"))
-LESSON = CorrectionConfig(steps=200, every=50, folds=3)
+LESSON = CorrectionConfig(steps=200, every=50, learning_rate=5e-3, weight_decay=0.01, folds=3)
 
 
 @pytest.fixture(scope="module")
