@@ -29,9 +29,14 @@ simulate --like BROAD --dataset BROAD2K --panoramas "$small" --only-scenes "$bro
 # Faults of cameras and stitchers: their labels are of another kind, so fusion does not learn from them, but a correction does.
 authentic=aft_lounge,art_studio,blaubeuren_night,georgentor,hansaplatz,palermo_sidewalk,pink_sunrise,pool,schadowplatz,small_cave
 simulate --like AUTHENTIC --dataset AUTH2K --panoramas "$small" --only-scenes "$authentic,stone_alley,vignaioli_night"
+# And more flawless ones at both sizes, which no correction may take for faulty.
+simulate --like FLAWLESS --dataset FLAWLESS4K --panoramas "$large" --only-scenes "$nine" --height 2048
+flawless=ninomaru_teien,portland_landing_pad,quattro_canti,urban_alley_01,pillars,sunset_forest,wooden_lounge,st_fagans_interior
+flawless+=,viale_giuseppe_garibaldi,roof_garden,san_giuseppe_bridge,reinforced_concrete_01
+simulate --like FLAWLESS --dataset FLAWLESS2K --panoramas "$small" --only-scenes "$flawless"
 
 parts=(CVIQ4K OIQA4K BROAD4K CVIQ4R CVIQ2K OIQA2K BROAD2K)
-for dataset in "${parts[@]}" AUTH2K; do
+for dataset in "${parts[@]}" AUTH2K FLAWLESS4K FLAWLESS2K; do
     for stage in generate_text.py "viewport_encoder.py --no-png" global_feature_extractor.py; do
         python $stage --root "$root" --dataset $dataset --preset offline
     done
@@ -50,7 +55,7 @@ python tools/export_model.py "$root/checkpoints/mmifn_best.pth" --calibration "$
     --labels-count-size --out "$root/checkpoints/uncorrected.safetensors"
 
 # The last four numbers of a view (what people mind, steps between lenses) are the correction's.
-lessons=(AUTH2K CVIQ2K OIQA2K CVIQ4K)
+lessons=(AUTH2K CVIQ2K OIQA2K CVIQ4K FLAWLESS4K FLAWLESS2K)
 python tools/merge_databases.py --root "$root" --datasets "${lessons[@]}" --into LESSONS
 python tools/correct_model.py "$root/checkpoints/uncorrected.safetensors" --root "$root" --dataset LESSONS --out "$model"
 python benchmarks/sizes.py --panoramas "$large" --scenes docs/held_out_scenes.txt --checkpoint "$model"

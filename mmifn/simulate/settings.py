@@ -8,8 +8,9 @@ from pathlib import Path
 from mmifn.core.defaults import HEADSET_PPD, MAX_MEGAPIXELS
 from mmifn.core.errors import UserError
 
-OIQA, CVIQ, BROAD, AUTHENTIC = "OIQA", "CVIQ", "BROAD", "AUTHENTIC"
-LIKES = (CVIQ, OIQA, BROAD, AUTHENTIC)  # the first two are the databases' designs, the others draw their distortions
+OIQA, CVIQ, BROAD, AUTHENTIC, FLAWLESS = "OIQA", "CVIQ", "BROAD", "AUTHENTIC", "FLAWLESS"
+# The first two are the databases' designs, the next two draw their distortions, the last has none.
+LIKES = (CVIQ, OIQA, BROAD, AUTHENTIC, FLAWLESS)
 SYNTHETIC = "synthetic"  # in the place of a folder of panoramas: the package renders its own
 
 

@@ -71,7 +71,7 @@ def test_a_preset_adds_what_people_say_and_the_steps_to_every_direction(world):
     from mmifn.encoders.people import open_people
 
     cpu = torch.device("cpu")
-    plain = replace(PRESETS["offline"], fovs_deg=(70.0,), sizes_px=(64,), with_size=False)
+    plain = replace(PRESETS["offline"], fovs_deg=(70.0,), sizes_px=(64,), with_people=False, with_steps=False)
     views = render_preset(world, plain)
     told = beside(world, views, replace(plain, with_people=True, with_steps=True), cpu)
     assert beside(world, views, plain, cpu).shape == (20, 0)
