@@ -36,7 +36,7 @@ class CorrectionConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
     folds: int = 9
-    flawless_weight: float = 24.0
+    flawless_weight: float = 8.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -68,9 +68,10 @@ def correctable(base: Checkpoint, database: Database) -> MMIFN:
     late = given.view - known.view + base.model.late
     taught = any(key.startswith("correction.leave") and value.any() for key, value in base.state.items())
     if taught or late < 1 or replace(given, view=known.view) != known or given.view < known.view:
-        raise UserError(f"{database.name} has features of {given}, and the model, {'' if taught else 'not '}yet corrected, reads "
-                        f"{known}, {base.model.late} of a view's numbers late; wanted a model not yet corrected, and features "
-                        "that tell more of every view than its fusion reads: encode the database with such a preset")
+        state = "already" if taught else "not yet"
+        raise UserError(f"{database.name} has features of {given}, and the model, {state} corrected, reads {known}, "
+                        f"{base.model.late} of a view's numbers late; wanted a model not yet corrected, and features that tell "
+                        "more of every view than its fusion reads: encode the database with such a preset")
     network = MMIFN(replace(base.model, late=late, worst_views=True), given)
     added = ("pool.", "correction.", "standardise_views.")
     state = {key: value for key, value in base.state.items() if not key.startswith(added)}

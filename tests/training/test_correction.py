@@ -100,7 +100,7 @@ def test_what_does_not_fit_is_refused(taught):
     base, database, result = taught
     same = replace(database, inputs=replace(database.inputs, views=database.inputs.views[..., :-1]))
     for model, given in ((base, same), (result.checkpoint, database)):
-        with pytest.raises(UserError, match="wanted a model not yet corrected, and features that tell more"):
+        with pytest.raises(UserError, match="wanted a model not yet corrected, and features that tell more of"):
             teach(model, given, LESSON)
     with pytest.raises(UserError, match="6 scenes are too few for 7 folds"):
         teach(base, database, replace(LESSON, folds=7))
