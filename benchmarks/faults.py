@@ -51,6 +51,7 @@ SMALL = ["--config", "compact", "--epochs", "1", "--branch-epochs", "1", "--batc
 STAGES = {gff_module: ["--dataset", "DS"], lff_module: ["--dataset", "DS"],
           train: ["--dataset", "DS", "--test-dataset", "none"]}
 KILLED = 9
+WAYS_A_TRY = 10  # in which a file is spoilt
 
 
 def in_a_child(work: Callable[[], str], seconds: float = HANG_S) -> str:
@@ -365,8 +366,18 @@ def stages_side_by_side(rng: random.Random, shared: Path, place: Path) -> str:
     return "; ".join(filter(None, said)) or ("" if load(path, FusedFeatures).branch == "gff" else "another branch")
 
 
+def _spoilt(name: str, rng: random.Random, place: Path) -> str:
+    """Spoil a file in several ways, one after the other, until the answer to one is wrong."""
+    for i in range(WAYS_A_TRY):
+        folder = place / str(i)
+        folder.mkdir()
+        if said := read_spoilt(name, rng, folder):
+            return said
+    return ""
+
+
 KINDS: dict[str, Callable[[random.Random, Path, Path], str]] = {
-    **{f"spoilt {name}": lambda rng, shared, place, name=name: in_a_child(lambda: read_spoilt(name, rng, place))
+    **{f"spoilt {name}": lambda rng, shared, place, name=name: in_a_child(lambda: _spoilt(name, rng, place))
        for name in readers()},
     "killed training": killed_training, "killed descriptions": killed_descriptions, "killed results": killed_results,
     "full disk": full_disk, "full file system": small_file_system, "little memory": little_memory,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mmifn.cli.flags import add_device_argument, add_limit_argument, add_preset_argument, command_parser
 from mmifn.core.defaults import AUTO, EVERY_S, HEADSET_PPD, PROJECTIONS
 from mmifn.core.errors import UserError, user_main
-from mmifn.core.outputs import check_outputs
+from mmifn.core.outputs import check_outputs, refuse_foreign
 
 if TYPE_CHECKING:
     from mmifn.scoring.listing import Listing
@@ -119,6 +119,7 @@ def _look_at_outputs(args: argparse.Namespace, listing: Listing) -> None:
     named = Path(args.list) if args.list not in (None, "-") else None
     inputs = itertools.chain([args.checkpoint, args.reference, named], images)
     check_outputs(files, inputs, {"--map": args.map, "--parquet": parts})
+    refuse_foreign("--html", args.html, b"<!doctype html>", "page")
 
 
 def _page_width(listing: Listing) -> int:

@@ -34,6 +34,16 @@ def check_outputs(files: Mapping[str, Path | None], inputs: Iterable[Path | None
             raise UserError(f"{taken} is what is read as {given}, which would be overwritten; name another file")
 
 
+def refuse_foreign(name: str, path: Path | None, start: bytes, kind: str) -> None:
+    """Raise UserError where there is a file at a path that does not begin as ours do, such as a page; an empty one may go."""
+    if path is None or not path.is_file():
+        return
+    with open(path, "rb") as file:
+        found = file.read(len(start))
+    if found and found.lower() != start.lower():
+        raise UserError(f"{name} {path} is there and is no {kind}; name another file, or remove it")
+
+
 def _check_place(name: str, path: Path, folder: bool) -> None:
     """Refuse a place at which no file (or no folder) can be written."""
     if path.exists():

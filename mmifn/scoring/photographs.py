@@ -13,6 +13,7 @@ from typing import Any
 from mmifn.core.csv_cells import neutral
 from mmifn.core.errors import UserError
 from mmifn.core.locked import open_locked
+from mmifn.core.outputs import refuse_foreign
 from mmifn.scoring.listing import Listing
 from mmifn.scoring.perspective import score_view
 from mmifn.scoring.run import Outputs
@@ -28,8 +29,11 @@ def score_photographs(listing: Listing, fov_deg: float | None, outputs: Outputs,
     if outputs.html or outputs.parquet:
         flag = "--html" if outputs.html else "--parquet"
         raise UserError(f"{flag} shows panoramas; it has no meaning with --perspective (use --json or --csv)")
+    json_path = Path(outputs.json) if outputs.json and not outputs.to_program else None
+    refuse_foreign("--json", json_path, b'{"image": "', "file of results")
+    refuse_foreign("--csv", outputs.csv, ",".join(COLUMNS).encode(), "table of photographs")
     with ExitStack() as stack:
-        lines = stack.enter_context(open_locked(Path(outputs.json))) if outputs.json and not outputs.to_program else None
+        lines = stack.enter_context(open_locked(json_path)) if json_path else None
         table = stack.enter_context(open_locked(outputs.csv)) if outputs.csv else None
         rows = _scored(listing, fov_deg, outputs, device)
         if lines:

@@ -9,7 +9,7 @@ import pytest
 
 from mmifn.core.errors import UserError
 from mmifn.core.files import write_text
-from mmifn.core.outputs import check_outputs
+from mmifn.core.outputs import check_outputs, refuse_foreign
 
 
 @pytest.fixture
@@ -72,6 +72,16 @@ def test_a_place_that_may_not_be_written_is_said_before_work(place, monkeypatch)
         check_outputs({"--csv": Path("folder/x/r.csv")})
     with pytest.raises(UserError, match="--map folder may not be written"):
         check_outputs({}, folders={"--map": Path("folder")})
+
+
+def test_a_file_of_another_kind_is_refused(place):
+    Path("page.html").write_text("<!DOCTYPE html>\n<html>")
+    Path("empty.html").touch()
+    for name in ("page.html", "empty.html", "none.html", "folder"):
+        refuse_foreign("--html", Path(name), b"<!doctype html>", "page")
+    refuse_foreign("--html", None, b"<!doctype html>", "page")
+    with pytest.raises(UserError, match=r"--html a\.jpg is there and is no page; name another file"):
+        refuse_foreign("--html", Path("a.jpg"), b"<!doctype html>", "page")
 
 
 def test_nothing_but_files_is_replaced(place):

@@ -182,6 +182,9 @@ def test_a_folder_for_maps_that_may_not_be_written_stops_at_once(run, folder, tm
     (["photos", "--checkpoint", "none.safetensors"], "none.safetensors does not exist"),
     (["photos", "--checkpoint", "photos/a.png"], "photos/a.png"),
     (["photos", "--json", "notes.json"], "notes.json is there and holds no results"),
+    (["photos", "--html", "notes.json"], "--html notes.json is there and is no page"),
+    (["photos", "--perspective", "--json", "notes.json"], "--json notes.json is there and is no file of results"),
+    (["photos", "--perspective", "--csv", "notes.json"], "--csv notes.json is there and is no table"),
     (["photos", "--preset", "paper"], "was trained on features of other encoders|could not be|cannot be"),
 ])  # fmt: skip
 def test_user_mistakes_end_with_two_before_anything_is_scored(run, folder, tmp_path, monkeypatch, counted, argv, message):
@@ -201,6 +204,7 @@ def test_user_mistakes_end_with_two_before_anything_is_scored(run, folder, tmp_p
     (["--csv", "/dev/null"], "/dev/null is a device, not a file"),
     (["--map", "maps", "--html", "maps"], "are one and the same"),
     (["--csv", "photos"], "--csv photos is a folder, not a file"),
+    (["--csv", "list.txt"], "--csv list.txt is what is read as list.txt"),
     (["--perspective", "--csv", "link.csv"], "--csv link.csv is what is read as photos/a.png"),
 ])  # fmt: skip
 def test_outputs_that_would_take_the_place_of_something_are_refused(run, folder, tmp_path, monkeypatch, counted, argv, message):
@@ -208,7 +212,9 @@ def test_outputs_that_would_take_the_place_of_something_are_refused(run, folder,
     (tmp_path / "link.csv").symlink_to(folder / "a.png")
     Image.fromarray(panorama(256)).save(tmp_path / "pristine.png")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
-    code, out, err = run("photos", *argv)
+    (tmp_path / "list.txt").write_text("photos/a.png\n")
+    images = ["--list", "list.txt"] if "list.txt" in argv else ["photos"]
+    code, out, err = run(*images, *argv)
     assert code == 2 and out == "" and message in err and "Traceback" not in err and counted["scored"] == []
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.png")} and len(before) == 3
 
