@@ -7,10 +7,11 @@ time the image becomes a row with an error, and the block goes on without it.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmifn.core.errors import UserError
+from mmifn.core.errors import UserError, first_line
 from mmifn.core.workers import one_thread
 from mmifn.scoring.files import ImageJob, Task, failed, killed, score_job
 from mmifn.scoring.fleet.manifest import KEY
@@ -110,4 +111,9 @@ def score(place: str, task: Task) -> Row:
                 return row | {"error": row["error"].replace(str(file), place)}
             return row | {"image_bytes": stamp.bytes, "image_modified_us": stamp.modified_us}
     except UserError as error:
-        return failed(ImageJob(Path(place), place, task), str(error)).row
+        said = str(error)
+    except Exception as error:  # a fault of ours, or of a decoder: one picture must not end a run of millions
+        if "CUDA" in str(error):
+            os._exit(1)  # the device is lost to this process; a new one begins with the picture, and gives it up the second time
+        said = f"{place} could not be scored ({first_line(error)}); please report this, it is a fault of the program"
+    return failed(ImageJob(Path(place), place, task), said).row

@@ -123,6 +123,23 @@ def test_a_picture_of_another_file_system_is_copied_and_its_errors_name_its_addr
     assert places.local_path("file:///a%20b/c.jpg").as_posix() == "/a b/c.jpg" and not places.is_remote("file:///a")
 
 
+def test_a_fault_of_the_program_costs_one_picture_and_a_lost_device_the_process(monkeypatch):
+    class Ended(BaseException):
+        pass
+
+    def score_job(job):
+        raise RuntimeError(f"{job.label}\nmore lines")
+
+    def end(code):
+        raise Ended(code)
+
+    monkeypatch.setattr(actors, "score_job", score_job)
+    monkeypatch.setattr(actors.os, "_exit", end)
+    assert "a.jpg could not be scored (RuntimeError: a.jpg); please report" in actors.score("a.jpg", Task())["error"]
+    with pytest.raises(Ended):
+        actors.score("CUDA error.jpg", Task())
+
+
 # --- deaths ----------------------------------------------------------------------------------------------------------
 
 
