@@ -77,13 +77,18 @@ def cut(picture: np.ndarray) -> np.ndarray:
     return picture[top:top + height, :2 * height]
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the benchmark."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the benchmark's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--panoramas", type=Path, nargs="+", required=True, metavar="DIR")
     parser.add_argument("--photographs", type=Path, metavar="DIR")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take every N-th picture only (default: %(default)s)")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark."""
+    args = build_parser().parse_args(argv)
     whole = [reduced(read_image(path)) for _, path in list(Listing(tuple(args.panoramas)))[::args.every]]
     for name, make in MADE.items():
         print(f"{name} ({len(whole)}):", dict(Counter(verdict(make(erp)) for erp in whole)), flush=True)

@@ -68,14 +68,15 @@ def full_scale(largest: float) -> float:
     return next(white for white in (255.0, 1023.0, 4095.0, 65535.0) if largest <= white)
 
 
-def check_header(size_px: tuple[int, int], path: Path, max_megapixels: float, panorama: bool) -> None:
+def check_header(size_px: tuple[int, int], path: Path, max_megapixels: float, panorama: bool,
+                 least_height: int = MIN_HEIGHT_PX) -> None:
     """Refuse sizes (width, height) that are too large, too small or, for a panorama, not 2:1."""
     width, height = size_px
     if width * height > max_megapixels * 1e6:
         raise UserError(f"{path} has {width * height / 1e6:.6g} megapixels ({width}x{height}), the limit is "
                         f"{max_megapixels:g}; raise it with --max-megapixels if you have the memory")
-    if height < MIN_HEIGHT_PX:
-        raise UserError(f"{path} is {width}x{height}; at least {2 * MIN_HEIGHT_PX}x{MIN_HEIGHT_PX} is needed")
+    if height < least_height:
+        raise UserError(f"{path} is {width}x{height}; at least {2 * least_height}x{least_height} is needed")
     if panorama and abs(width - 2 * height) > ASPECT_TOLERANCE * 2 * height:
         raise UserError(f"{path} is {width}x{height} (aspect {width / height:.3f}); an equirectangular panorama is 2:1 "
                         "(an ordinary photograph: --perspective, mmifn.score_view)")

@@ -16,12 +16,13 @@ from PIL import Image
 from mmifn.core.defaults import AUTO, EQUIRECTANGULAR, MAX_MEGAPIXELS
 from mmifn.core.errors import UserError
 from mmifn.data.gpano import Crop, GPano, is_gain_map, read_gpano
-from mmifn.data.images import check_header, decode, opaque_part, open_picture, upright_size
+from mmifn.data.images import MIN_HEIGHT_PX, check_header, decode, opaque_part, open_picture, upright_size
 from mmifn.data.is_panorama import colour_note, examine
 from mmifn.data.padding import fill, find_padding, reduced_mask, share_of_sphere
 from mmifn.data.projections import Part, to_spheres
 from mmifn.data.video import frame_at, read_clip
 
+LEAST_HEIGHT_PX = 128  # of a sphere: what is measured for its words needs that much
 _EMPTY = np.uint8(48)  # grey level at which an empty part is shown
 _AT_ONCE_PX = 100e6  # larger pictures are reduced; a headset shows a twelfth of that
 _LEAST_SHARE = 0.02  # of a sphere that a picture must cover
@@ -114,7 +115,8 @@ def _check_size(size: tuple[int, int], name: str, max_megapixels: float, project
     """Refuse sizes that are too large, too small, or of a shape that fits nothing."""
     plain = projection in (AUTO, EQUIRECTANGULAR)
     try:
-        check_header(size, Path(name), max_megapixels, panorama=plain and told.crop is None)
+        check_header(size, Path(name), max_megapixels, plain and told.crop is None,
+                     LEAST_HEIGHT_PX if plain and told.crop is None else MIN_HEIGHT_PX)
     except UserError as error:
         hints = {1.0: "stereo-tb", 4.0: "stereo-lr", 1.5: "cubemap", 6.0: "cubemap", 4 / 3: "cubemap"}
         hint = next((value for shape, value in hints.items() if abs(size[0] / size[1] - shape) < 0.01 * shape), "")
@@ -158,6 +160,10 @@ def _on_canvas(pixels: np.ndarray, crop: Crop, opaque: np.ndarray | None) -> Par
 
 def _finished(part: Part, name: str, notes: list[str], told: GPano, automatic: bool = False) -> Sphere:
     """Return a sphere whose empty part is known, filled and told; automatic: refuse or doubt what is no panorama."""
+    height, width = part.pixels.shape[:2]
+    if height < LEAST_HEIGHT_PX:
+        raise UserError(f"{name} makes a panorama of {width}x{height}; at least {2 * LEAST_HEIGHT_PX}x{LEAST_HEIGHT_PX} is "
+                        "needed")
     empty: tuple[str, ...] = ()
     covered = None if part.covered is None else reduced_mask(part.covered)
     notes = [*notes]

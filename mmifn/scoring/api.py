@@ -16,7 +16,7 @@ from mmifn.core.defaults import AUTO, EQUIRECTANGULAR, HEADSET_PPD, MAX_MEGAPIXE
 from mmifn.core.errors import UserError
 from mmifn.core.pixels import to_pixels
 from mmifn.data.images import check_header, decode, open_picture
-from mmifn.data.placement import Sphere, place, read_spheres
+from mmifn.data.placement import LEAST_HEIGHT_PX, Sphere, place, read_spheres
 from mmifn.scoring.panorama import Predictor, open_predictor
 from mmifn.scoring.perspective import ViewPrediction, score_view
 from mmifn.scoring.prediction import Prediction, View
@@ -112,7 +112,7 @@ def spheres_of(image: Picture, max_megapixels: float = MAX_MEGAPIXELS, projectio
     if isinstance(image, Tensor | np.ndarray):
         pixels = pixels_of(image, max_megapixels)
         check_header((pixels.shape[1], pixels.shape[0]), Path(name_of(image)), max_megapixels,
-                     panorama=projection in (AUTO, EQUIRECTANGULAR))
+                     projection in (AUTO, EQUIRECTANGULAR), LEAST_HEIGHT_PX)
         return place(pixels, name_of(image), projection=projection)
     if isinstance(image, str) and "://" in image:
         raise UserError(f"{image}: addresses are not fetched; download the picture and give its path")

@@ -205,6 +205,15 @@ def test_transparent_parts_and_grey_pictures_are_told(scene):
     assert "black and white" in place(grey)[0].notes[0]
 
 
+@pytest.mark.parametrize("projection", ["auto", "stereo-tb"])
+def test_a_sphere_that_is_too_small_is_refused_by_name_and_one_limit(projection, scene):
+    small = cv2.resize(scene, (128, 64), interpolation=cv2.INTER_AREA)
+    file = io.BytesIO()
+    Image.fromarray(small).save(file, "PNG")
+    with pytest.raises(UserError, match=r"a\.jpg .*128x64; at least 256x128 is needed"):
+        read_spheres(file.getvalue(), "a.jpg", projection=projection)
+
+
 @pytest.mark.parametrize(("shape", "hint"), [((512, 512), "stereo-tb"), ((128, 512), "stereo-lr"), ((342, 512), "cubemap")])
 def test_shapes_that_are_known_are_hinted_at(shape, hint):
     file = io.BytesIO()

@@ -40,9 +40,9 @@ def test_sharp_ones_and_small_ones_are_not(scene):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_huge_pictures_are_reduced(kind, scene, monkeypatch):
-    monkeypatch.setattr(placement, "_AT_ONCE_PX", 10_000)  # 131072 pixels are 13.1 times that: a quarter of each side
+    monkeypatch.setattr(placement, "_AT_ONCE_PX", 40_000)  # 131072 pixels are 3.3 times that: half of each side
     file = io.BytesIO()
     Image.fromarray(scene).save(file, kind, quality=95)
     (sphere,) = read_spheres(file.getvalue(), "x", projection="equirectangular")
-    assert sphere.erp.shape == (64, 128, 3)
-    assert np.abs(sphere.erp.astype(int) - cv2.resize(scene, (128, 64), interpolation=cv2.INTER_AREA)).mean() < 3
+    assert sphere.erp.shape == (128, 256, 3)
+    assert np.abs(sphere.erp.astype(int) - cv2.resize(scene, (256, 128), interpolation=cv2.INTER_AREA)).mean() < 3

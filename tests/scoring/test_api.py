@@ -24,7 +24,7 @@ def test_every_kind_of_picture_gives_its_pixels(tmp_path):
     for image in (pixels, pixels / 255, (pixels / 255).astype(np.float32), planes, planes[None].double(), Image.fromarray(pixels),
                   content, io.BytesIO(content), str(tmp_path / "a.png"), tmp_path / "a.png"):
         np.testing.assert_array_equal(spheres_of(image)[0].erp, pixels)
-    black_and_white = np.repeat(np.array([0.0, 1.0]), 64 * 64 * 3).reshape(128, 64, 3).swapaxes(0, 1)
+    black_and_white = np.repeat(np.array([0.0, 1.0]), 128 * 128 * 3).reshape(256, 128, 3).swapaxes(0, 1)
     (halves,) = spheres_of(black_and_white, projection="equirectangular")
     assert set(halves.erp.ravel().tolist()) == {0, 255}  # the ends of the range belong to it
 

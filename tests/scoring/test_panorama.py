@@ -126,8 +126,8 @@ def test_the_model_stays_loaded(shipped, monkeypatch):
     (np.zeros((3, 128, 256), np.uint8), r"got \(3, 128, 256\)"),
     (np.full((128, 256, 3), 2, np.float32), "0..1, found 2"), (np.zeros((128, 256, 3), np.uint8), "one colour"),
     (np.zeros((256, 256, 3), np.uint8), "panorama is 2:1"),
-    (np.zeros((16, 32, 3), np.uint8), "at least 64x32"),
-    (np.zeros((0, 0, 3), np.uint8), "at least 64x32"),
+    (np.zeros((16, 32, 3), np.uint8), "at least 256x128"),
+    (np.zeros((0, 0, 3), np.uint8), "at least 256x128"),
 ])  # fmt: skip
 def test_pixels_that_are_no_panorama_are_refused_before_a_model_is_loaded(pixels, message, monkeypatch):
     monkeypatch.setattr(predictor, "open_predictor", None)

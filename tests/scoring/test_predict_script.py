@@ -145,7 +145,7 @@ def test_bad_images_are_reported_and_the_rest_scored(run, folder, tmp_path):
     assert sum(line.startswith(tuple(NAMES)) for line in out.splitlines()) == 3
     rows = {row["image"]: row for row in rows_of((tmp_path / "r.json").read_text(encoding="utf-8"))}
     assert {name for name, row in rows.items() if "error" in row} == {"broken.jpg", "text.png", "tiny.png"}
-    assert "truncated or damaged" in rows["broken.jpg"]["error"] and "too small" in rows["tiny.png"]["error"]
+    assert "truncated or damaged" in rows["broken.jpg"]["error"] and "128x64; at least 256x128" in rows["tiny.png"]["error"]
     assert set(rows) - {"broken.jpg", "text.png", "tiny.png"} == set(NAMES)
     code, out, err = run(folder, "--json", "-")
     assert code == 1 and len(rows_of(out)) == 6
