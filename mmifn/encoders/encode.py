@@ -29,6 +29,7 @@ from mmifn.encoders.people import open_people
 from mmifn.encoders.presets import Preset
 from mmifn.sphere import HEADSET_PPD, SAMPLERS, render_viewports, resize_erp, seen_ppd
 
+_CPU_PICTURES = 5
 _MOST_READERS = 8
 _GPU_IMAGES = 4
 _BYTES_A_READER = 4_000_000_000  # two panoramas of 13320x6660 on their way, with what rendering takes
@@ -106,10 +107,16 @@ def embed_views(views: list[Tensor], known: Tensor, encoder: Encoder, name: str)
 def embed_several_views(seen: list[tuple[list[Tensor], Tensor]], encoder: Encoder, names: list[str]) -> list[Tensor]:
     """Embed (views, known) of several panoramas in one pass for each field of view; rows as `embed_views` gives them."""
     counts = [len(known) for _, known in seen]
-    scales = [encoder(_joined(scale, encoder.device)).float().cpu().split(counts)
+    scales = [_embedded(_joined(scale, encoder.device), encoder).split(counts)
               for scale in zip(*(views for views, _ in seen), strict=True)]
     return [_finite(torch.cat([*(scale[i] for scale in scales), known], dim=1).half(), names[i])
             for i, (_, known) in enumerate(seen)]
+
+
+def _embedded(pictures: Tensor, encoder: Encoder) -> Tensor:
+    """Embed pictures (B, 3, S, S): (B, D) float32 on the CPU; on a CPU a few at a time, so that their maps stay in its cache."""
+    few = _CPU_PICTURES if encoder.device.type == "cpu" else len(pictures)
+    return torch.cat([encoder(part).float().cpu() for part in pictures.split(few)])
 
 
 def _joined(parts: Sequence[Tensor], device: torch.device) -> Tensor:

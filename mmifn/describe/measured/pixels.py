@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 TILE_PX = 16
-STRIP_PIXELS = 4096 * 2048  # about 500 MB at work
+STRIP_PIXELS = 4096 * 1024  # about 250 MB at work; planes over 32 MB would be asked of the system, and cleared, every time
 _SPARE_ROWS = 32  # more than any filter here reaches; whole tiles
 CLIPPED_LOW, CLIPPED_HIGH = 4.0, 251.0  # beyond these, noise is cut off and detail is lost to exposure
 _EDGE_STEP = 10.0  # grey levels per pixel that make a strong edge
