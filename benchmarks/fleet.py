@@ -1,11 +1,13 @@
 """How fast many panoramas are scored: predict.py with one and two workers, a fleet with one and two actors, and the bare minimum.
 
     python benchmarks/fleet.py --panorama PHOTO [--images N] [--width PX] [--repeats N]
+    python benchmarks/fleet.py --panorama PHOTO --rate
     python benchmarks/fleet.py --done 100000
 
 N copies of the photograph, each cut open at another longitude, lie in a temporary folder. Every run is a process of its own,
 timed from its start to its end with all that it loads; the runs take turns, and the fastest of each counts. Decoding and
 encoders alone: the same images in this process, one thread, without words, fusion, hashes and files.
+--rate: the processor time of one panorama of 4096x2048, saved as JPEG, from file to row; the first with all that it loads.
 --done: what it costs predict.py to go on where so many images have been scored: their files hold one byte, their rows are made
 up, and one run per kind of file of results finds that nothing is left to do. Time and memory are those of the process that
 hands out the work; a worker of its own, which holds the model, is beside it.
@@ -14,6 +16,7 @@ hands out the work; a worker of its own, which holds the model, is beside it.
 from __future__ import annotations
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
@@ -111,9 +114,28 @@ def going_on(done: int) -> None:
             print(f"{done:,} images done, {kind} of {size / 2**20:.0f} MiB: {ran.stdout.splitlines()[-1]}", flush=True)
 
 
+def rate(photo: Path) -> None:
+    """Print the processor time of a panorama of 4096x2048, four times."""
+    from mmifn.core.workers import one_thread
+    from mmifn.data.images import read_image
+    from mmifn.scoring.files import ImageJob, Task, score_job
+
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "4096.jpg"
+        Image.fromarray(read_image(photo)).resize((4096, 2048), Image.Resampling.LANCZOS).save(path, quality=92)
+        for _ in range(4):
+            started = time.process_time()
+            with one_thread():
+                result = score_job(ImageJob(path, path.name, Task(device="cpu")))
+            seconds, size = time.process_time() - started, path.stat().st_size
+            print(f"{seconds:.2f} core-seconds, {size / 1e6:.1f} MB {result.error}", flush=True)
+        print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB at most")
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     parser.add_argument("--panorama", type=Path, metavar="PHOTO", help="a 2:1 photograph")
+    parser.add_argument("--rate", action="store_true", help="measure one panorama's processor time instead")
     parser.add_argument("--done", type=int, metavar="N", help="measure going on instead")
     parser.add_argument("--images", type=int, default=200, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--width", type=int, default=1024, metavar="PX", help="(default: %(default)s)")
@@ -129,6 +151,9 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if args.panorama is None or not args.panorama.is_file():
         raise UserError(f"--panorama {args.panorama or 'PHOTO'} does not exist")
+    if args.rate:
+        rate(args.panorama)
+        return 0
     runs = [(name, processes) for processes in (1, 2) for name in ("predict.py", "score_fleet.py")]
     best = dict.fromkeys(runs, float("inf"))
     with tempfile.TemporaryDirectory() as place:
