@@ -4,8 +4,9 @@
 
 The photograph is enlarged to both sizes and saved as JPEG in a temporary folder; every size runs in a process of its own.
 First: from the start of the process to the first score, imports and weights included. Score: whole calls afterwards, best of
-the repeats. The steps are timed one after the other on one thread (words on two), as a share of their sum; in a call the
-words run beside the networks, so that the call is shorter than the sum. Peak: of the process, up to then.
+the repeats; the processor time of one call tells more on a busy machine. The steps are timed one after the other on one thread
+(words on two), as a share of their sum; in a call the words run beside the networks, so that the call is shorter than the sum.
+Kind: whether it is a panorama at all. Beside: what people and lens steps say of the views. Peak: of the process, up to then.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ def timed(function: Callable[[], Any]) -> tuple[float, Any]:
 def measure_here(path: Path, checkpoint: Path | None, repeats: int, started: float) -> dict[str, float]:
     """Score one file in this process, which was started at that time, then time the steps by themselves."""
     from mmifn.core.workers import one_thread
+    from mmifn.data.placement import place
     from mmifn.describe.measured.describer import describe
-    from mmifn.encoders.encode import embed_erp, embed_views, render_preset, resize_preset, size_of
+    from mmifn.encoders.encode import beside, embed_erp, embed_views, render_preset, resize_preset
     from mmifn.encoders.text import encode_descriptions
     from mmifn.scoring.panorama import open_predictor
     from mmifn.training.fit import viewport_scores
@@ -49,13 +51,18 @@ def measure_here(path: Path, checkpoint: Path | None, repeats: int, started: flo
     predictor.score_pixels(read_image(path))
     seconds = {"first": time.time() - started}
     seconds["score"] = min(timed(lambda: predictor.score_pixels(read_image(path)))[0] for _ in range(repeats))
+    before = time.process_time()
+    predictor.score_pixels(read_image(path))
+    seconds["processor"] = time.process_time() - before
     seconds["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
     encoders, preset = predictor.encoders, predictor.preset
     seconds["decoding"], erp = timed(lambda: read_image(path))
+    seconds["kind"] = timed(lambda: place(erp, "x"))[0]
     with one_thread():
         seconds["views"], views = timed(lambda: render_preset(erp, preset))
         seconds["whole"], whole = timed(lambda: resize_preset(erp, preset))
-        seconds["encoders"] = timed(lambda: embed_views(views, size_of(erp.shape[1], preset), encoders.views, "x"))[0] + timed(
+        seconds["beside"], known = timed(lambda: beside(erp, views, preset, encoders.views.device))
+        seconds["encoders"] = timed(lambda: embed_views(views, known, encoders.views, "x"))[0] + timed(
             lambda: embed_erp(whole, encoders.erp, "x"))[0]
         seconds["words"], said = timed(lambda: describe(erp, 2))
         seconds["text"] = timed(lambda: encode_descriptions("", {"x": said.text}, encoders.text, show=False))[0]
@@ -72,10 +79,11 @@ def measure_apart(path: Path, args: argparse.Namespace) -> dict[str, float]:
 
 
 def report(width: int, seconds: dict[str, float]) -> None:
-    steps = {name: value for name, value in seconds.items() if name not in ("first", "score", "peak_gib")}
+    steps = {name: value for name, value in seconds.items() if name not in ("first", "score", "processor", "peak_gib")}
     total = sum(steps.values())
-    print(f"{width}x{width // 2}: first {seconds['first']:.1f} s, then {seconds['score']:.2f} s each "
-          f"({seconds['score'] / total:.2f} of the steps' sum), peak {seconds['peak_gib']:.2f} GiB")
+    print(f"{width}x{width // 2}: first {seconds['first']:.1f} s, then {seconds['score']:.2f} s each, "
+          f"processor {seconds['processor']:.2f} s ({seconds['score'] / total:.2f} of the steps' sum), "
+          f"peak {seconds['peak_gib']:.2f} GiB")
     print("  " + ", ".join(f"{name} {value:.2f} s ({100 * value / total:.0f} %)" for name, value in steps.items()), flush=True)
 
 
