@@ -273,7 +273,7 @@ def test_mean_and_standard_deviation():
 # --- encoding a database ---------------------------------------------------------------------------------------------
 
 PRESET = choose("offline", viewport="vit_s14", global_="lite0", fovs_deg=(40.0,), sizes_px=(32,), sampler="cube-6",
-                erp_height_px=128, with_size=False)  # fmt: skip
+                erp_height_px=128, with_size=False, with_people=False, with_steps=False)  # fmt: skip
 TWO = replace(PRESET, fovs_deg=(70.0, 30.0), sizes_px=(32, 48), with_size=True)
 
 
