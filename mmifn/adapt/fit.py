@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from scipy import stats
@@ -15,12 +17,16 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from mmifn import __version__
-from mmifn.adapt.samples import KINDS, TARGETS, Samples
+from mmifn.adapt.samples import KINDS, TARGETS, Samples, make_samples
+from mmifn.adapt.settings import Making
 from mmifn.adapt.working_state import keep, take_up
 from mmifn.core.artefact import save_safetensors
-from mmifn.core.errors import UserError
+from mmifn.core.errors import UserError, listed
 from mmifn.core.files import sha256_json
+from mmifn.core.workers import usable_cores
+from mmifn.encoders.adaptable import TITLES
 from mmifn.encoders.adapted import BACKBONES, SCHEMA, AdaptedEncoder
+from mmifn.simulate.panoramas import Scene
 
 _WARM_UP = 0.05  # share of the steps over which the learning rate rises
 _SAVE_EVERY = 100  # steps
@@ -55,17 +61,18 @@ class Scale:
     @classmethod
     def fit(cls, targets: Tensor) -> Scale:
         """Take the scale from targets (N, 3) of training views; where one is not known it does not count."""
-        scores = _transform(targets)
+        scores = transform(targets)
         mean = scores.nanmean(dim=0)
         return cls(mean, ((scores - mean) ** 2).nanmean(dim=0).sqrt().clamp_min(1e-6))
 
     def apply(self, targets: Tensor) -> Tensor:
         """Return targets, transformed, with mean 0 and SD 1."""
-        return (_transform(targets) - self.mean) / self.sd
+        return (transform(targets) - self.mean) / self.sd
 
 
-def _transform(targets: Tensor) -> Tensor:
-    """Spread GMSD and SSIM evenly: their square roots, SSIM from its perfect end."""
+def transform(targets: Tensor) -> Tensor:
+    """Return the scores of targets (N, len(TARGETS)) as they are learnt, (N, 3). GMSD and SSIM are spread evenly: square roots,
+    SSIM from its perfect end."""
     mos, gmsd, ssim = targets[:, _SCORES].unbind(dim=1)
     return torch.stack([mos, gmsd.clamp_min(0).sqrt(), (1 - ssim).clamp_min(0).sqrt()], dim=1)
 
@@ -104,6 +111,21 @@ class _Batches:
         return views, self.targets[rows][:, :len(KINDS)].to(self.device), self.scale.apply(self.targets[rows]).to(self.device)
 
 
+def adapt_to_scenes(config: AdaptConfig, training: list[Scene], held_out: list[Scene], making: Making, out: Path, work: Path,
+                    device: torch.device) -> dict[str, float]:
+    """Make the samples of all scenes below `work`, where there are none, and adapt (see there) on those of `training`.
+
+    Raises UserError where two pictures are of one name: samples are kept by it.
+    """
+    names = [scene.name for scene in training + held_out]
+    if doubles := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"two pictures have the name of one scene; give one folder, or rename:\n{listed(doubles)}")
+    print(f"{config.encoder} ({TITLES[config.encoder]}) on {len(training)} scenes, looked at with {len(held_out)} more")
+    samples = make_samples(training + held_out, making, work / "samples", usable_cores())
+    parts = ({scene.name: samples[scene.name] for scene in part} for part in (training, held_out))
+    return adapt(config, *parts, out, work / f"{config.encoder}.state.pt", device)
+
+
 def adapt(config: AdaptConfig, training: dict[str, Samples], held_out: dict[str, Samples], out: Path, state: Path,
           device: torch.device) -> dict[str, float]:
     """Train and write `out` (float16 safetensors with its provenance); return how well held-out scenes are told.
@@ -121,7 +143,7 @@ def adapt(config: AdaptConfig, training: dict[str, Samples], held_out: dict[str,
     network.train()
     for step in bar:
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * _share(step / len(batches))
+            group["lr"] = config.learning_rate * rate_share(step / len(batches))
         views, kinds, scores = batches[step]
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             outputs = network(views)[1].float()
@@ -133,25 +155,27 @@ def adapt(config: AdaptConfig, training: dict[str, Samples], held_out: dict[str,
         bar.set_postfix(loss=f"{float(loss.detach()):.3f}", refresh=False)
         if step % _SAVE_EVERY == _SAVE_EVERY - 1:
             keep(state, run, step + 1, parts)
-    figures = agreement(network.eval(), held_out, batches)
-    _write(network, config, sorted(training), sorted(held_out), figures, out)
+    figures = agreement(network.eval(), held_out, batches.normalise)
+    write_adapted(network, {"encoder": config.encoder, "scenes": sorted(training), "held_out_scenes": sorted(held_out),
+                            "held_out": figures, "config": dataclasses.asdict(config)}, out)
     state.unlink(missing_ok=True)
     return figures
 
 
-def _share(done: float) -> float:
+def rate_share(done: float) -> float:
+    """Return the share of the learning rate when `done` of the steps are over: a warm-up, then half a cosine."""
     return done / _WARM_UP if done < _WARM_UP else 0.5 * (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP)))
 
 
 @torch.inference_mode()
-def agreement(network: AdaptedEncoder, held_out: dict[str, Samples], batches: _Batches) -> dict[str, float]:
+def agreement(network: AdaptedEncoder, held_out: dict[str, Samples], normalise: Callable[[Tensor], Tensor]) -> dict[str, float]:
     """Return, over views of scenes not trained on, the rank correlation of each score and the share of kinds told right."""
     views = torch.cat([sample.views for sample in held_out.values()])
     targets = torch.cat([sample.targets for sample in held_out.values()])
-    outputs = torch.cat([network(batches.normalise(part))[1].float().cpu() for part in views.split(64)])
+    outputs = torch.cat([network(normalise(part))[1].float().cpu() for part in views.split(64)])
     result = {}
     for i, name in enumerate(TARGETS[_SCORES]):
-        wanted = _transform(targets)[:, i]
+        wanted = transform(targets)[:, i]
         known = ~torch.isnan(wanted)
         result[f"srcc_{name}"] = float(stats.spearmanr(outputs[known, len(KINDS) + i], wanted[known]).statistic)
     single = targets[:, :len(KINDS)].sum(dim=1) == 1
@@ -159,10 +183,9 @@ def agreement(network: AdaptedEncoder, held_out: dict[str, Samples], batches: _B
     return {key: round(value, 4) for key, value in (result | {"kind_right": float(told.float().mean())}).items()}
 
 
-def _write(network: AdaptedEncoder, config: AdaptConfig, scenes: list[str], held_out: list[str], figures: dict[str, float],
-           out: Path) -> None:
-    about = {"schema": SCHEMA, "encoder": config.encoder, "targets": list(TARGETS), "scenes": scenes, "held_out_scenes": held_out,
-             "held_out": figures, "config": dataclasses.asdict(config), "mmifn": __version__}
+def write_adapted(network: AdaptedEncoder, about: dict[str, Any], out: Path) -> None:
+    """Write float16 weights with what they were taught by: the encoder's name, scenes, held-out scenes, configuration."""
+    about = {"schema": SCHEMA, "targets": list(TARGETS), "mmifn": __version__, **about}
     state = {key: (value.half() if value.is_floating_point() else value).contiguous().cpu()
              for key, value in network.state_dict().items()}
     save_safetensors(state, out, {"about": json.dumps(about)})

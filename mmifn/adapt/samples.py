@@ -104,14 +104,15 @@ def _versions(pixels: np.ndarray, making: Making, rng: np.random.Generator) -> I
     for _ in range(making.versions):
         what, turn, half = draw(rng, pixels.shape[1]), int(rng.choice(turns)), int(rng.integers(2))
         views = _views(what.apply(pixels, rng), turn, half)
-        yield to_bytes(views), _targets(what, pristine(turn, half), views)
+        yield to_bytes(views), true_targets(what, pristine(turn, half), views)
 
 
 def _views(pixels: np.ndarray, turn: int, half: int) -> Tensor:
     return render_viewports(np.roll(pixels, turn, axis=1), dodecahedron()[half::2], FOV_DEG, SIZE_PX)
 
 
-def _targets(what: Draw, reference: Tensor, views: Tensor) -> Tensor:
+def true_targets(what: Draw, reference: Tensor, views: Tensor) -> Tensor:
+    """Return what is true of views (V, 3, S, S) 0..1 of a distorted picture, given the flawless ones: (V, len(TARGETS))."""
     known = torch.tensor([float(kind in what.kinds) for kind in KINDS] + [np.nan if what.mos is None else what.mos])
     measured = torch.stack([gmsd_of_views(reference, views), ssim_of_views(reference, views)], dim=1)
     return torch.cat([known.expand(len(views), -1), measured], dim=1).float()

@@ -42,3 +42,18 @@ def set_apart(scenes: list[Scene], count: int, seed: int) -> tuple[list[Scene], 
     places = sorted({scene.location for scene in scenes})
     chosen = {places[i] for i in np.random.default_rng(seed).permutation(len(places))[:count]}
     return [scene for scene in scenes if scene.location not in chosen], [scene for scene in scenes if scene.location in chosen]
+
+
+def of_teacher(scenes: list[Scene], taught_on: list[str], held_out: list[str], teacher: str) -> tuple[list[Scene], list[Scene]]:
+    """Return the scenes of the places that a teacher learnt from, and those of the places it was looked at with.
+
+    A network that learns from it may know no place that the teacher does not know. Raises UserError where either is empty.
+    """
+    parts = []
+    for names, what in ((taught_on, "learnt from"), (held_out, "was looked at with")):
+        places = {scene.location for scene in scenes if scene.name in names}
+        if not places:
+            raise UserError(f"none of the {len(scenes)} panoramas is of a place that {teacher} {what}; wanted some of:\n"
+                            + listed(sorted(names)))
+        parts.append([scene for scene in scenes if scene.location in places])
+    return parts[0], parts[1]

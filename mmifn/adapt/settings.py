@@ -22,6 +22,26 @@ class Making:
             raise UserError(f"--seed {self.seed}: wanted 0 or more")
 
 
+# Side of a patch: regions of a part that give such patches, patches that each gives.
+SIDES = {64: (6, 16), 96: (16, 10), 128: (10, 8), 160: (4, 5), 224: (4, 3)}
+PATCHES_A_PICTURE = sum(regions * patches for regions, patches in SIDES.values())
+
+
+@dataclass(frozen=True)
+class Patching:
+    """Which patches are made for a network that learns from a teacher: the teacher, how many parts, and the seed."""
+
+    teacher: str = "lite0_adapted"
+    parts: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.parts < 1:
+            raise UserError(f"--parts {self.parts}: at least 1 is needed")
+        if self.seed < 0:
+            raise UserError(f"--seed {self.seed}: wanted 0 or more")
+
+
 @dataclass(frozen=True)
 class PeopleConfig:
     """How the encoder is taught; ladder_weight 0 leaves the panoramas out."""

@@ -8,7 +8,8 @@ FOLDER = Path(__file__).parent / "weights"
 TITLES = {
     "lite0_adapted": "EfficientNet-Lite0, from its ImageNet weights",
     "vit_s14_adapted": "the first four layers of ViT-S/14, from its package",
-    "vmamba_adapted": "a small VMamba, from scratch",
+    "vit_nano": "a small ViT with a convolutional stem, from scratch",
+    "vmamba_nano": "a small VMamba, from scratch",
 }
 
 

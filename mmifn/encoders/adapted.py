@@ -25,6 +25,7 @@ from mmifn.encoders.lite0 import build_lite0
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
 from mmifn.encoders.seam import see_closed
 from mmifn.encoders.state import load_strictly, valueless
+from mmifn.encoders.vit_nano import TAPS, WIDTH, ViTNano
 from mmifn.encoders.vit_s14 import blank_vit_s14, build_vit_s14
 from mmifn.encoders.vmamba import VMamba, VMambaConfig
 
@@ -62,7 +63,7 @@ class LastMaps(nn.Module):
 @dataclass(frozen=True)
 class Backbone:
     """An adaptable backbone: how it is made (with the weights that adaptation starts from, or blank), which channels its
-    maps have, how its input is normalised, and how it is trained."""
+    maps have, how its input is normalised, and how it is trained: teacher is the encoder that it learns from first, if any."""
 
     build: Callable[[], nn.Module]
     blank: Callable[[], nn.Module]
@@ -71,26 +72,30 @@ class Backbone:
     std: tuple[float, float, float]
     learning_rate: float
     epochs: int
+    teacher: str | None = None
 
 
-SMALL_VMAMBA = VMambaConfig(dims=(32, 64, 128, 256), depths=(1, 1, 3, 1), mlp_ratio=2.0)
+NANO_VMAMBA = VMambaConfig(dims=(32, 64, 128, 192), depths=(1, 1, 2, 1))
 
 
 def _pyramid(network: nn.Module) -> LastMaps:
     return LastMaps(network, lambda network, images: network(images))
 
 
-def _small_vmamba() -> LastMaps:
-    return LastMaps(VMamba(SMALL_VMAMBA, 1), lambda network, images: network.forward_features(images))
+def _nano_vmamba() -> LastMaps:
+    network = VMamba(NANO_VMAMBA, 1)
+    network.classifier = nn.Identity()  # the head reads the maps
+    return LastMaps(network, lambda network, images: network.forward_features(images))
 
 
 BACKBONES = {
     "lite0_adapted": Backbone(lambda: _pyramid(build_lite0()), lambda: _pyramid(Lite0()), (40, 112, 320), *HALF, 5e-4, 1),
     "vit_s14_adapted": Backbone(lambda: ViTMaps(build_vit_s14()), lambda: ViTMaps(blank_vit_s14()), (384, 384), *IMAGENET, 2e-4,
                                 1),
-    "vmamba_adapted": Backbone(_small_vmamba, _small_vmamba, SMALL_VMAMBA.dims[1:], *IMAGENET, 1.5e-3, 2),
+    "vit_nano": Backbone(ViTNano, ViTNano, (WIDTH,) * len(TAPS), *IMAGENET, 2e-3, 2, "lite0_adapted"),
+    "vmamba_nano": Backbone(_nano_vmamba, _nano_vmamba, NANO_VMAMBA.dims[1:], *IMAGENET, 2e-3, 2, "lite0_adapted"),
 }
-ERP_ADAPTED = ("lite0_adapted", "vmamba_adapted")  # those with maps of a whole panorama
+ERP_ADAPTED = ("lite0_adapted", "vit_nano", "vmamba_nano")  # those with maps of a whole panorama
 
 
 class QualityHead(nn.Module):

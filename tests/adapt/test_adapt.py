@@ -16,7 +16,7 @@ from mmifn.adapt.scenes import outside_scenes, set_apart
 from mmifn.core.errors import UserError
 from mmifn.data.workspace import Workspace
 from mmifn.encoders import adaptable, adapted
-from mmifn.encoders.adapted import load_adapted
+from mmifn.encoders.adapted import BACKBONES, load_adapted
 from mmifn.encoders.encoder import IMAGENET
 from mmifn.encoders.networks import load_erp_encoder, load_view_encoder
 from mmifn.encoders.presets import choose
@@ -89,21 +89,21 @@ def made_up_samples(count=64):
 
 @pytest.fixture
 def config():
-    return training.AdaptConfig("vmamba_adapted", 6, 3e-3, batch_size=16)
+    return training.AdaptConfig("vmamba_nano", 6, 3e-3, batch_size=16)
 
 
 def test_an_encoder_learns_and_says_what_it_was_taught(tmp_path, config):
     out = tmp_path / "w.safetensors"
     found = training.adapt(config, {"a": made_up_samples()}, {"b": made_up_samples()}, out, tmp_path / "state.pt", CPU)
     assert found["srcc_mos"] > 0.9 and found["srcc_gmsd"] > 0.9 and not (tmp_path / "state.pt").exists()
-    _, about = load_adapted("vmamba_adapted", out)
+    _, about = load_adapted("vmamba_nano", out)
     assert about["scenes"] == ["a"] and about["held_out_scenes"] == ["b"] and about["targets"] == list(TARGETS)
     assert about["held_out"] == found
     with safe_open(out, "pt") as file:
         assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118
-    erp = load_erp_encoder(choose("offline", global_="vmamba_adapted", erp_height_px=128), CPU, out)
+    erp = load_erp_encoder(choose("offline", global_="vmamba_nano", erp_height_px=128), CPU, out)
     levels = erp(torch.rand(1, 3, 128, 256))
-    assert [tuple(level.shape) for level in levels] == [(1, 32, 128), (1, 32, 256), (1, 32, 512)]
+    assert [tuple(level.shape) for level in levels] == [(1, 32, 128), (1, 32, 256), (1, 32, 384)]
     assert erp.settings["adapted_on"] == ["a"]
 
 
@@ -130,13 +130,13 @@ def test_a_killed_adaptation_ends_as_if_it_had_not_been(tmp_path, config, monkey
 def test_a_view_gives_the_scores_of_the_head(tmp_path, config):
     data = {"a": made_up_samples(32)}
     training.adapt(config, data, data, tmp_path / "w", tmp_path / "s", CPU)
-    network, _ = load_adapted("vmamba_adapted", tmp_path / "w")
+    network, _ = load_adapted("vmamba_nano", tmp_path / "w")
     images = torch.rand(2, 3, 64, 64)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
     with torch.no_grad():
         wanted = network.eval()((images - mean) / std)[1][:, -3:]
     assert TARGETS[-3:] == ("mos", "gmsd", "ssim")
-    torch.testing.assert_close(load_view_encoder("vmamba_adapted", CPU, tmp_path / "w")(images), wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(load_view_encoder("vmamba_nano", CPU, tmp_path / "w")(images), wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_weights_that_are_missing_damaged_or_of_another_encoder(tmp_path, config):
@@ -147,11 +147,11 @@ def test_weights_that_are_missing_damaged_or_of_another_encoder(tmp_path, config
         load_adapted("lite0_adapted", tmp_path / "broken")
     data = {"a": made_up_samples(32)}
     training.adapt(config, data, data, tmp_path / "vmamba", tmp_path / "s", CPU)
-    with pytest.raises(UserError, match=r"holds vmamba_adapted .* wanted lite0_adapted"):
+    with pytest.raises(UserError, match=r"holds vmamba_nano .* wanted lite0_adapted"):
         load_adapted("lite0_adapted", tmp_path / "vmamba")
 
 
-@pytest.mark.parametrize("name", [path.stem for path in sorted(adaptable.FOLDER.glob("*_adapted.safetensors"))])
+@pytest.mark.parametrize("name", [name for name in sorted(BACKBONES) if adaptable.weights_file(name).is_file()])
 def test_the_weights_in_the_repository_load_and_name_their_scenes(name):
     _, about = load_adapted(name)
     assert len(about["scenes"]) >= 20 and not set(about["scenes"]) & set(about["held_out_scenes"])
@@ -165,20 +165,23 @@ def test_the_script_refuses_bad_wishes(tmp_path):
         return subprocess.run([sys.executable, str(ROOT / "tools" / "adapt_encoders.py"), "--root", str(tmp_path), *args],
                               capture_output=True, text=True, check=False)
 
-    common = ("--encoder", "vmamba_adapted", "--panoramas")
+    common, nano = ("--encoder", "lite0_adapted", "--panoramas"), ("--encoder", "vmamba_nano", "--panoramas", "synthetic")
     for args, message in (((*common, str(tmp_path / "none")), "is not a folder"),
                           ((*common, "synthetic"), "make or import OIQA first"),
                           ((*common, "synthetic", "--datasets", "--held-out", "99"), "--held-out 99: wanted 1 to"),
+                          ((*common, "synthetic", "synthetic", "--datasets"), "two pictures have the name of one scene"),
                           ((*common, "synthetic", "--datasets", "--versions", "0"), "--versions 0: at least 1 is needed"),
-                          ((*common, "synthetic", "--datasets", "--seed", "-1"), "--seed -1: wanted 0 or more")):
+                          ((*common, "synthetic", "--datasets", "--seed", "-1"), "--seed -1: wanted 0 or more"),
+                          ((*nano, "--datasets", "--parts", "0"), "--parts 0: at least 1 is needed"),
+                          ((*nano, "--datasets"), "is of a place that lite0_adapted learnt from; wanted some of:")):
         result = run(*args)
         assert result.returncode == 2 and message in result.stderr and "Traceback" not in result.stderr
     assert not list(tmp_path.iterdir())
     with pytest.raises(UserError, match="--epochs 0: at least 1 is needed"):
-        training.AdaptConfig("vmamba_adapted", 0, 1e-3)
+        training.AdaptConfig("vmamba_nano", 0, 1e-3)
     for rate in (0.0, -1e-3, float("nan"), float("inf")):
         with pytest.raises(UserError, match="--learning-rate"):
-            training.AdaptConfig("vmamba_adapted", 1, rate)
+            training.AdaptConfig("vmamba_nano", 1, rate)
 
 
 def test_metadata_is_readable_by_anyone(tmp_path, config):
@@ -186,4 +189,4 @@ def test_metadata_is_readable_by_anyone(tmp_path, config):
     training.adapt(config, data, data, tmp_path / "w", tmp_path / "s", CPU)
     with safe_open(tmp_path / "w", "pt") as file:
         about = json.loads(file.metadata()["about"])
-    assert about["config"]["seed"] == 0 and about["config"]["encoder"] == "vmamba_adapted"
+    assert about["config"]["seed"] == 0 and about["config"]["encoder"] == "vmamba_nano"
