@@ -78,6 +78,8 @@ PRESETS: dict[str, Preset] = {
     # What people mind in photographs, and what no view can show (lenses of unlike light, colour or sharpness), comes beside.
     "offline": Preset("measured", "minilm", "lite0_adapted", "lite0_adapted", fovs_deg=(40.0, 14.8),
                       sizes_px=(224, 160), with_people=True, with_steps=True),
+    # The method's own pair, small and taught by that encoder; its views tell their three scores alone.
+    "offline-vit-vmamba": Preset("measured", "minilm", "vit_nano", "vmamba_nano", fovs_deg=(40.0, 14.8), sizes_px=(224, 160)),
 }
 
 

@@ -25,10 +25,12 @@ Resized = tuple[str, Shape, Shape]  # key, shape in the file, shape in the netwo
 class _Valueless(TorchFunctionMode):
     """Leaves tensors as they are where random values would be drawn into them."""
 
-    DRAWS = frozenset({Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_})
+    DRAWS = frozenset({Tensor.uniform_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_})
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if function is Tensor.normal_:  # trunc_normal_ draws anew until no value is out of its bounds: what lies there may be
+            return args[0].zero_()
         if function in self.DRAWS:
             return args[0] if args else kwargs["tensor"]
         return function(*args, **kwargs)
