@@ -29,6 +29,7 @@ DISTORTIONS = (
     ("compression", lambda x, rng: codecs.decode(codecs.encode_jpeg(x, 10)), 2.6),
 )  # fmt: skip
 HEIGHTS = (512, 1024)
+SAVED = (88, 99)  # JPEG qualities, from and below
 REGIONS, SEED, UNTOLD = 6, 0, -1  # regions of each distorted picture; the kind of patches on an edge
 _GRID = (45, 90)
 
@@ -49,17 +50,30 @@ def scene_samples(scene: Scene, heights: tuple[int, ...] = HEIGHTS) -> list[tupl
     samples = []
     for height in heights:
         pristine = cv2.resize(scene.load(), (2 * height, height), interpolation=cv2.INTER_AREA)
-        clean = local.patch_statistics(tile_maps(pristine, 1)[0])
-        samples.append((clean, np.zeros(len(clean)), 0.0))
-        for kind, distort, severity in DISTORTIONS:
-            spoilt = local.patch_statistics(tile_maps(distort(pristine, rng), 1)[0])
-            label = local.KINDS.index(kind)
-            samples.append((spoilt, np.full(len(clean), label), severity))
-            for share in (_region(rng)[:, None] for _ in range(REGIONS)):
-                mixed = share * np.nan_to_num(spoilt) + (1 - share) * np.nan_to_num(clean)
-                patches = np.where(share > local.FULL, spoilt, np.where(share < local.EMPTY, clean, mixed))
-                kinds = np.where(share > local.FULL, label, np.where(share < local.EMPTY, 0, UNTOLD))[:, 0]
-                samples.append((patches, kinds, severity))
+        for quality in (None, int(rng.integers(*SAVED))):  # as it is, and saved as cameras and stitchers do
+            samples += _samples(pristine, quality, rng)
+    return samples
+
+
+def _measured(pixels: np.ndarray, quality: int | None) -> np.ndarray:
+    """Return the features of the patches of a picture, saved as JPEG before where a quality is given."""
+    saved = pixels if quality is None else codecs.decode(codecs.encode_jpeg(pixels, quality))
+    return local.patch_statistics(tile_maps(saved, 1)[0])
+
+
+def _samples(pristine: np.ndarray, quality: int | None, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray, float]]:
+    """Return the samples of one picture: pristine, and every distortion all over and in regions."""
+    clean = _measured(pristine, quality)
+    samples = [(clean, np.zeros(len(clean)), 0.0)]
+    for kind, distort, severity in DISTORTIONS:
+        spoilt = _measured(distort(pristine, rng), quality)
+        label = local.KINDS.index(kind)
+        samples.append((spoilt, np.full(len(clean), label), severity))
+        for share in (_region(rng)[:, None] for _ in range(REGIONS)):
+            mixed = share * np.nan_to_num(spoilt) + (1 - share) * np.nan_to_num(clean)
+            patches = np.where(share > local.FULL, spoilt, np.where(share < local.EMPTY, clean, mixed))
+            kinds = np.where(share > local.FULL, label, np.where(share < local.EMPTY, 0, UNTOLD))[:, 0]
+            samples.append((patches, kinds, severity))
     return samples
 
 

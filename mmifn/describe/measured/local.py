@@ -161,6 +161,12 @@ def region_masks(lat: np.ndarray, lon: np.ndarray) -> dict[tuple[str, int], np.n
     return {(name, 0): mask for name, mask in regions.items()} | poles
 
 
+def covers(region: str, lon_deg: float, lat_deg: float) -> bool:
+    """Tell whether a region holds a direction."""
+    masks = region_masks(np.float64(lat_deg), np.float64(lon_deg))
+    return any(bool(mask) for (name, _), mask in masks.items() if name == region)
+
+
 def scored_lower(region: str, centres_deg: np.ndarray, scores: np.ndarray) -> bool:
     """Tell whether views that look to centres_deg (V, 2) have lower scores (V,), of 100, in a region than elsewhere."""
     lon, lat = centres_deg.T

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmifn.describe.measured.calibration import KINDS, Verdict
-from mmifn.describe.measured.local import Finding, here
+from mmifn.describe.measured.local import Finding, covers, here
 from mmifn.describe.measured.places import SMEAR, strength_by_view, worst_region
 from mmifn.describe.measured.statistics import Statistics
 
@@ -209,6 +209,9 @@ def views_for_reader(statistics: Statistics, verdict: Verdict, parts: Sequence[F
     words = []
     for (lon, lat), values in zip(statistics.centres_deg, statistics.per_viewport, strict=True):
         kind, severity = here(statistics.patches, float(lon), float(lat))
+        covering = next((part for part in parts if covers(part.region, float(lon), float(lat))), None)
+        if covering and severity <= least:  # what is told of the region holds for its views
+            kind, severity = covering.kind, covering.severity
         first = f"{strength_word(severity)} {kind}" if parts and severity > least else "clean, no visible distortion"
         words.append(" ".join(filter(None, [f"{first}.", _joined(_look(values))])))
     return words
