@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,9 @@ def test_a_stop_while_modules_are_imported_is_one_line(tmp_path, number, code):
     """Before main has begun, as when torch is being imported. A shell calls the first 130."""
     (tmp_path / "slow.py").write_text(f"import os, time\nos.kill(os.getpid(), {number})\ntime.sleep(60)")
     root = str(Path(__file__).resolve().parents[2])
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job is deaf to it
     done = subprocess.run([sys.executable, "-c", "import mmifn.cli.flags, slow"], capture_output=True, text=True, check=False,
-                          env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{tmp_path}"})
+                          preexec_fn=heard, env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{tmp_path}"})
     assert done.returncode == code and done.stderr.count("run the same command again") == 1 and "Traceback" not in done.stderr
 
 

@@ -20,6 +20,7 @@ from mmifn.core.packages import package_file
 from mmifn.data.features import GlobalFeatures, ViewportFeatures
 from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
+from mmifn.encoders import encode
 from mmifn.encoders.efficientnet_lite import CLASSIFIER, Lite0
 from mmifn.encoders.encode import encode_globals, encode_viewports
 from mmifn.encoders.encoder import HALF, IMAGENET, Encoder
@@ -287,6 +288,12 @@ def pictures(tmp_path):
         Image.fromarray(rng.integers(0, 256, (64, 128, 3), dtype=np.uint8)).save(path)
     write_csv(space.manifest("DS"), ["image_name", "MOS", "distortion_type"], [[name, 5, "GN"] for name in names])
     return space
+
+
+@pytest.fixture(autouse=True)
+def _a_panorama_at_a_time(monkeypatch):
+    """So that an encoder is asked once for each panorama, however few pictures a CPU takes at a time."""
+    monkeypatch.setattr(encode, "_CPU_PICTURES", 1000)
 
 
 class Counting:

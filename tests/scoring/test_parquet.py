@@ -34,6 +34,7 @@ def place(request, tmp_path):
 def row_of(label, images, model=MODEL, **changes):
     stat = images[label].stat()
     return {"image": label, "score": 61.2346, "quality": "good", "low": 50.1234, "high": None, "level": 0.9, "ceiling": 64.1235,
+            "judged_px": 2048, "covered": 0.8765, "heading_deg": 120.5,
             "worst_lon_deg": -180.0, "worst_lat_deg": 10.8123, "worst_score": 12.3457, "worst_words": ["soft", "clean"],
             "description": "Soft;\n“blurred” 图\u2028", "warnings": [], "fov_deg": 40.0,
             "viewports": [[-180.0, 10.8123, 40.0], [72.0, -10.8, 12.3457]], "image_sha256": sha256_file(images[label]),

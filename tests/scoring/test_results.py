@@ -45,6 +45,7 @@ def opened(path, images, model=MODEL, columns=COLUMNS, verify=False):
 
 def row_of(label, images, model=MODEL, **changes):
     row = {"image": label, "score": 61.25, "quality": "good", "low": 50.0, "high": 72.5, "level": 0.9, "ceiling": 64.1235,
+           "judged_px": 2048, "covered": 0.8765, "heading_deg": 120.5,
            "worst_lon_deg": -180.0,
            "worst_lat_deg": 10.8, "worst_score": 40.0, "worst_words": ["soft, stronger than elsewhere.", "clean"],
            "description": 'Soft; "blurred",\nand noisy. 图像模糊\u2028 Ende.',
