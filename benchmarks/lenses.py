@@ -20,13 +20,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from mmifn.cli.flags import command_parser
-from mmifn.core.errors import UserError, user_main
+from mmifn.core.errors import user_main
 from mmifn.core.workers import run_tasks, usable_cores
 from mmifn.scoring.model import load_model, shipped_path
 from mmifn.scoring.panorama import Predictor, open_predictor
 from mmifn.simulate.distortions import blur_sphere
 from mmifn.simulate.light import lens_weights, mix, to_light, to_pixels
-from mmifn.simulate.panoramas import Scene, find_scenes
+from mmifn.simulate.panoramas import Scene, listed_scenes
 from mmifn.simulate.settings import scene_list
 
 HEIGHT = 1024
@@ -125,10 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     load_model(args.checkpoint or shipped_path("offline"))
-    wanted = set(scene_list(args.scenes))
-    scenes = [scene for scene in find_scenes(args.panoramas) if not wanted or scene.name in wanted]
-    if not scenes:
-        raise UserError(f"{args.panoramas} has none of the scenes {', '.join(sorted(wanted))}")
+    scenes = listed_scenes(args.panoramas, scene_list(args.scenes))
     made = tqdm(run_tasks(score_scene, [Job(scene, args.checkpoint) for scene in scenes], args.workers), total=len(scenes),
                 desc="scoring", unit="scene")
     report(pd.DataFrame([row for _, rows in made for row in rows]))

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mmifn.core.errors import UserError, user_main
+from mmifn.core.errors import user_main
 from mmifn.core.workers import run_tasks, usable_cores
 from mmifn.describe.inputs import to_pixels
 from mmifn.metrics import MIN_IMAGES, srcc
@@ -33,7 +33,7 @@ from mmifn.simulate.curves import ceiling, mos_of_fsim, setting_mos
 from mmifn.simulate.designs import DESIGNS, Distortion
 from mmifn.simulate.distortions import add_noise
 from mmifn.simulate.human_anchor import HUMAN_MOS
-from mmifn.simulate.panoramas import Scene, find_scenes
+from mmifn.simulate.panoramas import Scene, listed_scenes
 from mmifn.simulate.settings import scene_list
 from mmifn.sphere import resize_erp
 
@@ -178,7 +178,6 @@ def _report_changes(table: pd.DataFrame) -> None:
         line(f"points moved when distorted and {name}, median (worst)", "<= 3", spread(moved), len(moved))
 
 
-@user_main
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -191,13 +190,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     load_model(args.checkpoint or shipped_path("offline"))
-    wanted = set(scene_list(args.scenes))
-    scenes = [scene for scene in find_scenes(args.panoramas) if not wanted or scene.name in wanted]
-    if not scenes:
-        raise UserError(f"{args.panoramas} has none of the scenes {', '.join(sorted(wanted))}")
+    scenes = listed_scenes(args.panoramas, scene_list(args.scenes))
     levels = tuple(sorted({MIDDLE, *(int(level) for level in args.levels.split(","))}))
     jobs = [Job(scene, args.checkpoint, levels) for scene in scenes]
     made = tqdm(run_tasks(score_scene, jobs, args.workers), total=len(jobs), desc="scoring", unit="scene")

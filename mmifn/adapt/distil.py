@@ -7,7 +7,6 @@ for a setting, whatever the patch shows) and not known of all, but the teacher e
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,8 @@ from mmifn.adapt.fit import agreement, rate_share, transform, write_adapted
 from mmifn.adapt.patches import Patches, make_part
 from mmifn.adapt.samples import KINDS, TARGETS, make_samples
 from mmifn.adapt.scenes import of_teacher
-from mmifn.adapt.settings import SIDES, Making, Patching
+from mmifn.adapt.settings import SIDES, Making, Patching, require_schedule
 from mmifn.adapt.working_state import keep, take_up
-from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_json
 from mmifn.core.workers import usable_cores
 from mmifn.encoders.adaptable import TITLES
@@ -52,10 +50,7 @@ class DistilConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise UserError(f"--epochs {self.epochs}: at least 1 is needed")
-        if not 0 < self.learning_rate < math.inf:
-            raise UserError(f"--learning-rate {self.learning_rate}: wanted a number above 0")
+        require_schedule(self.epochs, self.learning_rate)
 
 
 def batches_a_part(pictures: int, batch_size: int) -> int:

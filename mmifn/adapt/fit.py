@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from mmifn import __version__
 from mmifn.adapt.samples import KINDS, TARGETS, Samples, make_samples
-from mmifn.adapt.settings import Making
+from mmifn.adapt.settings import Making, require_schedule
 from mmifn.adapt.working_state import keep, take_up
 from mmifn.core.artefact import save_safetensors
 from mmifn.core.errors import UserError, listed
@@ -45,10 +45,7 @@ class AdaptConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise UserError(f"--epochs {self.epochs}: at least 1 is needed")
-        if not 0 < self.learning_rate < math.inf:
-            raise UserError(f"--learning-rate {self.learning_rate}: wanted a number above 0")
+        require_schedule(self.epochs, self.learning_rate)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,19 @@ from dataclasses import dataclass
 from mmifn.core.errors import UserError
 
 
+def require_schedule(epochs: int, learning_rate: float) -> None:
+    """Refuse a training that would not move, or by a learning rate that is none."""
+    if epochs < 1:
+        raise UserError(f"--epochs {epochs}: at least 1 is needed")
+    require_rate(learning_rate)
+
+
+def require_rate(learning_rate: float) -> None:
+    """Refuse what is no learning rate."""
+    if not 0 < learning_rate < math.inf:
+        raise UserError(f"--learning-rate {learning_rate}: wanted a number above 0")
+
+
 @dataclass(frozen=True)
 class Making:
     """How many distorted versions of each scene (ten views of each), and the seed."""
@@ -56,5 +69,4 @@ class PeopleConfig:
     def __post_init__(self) -> None:
         if self.epochs < 0:
             raise UserError(f"--epochs {self.epochs}: wanted 0 (the ridge alone) or more")
-        if not 0 < self.learning_rate < math.inf:
-            raise UserError(f"--learning-rate {self.learning_rate}: wanted a number above 0")
+        require_rate(self.learning_rate)

@@ -82,6 +82,18 @@ def _locations(folder: Path, present: set[str]) -> dict[str, str]:
     return dict(zip(rows["file"], rows["location"].str.strip(), strict=True))
 
 
+def listed_scenes(panoramas: str | Path, names: Iterable[str]) -> list[Scene]:
+    """Return those scenes of a folder that a list names, which may name others too; all where it is empty.
+
+    Raises UserError where the folder has none of them.
+    """
+    wanted = set(names)
+    scenes = [scene for scene in find_scenes(panoramas) if not wanted or scene.name in wanted]
+    if not scenes:
+        raise UserError(f"{panoramas} has none of the scenes {', '.join(sorted(wanted))}")
+    return scenes
+
+
 def choose_scenes(scenes: list[Scene], count: int | None, seed: int, exclude: Iterable[str] = (),
                   only: Iterable[str] = ()) -> list[Scene]:
     """Choose `count` scenes by seed, from different places as long as there are enough; sorted by name.
