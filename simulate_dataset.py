@@ -13,7 +13,7 @@ import sys
 from mmifn.cli.flags import add_exclusion_argument, add_height_argument, add_limit_argument, add_root_argument, command_parser
 from mmifn.core.errors import UserError, user_main
 from mmifn.data.workspace import Workspace
-from mmifn.simulate.settings import AUTHENTIC, BROAD, FLAWLESS, LIKES, Simulation, scene_list
+from mmifn.simulate.settings import AUTHENTIC, BROAD, FLAWLESS, LIKES, REGIONAL, Simulation, scene_list
 
 
 def _levels(text: str) -> tuple[int, ...]:
@@ -28,7 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_root_argument(parser)
     parser.add_argument("--like", required=True, choices=LIKES,
                         help=f"whose design to follow; {BROAD}: pristine panoramas, pairs of distortions and other kinds; "
-                             f"{AUTHENTIC}: faults of cameras and stitchers; {FLAWLESS}: pristine panoramas alone")
+                             f"{AUTHENTIC}: faults of cameras and stitchers; {REGIONAL}: distortions of a part of the sphere; "
+                             f"{FLAWLESS}: pristine panoramas alone")
     parser.add_argument("--panoramas", required=True, metavar="DIR", help="folder of pristine ERPs, or: synthetic")
     parser.add_argument("--dataset", help="name of the database below datasets/ (default: as --like)")
     parser.add_argument("--scenes", type=int, metavar="N", help="how many scenes (default: 16, or all --only-scenes)")
@@ -53,6 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     from mmifn.simulate.broad import simulate_broad
     from mmifn.simulate.database import simulate
     from mmifn.simulate.flawless import simulate_flawless
+    from mmifn.simulate.regional import simulate_regional
 
     only = scene_list(args.only_scenes)
     scenes = 16 if args.scenes is None and not only else args.scenes
@@ -60,7 +62,8 @@ def main(argv: list[str] | None = None) -> int:
                       _levels(args.levels) if args.levels else (), scene_list(args.exclude_scenes), only, args.workers,
                       args.overwrite, args.max_megapixels, args.ppd)
     space = Workspace(args.root)
-    special = {BROAD: simulate_broad, AUTHENTIC: simulate_authentic, FLAWLESS: simulate_flawless}
+    special = {BROAD: simulate_broad, AUTHENTIC: simulate_authentic, REGIONAL: simulate_regional,
+               FLAWLESS: simulate_flawless}
     table = special.get(args.like, simulate)(plan, space)
     print(describe(table, plan.dataset))
     print(f"{space.manifest(plan.dataset)}: {len(table)} images of {table['reference'].nunique()} scenes, labels simulated")

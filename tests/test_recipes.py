@@ -43,6 +43,7 @@ NOT_RUN = {
     "--depictqa-dir": "needs the user's checkout of DepictQA and its weights",
     "--like AUTHENTIC": "its encoder and kinds of fault take minutes; tests/simulate/test_authentic.py makes every kind",
     "--like BROAD": "its kinds of distortion take minutes; tests/simulate/test_broad.py makes a small one",
+    "--like REGIONAL": "its codecs take minutes; tests/simulate/test_regional.py makes a small one",
     "openai": "needs a server that answers; tests/describe/test_chat.py is one",
     "vlm": "needs the weights of a vision-language model",
     "/path/to/OIQA": "needs OIQA as its authors give it; tests/data/test_importers.py imports made-up downloads",

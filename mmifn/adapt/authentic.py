@@ -21,7 +21,6 @@ from mmifn.adapt.opinion_labels import (
     label,
     light_of,
     people_scores,
-    pool,
     unevenness,
     views_of,
 )
@@ -29,6 +28,7 @@ from mmifn.data.manifest import SIMULATED
 from mmifn.data.workspace import Workspace
 from mmifn.encoders.people import open_people
 from mmifn.simulate.authentic import WHOLE, Happening, happenings
+from mmifn.simulate.comparison import pool
 from mmifn.simulate.curves import PRISTINE_MOS, ceiling
 from mmifn.simulate.database import seen_columns
 from mmifn.simulate.drawn import DrawnScene, drawn_scenes, make_drawn

@@ -16,12 +16,12 @@ import numpy as np
 from torch import Tensor
 
 from mmifn.encoders.people import open_people
+from mmifn.simulate.comparison import pool
 from mmifn.simulate.light import to_light
 from mmifn.sphere import dodecahedron, render_viewports
 
 RULE = "people/2"
 FOV_DEG, SIZE_PX = 40.0, 224
-POWER = 1.6  # OIQ-10K: one bad lens of six takes 0.28 of what the whole takes, two 0.54; 6^(-1/p), 3^(-1/p)
 RANGE = 54.0  # from the flawless panorama down to the worst level of OIQA and CVIQ, points
 POINTS = 0.71  # of the headset studies for one point of the photographs' study: see above
 LIGHT = 43.0  # points for a stop of pooled unevenness: 14 for a stop in one lens of six
@@ -43,11 +43,6 @@ def light_of(views: Tensor) -> np.ndarray:
     """Return log2 of the mean light of views, (V,)."""
     pixels = (views * 255).round().byte().numpy()
     return np.log2(to_light(pixels).mean(axis=(1, 2, 3)) + _DARK)
-
-
-def pool(impairments: np.ndarray) -> float:
-    """Return the power mean of impairments (V,), which the worst views rule."""
-    return float(np.mean(np.clip(impairments, 0, None) ** POWER) ** (1 / POWER))
 
 
 def unevenness(change: np.ndarray) -> float:

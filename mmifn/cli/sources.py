@@ -13,7 +13,6 @@ from mmifn.encoders.presets import PRESETS
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
-    """Refuse impossible numbers and an empty prompt, all in one message."""
     """Refuse, all in one message, values of flags that no source can work with."""
     lowest = {"workers": 1, "batch_size": 1, "max_new_tokens": 1, "erp_height_px": 32, "view_px": 28, "views": 0,
               "concurrency": 1, "timeout": 1}

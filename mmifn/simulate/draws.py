@@ -92,13 +92,14 @@ def draw(rng: np.random.Generator, width_px: int) -> Draw:
         return Draw((), ceiling(width_px))
     if fate < _PRISTINE_SHARE + _PAIR_SHARE:
         pair = sorted(rng.choice(ORDER, 2, replace=False), key=ORDER.index)
-        return Draw(tuple(_one(str(kind), rng, width_px)[:2] for kind in pair), None)
+        return Draw(tuple(draw_kind(str(kind), rng, width_px)[:2] for kind in pair), None)
     judged = fate >= _PRISTINE_SHARE + _PAIR_SHARE + _FURTHER_SHARE
-    kind, value, mos = _one(str(rng.choice(list(_JUDGED if judged else _FURTHER))), rng, width_px)
+    kind, value, mos = draw_kind(str(rng.choice(list(_JUDGED if judged else _FURTHER))), rng, width_px)
     return Draw(((kind, value),), mos)
 
 
-def _one(kind: str, rng: np.random.Generator, width_px: int) -> tuple[str, float, float | None]:
+def draw_kind(kind: str, rng: np.random.Generator, width_px: int) -> tuple[str, float, float | None]:
+    """Return a kind with a parameter drawn for a panorama of this width, and what people would give on average, if known."""
     if kind in _FURTHER:
         value = float(np.exp(rng.uniform(*np.sort(np.log(_FURTHER[kind])))))
         if kind == "DS":

@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 
 from mmifn.adapt import people
-from mmifn.adapt.opinion_labels import POWER, RANGE, harm_of, label, pool, unevenness
+from mmifn.adapt.opinion_labels import RANGE, harm_of, label, unevenness
 from mmifn.adapt.opinions import read_photographs
 from mmifn.adapt.people import PeopleConfig, as_seen, correlation_loss, fidelity, judge, teach, write_people
 from mmifn.core.errors import UserError
 from mmifn.encoders.people import load_people
+from mmifn.simulate.comparison import POWER, pool
 
 
 @pytest.fixture
