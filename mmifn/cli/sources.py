@@ -13,7 +13,7 @@ from mmifn.encoders.presets import PRESETS
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
-    """Refuse, all in one message, values of flags that no source can work with."""
+    """Refuse, all in one message, impossible numbers and an empty prompt."""
     lowest = {"workers": 1, "batch_size": 1, "max_new_tokens": 1, "erp_height_px": 32, "view_px": 28, "views": 0,
               "concurrency": 1, "timeout": 1}
     wrong = [f"--{name.replace('_px', '').replace('_', '-')} {getattr(args, name)}: at least {least} is needed"
