@@ -3,7 +3,8 @@
 `python benchmarks/describe.py --panoramas DIR` checks the words on all other scenes of the folder.
 
 Reads   --panoramas DIR (manifest.csv beside them gives each scene's location)
-Writes  mmifn/describe/measured/calibrated.json (or --out); --samples FILE: the measurements, one JSON object a line
+Writes  mmifn/describe/measured/calibrated.json, with --local local.json (or --out); --samples FILE: the measurements, one
+        JSON object a line
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from pathlib import Path
 
 from mmifn.cli.flags import command_parser
-from mmifn.core.errors import user_main
+from mmifn.core.errors import UserError, user_main
 from mmifn.core.outputs import check_outputs
 
 
@@ -31,20 +32,18 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    from mmifn.describe.measured.calibration import FILE
+    from mmifn.describe.measured import calibration, local
     from mmifn.describe.measured.fitting import fit_constants, gather_samples, split_scenes, write_constants
-    from mmifn.describe.measured.fitting_local import fit_local, write_local
+    from mmifn.describe.measured.fitting_local import fit_local
     from mmifn.simulate.panoramas import find_scenes
 
-    args.out = args.out or FILE
+    if args.local and args.samples:
+        raise UserError("--samples keeps the measurements of whole panoramas; --local has none to keep: leave one of them out")
+    args.out = args.out or (local.FILE if args.local else calibration.FILE)
     check_outputs({"--samples": args.samples, "--out": args.out})
     fitting, _ = split_scenes(find_scenes(args.panoramas))
-    if args.local:
-        constants = fit_local(fitting, args.workers)
-        write_local(constants)
-        print(f"local.json: fitted on {constants['samples']} pictures of {len(fitting)} scenes")
-        return 0
-    constants = fit_constants(gather_samples(fitting, args.workers, args.samples))
+    constants = (fit_local(fitting, args.workers) if args.local
+                 else fit_constants(gather_samples(fitting, args.workers, args.samples)))
     write_constants(constants, args.out)
     print(f"{args.out}: fitted on {constants['samples']} pictures of {len(fitting)} scenes")
     return 0

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mmifn.describe.measured import calibration
+from mmifn.describe.measured import calibration, fitting_local, local
 from mmifn.describe.measured.fitting import (
     MILD,
     Sample,
@@ -19,6 +19,7 @@ from mmifn.describe.measured.fitting import (
     write_constants,
 )
 from mmifn.describe.measured.statistics import NAMES
+from tools import calibrate_words
 
 
 def samples(count=30):
@@ -87,3 +88,14 @@ def test_measurements_are_read_again(tmp_path):
     back = gather_samples([], 1, path)
     assert [(sample.scene, sample.type, sample.loss, sample.values.tolist()) for sample in back] == [
         (sample.scene, sample.type, sample.loss, sample.values.tolist()) for sample in made]
+
+
+def test_the_judge_of_parts_goes_where_it_is_asked_to(tmp_path, monkeypatch, capsys):
+    there = local.FILE.read_bytes()
+    monkeypatch.setattr(fitting_local, "fit_local", lambda scenes, workers: {"samples": len(scenes), "bias": [0.5]})
+    call = ["--panoramas", "synthetic", "--local", "--out", str(tmp_path / "l.json")]
+    assert calibrate_words.main(call) == 0
+    made = json.loads((tmp_path / "l.json").read_text())
+    assert made["bias"] == [0.5] and made["samples"] > 0 and local.FILE.read_bytes() == there
+    assert calibrate_words.main([*call, "--samples", str(tmp_path / "s.jsonl")]) == 2
+    assert "--local has none to keep" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from mmifn.core.errors import UserError
 from mmifn.describe.generation import Item
 from mmifn.describe.measured import calibration, pixels, views
 from mmifn.describe.measured.describer import MeasuredDescriber, describe
-from mmifn.describe.measured.grid import find_grid, profiles
+from mmifn.describe.measured.grid import _scores, find_grid, profiles
 from mmifn.describe.measured.places import worst_region
 from mmifn.describe.measured.statistics import NAMES, measure, weighted_quantile
 from mmifn.describe.measured.wording import overall_word, strength_word
@@ -75,6 +75,11 @@ def test_the_block_grid_is_found_not_assumed(period, phase):
         assert (grid.period_px, grid.phase_px) == (period, phase)
         assert grid.strength > 1 and np.nanmean(lines.tiles(luma + pattern)) > 1
         assert find_grid(without[axis], axis)[0].strength < 0.2
+
+
+def test_periods_are_scored_by_power():
+    profile = np.random.default_rng(4).normal(size=512) + np.where(np.arange(512) % 8 == 3, 5, 0)
+    assert _scores(2 * profile) == pytest.approx(4 * _scores(profile), rel=1e-6)  # power goes with the square
 
 
 def test_the_grid_of_a_scaled_jpeg_is_found_at_its_new_size(scene):

@@ -6,14 +6,12 @@ their mean by share; so a picture is distorted and measured once for any number 
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 
-from mmifn.core.files import write_text
 from mmifn.core.workers import run_tasks
 from mmifn.describe.measured import local
 from mmifn.describe.measured.statistics import tile_maps
@@ -98,9 +96,3 @@ def fit_local(scenes: list[Scene], workers: int, heights: tuple[int, ...] = HEIG
             "weights": short(judge.coef_), "bias": short(judge.intercept_),
             "severity_weights": short(np.stack([ridge.coef_ for ridge in ridges])),
             "severity_bias": short(np.array([ridge.intercept_ for ridge in ridges]))}
-
-
-def write_local(constants: dict[str, Any]) -> None:
-    """Write local.json into the package."""
-    write_text(local.FILE, "{\n" + ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in constants.items())
-               + "\n}\n")
