@@ -1,11 +1,13 @@
 """Break the code on purpose, one small change at a time, and see whether the tests notice.
 
-    python benchmarks/mutants.py [--seed N] [--count N] [--rooms ROOM …] [--only PART] [--limit-s SECONDS]
+    python benchmarks/mutants.py [--seed N] [--count N] [--rooms ROOM …] [--only PART] [--limit-s SECONDS] [--log FILE]
 
 A mutant is one module with one change: an operator, a comparison, a constant or a condition, as many of each. It meets the
 tests that import the module, also by way of others, its room's first, until one fails: it is caught where that test passes
 without it. Not looked at: texts, messages of errors, annotations, decorators, and `strict=`.
 mutants_explained.csv, beside this script, holds mutants that no test can catch, or that none shall, each with the reason.
+With --log every outcome is a row of that file at once, and a later run with it goes on there: what was caught is not tried again
+while its module is the same, what was not caught not while its tests are the same, too.
 
 The heavy packages are imported once; every mutant is a fork of this process in a copy of the repository.
 """
@@ -32,6 +34,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mmifn.cli.flags import command_parser
+from mmifn.core.files import sha256_file, sha256_json
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("core", "data", "simulate", "fusion", "scoring", "experiment")
@@ -257,12 +260,20 @@ def make_tree(folder: Path) -> Path:
 class Hunt:
     """Mutants met by their tests; what passes without a mutant is found out once."""
 
-    def __init__(self, tree: Path, limit_s: int) -> None:
-        self.tree, self.limit_s, self.tests, self.sound = tree, limit_s, Tests(tree), {}
+    def __init__(self, tree: Path, limit_s: int, log: Log) -> None:
+        self.tree, self.limit_s, self.tests, self.sound, self.log = tree, limit_s, Tests(tree), {}, log
 
     def meet(self, mutant: Mutant, stamp: int) -> tuple[str, str]:
         """Return "caught", "not caught" or "not met" (a test fails anyway), and by what test, or why not."""
         tests = self.tests.of(mutant.module)
+        row = self.log.row(mutant, tests)
+        if known := self.log.known(row):
+            return known
+        outcome, by = self._met(mutant, tests, stamp)
+        self.log.add(row, outcome, by)
+        return outcome, by
+
+    def _met(self, mutant: Mutant, tests: list[str], stamp: int) -> tuple[str, str]:
         if not tests:
             return "not caught", "no test imports it"
         path = self.tree / mutant.module
@@ -281,6 +292,43 @@ class Hunt:
         return ("caught", failed) if self.sound[failed] else ("not met", f"{failed} fails without it, too")
 
 
+class Log:
+    """The outcomes of this run and of earlier ones, a row each, in a file that only grows; without a file, of none."""
+
+    COLUMNS = ("module", "line", "start", "before", "after", "outcome", "by", "code", "tests")
+
+    def __init__(self, path: Path | None, root: Path) -> None:
+        self.path, self.root, self._there = path, root, {}
+        if path and path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                self._there = {(*self._key(row), row["code"]): row for row in csv.DictReader(file)}
+
+    @staticmethod
+    def _key(row: dict[str, str]) -> tuple[str, str, str, str]:
+        return row["module"], row["start"], row["before"], row["after"]
+
+    def row(self, mutant: Mutant, tests: list[str]) -> dict[str, str]:
+        """Return the row of a mutant without its outcome: of what module and tests it is."""
+        code, bench = (sha256_json([sha256_file(self.root / path) for path in paths]) for paths in ([mutant.module], tests))
+        values = (mutant.module, mutant.line, mutant.start, mutant.before, mutant.after, "", "", code, bench)
+        return dict(zip(self.COLUMNS, map(str, values), strict=True))
+
+    def known(self, row: dict[str, str]) -> tuple[str, str] | None:
+        """Return the outcome of an earlier run, where it still holds."""
+        there = self._there.get((*self._key(row), row["code"]))
+        holds = there and (there["outcome"] == "caught" or there["tests"] == row["tests"])
+        return (there["outcome"], there["by"]) if holds else None
+
+    def add(self, row: dict[str, str], outcome: str, by: str) -> None:
+        if self.path:
+            fresh = not self.path.is_file()
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self.COLUMNS)
+                if fresh:
+                    writer.writeheader()
+                writer.writerow({**row, "outcome": outcome, "by": by})
+
+
 def explained() -> dict[tuple[str, str, str, str], str]:
     """Return the reasons why mutants are not caught."""
     with EXPLAINED.open(newline="", encoding="utf-8") as file:
@@ -294,6 +342,7 @@ def build_parser():
     parser.add_argument("--rooms", nargs="+", default=list(ROOMS), metavar="ROOM", help="of mmifn/ (default: %(default)s)")
     parser.add_argument("--only", default="", metavar="PART", help="only modules whose path holds this")
     parser.add_argument("--limit-s", type=int, default=60, help="processor seconds of tests for a mutant (default: %(default)s)")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="keep outcomes there, and go on from those that are there")
     parser.add_argument("--list", action="store_true", help="print the mutants and their tests, and run nothing")
     return parser
 
@@ -308,7 +357,8 @@ def main(argv: list[str] | None = None) -> int:
     for name in HEAVY:
         __import__(name)
     with tempfile.TemporaryDirectory() as folder:
-        hunt = Hunt(make_tree(Path(folder)), args.limit_s)
+        tree = make_tree(Path(folder))
+        hunt = Hunt(tree, args.limit_s, Log(args.log, tree))
         for number, mutant in enumerate(mutants, 1):
             outcome, by = hunt.meet(mutant, number)
             if outcome == "not caught" and mutant.key in reasons:

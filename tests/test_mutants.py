@@ -49,3 +49,23 @@ def test_a_mutant_is_the_module_with_that_change(module):
 def test_reasons_are_of_mutants_that_exist():
     every = {mutant.key for path in (mutants.ROOT / "mmifn").rglob("*.py") for mutant in mutants.mutants_of(path)}
     assert set(mutants.explained()) - every == set() and all(mutants.explained().values())
+
+
+def test_a_hunt_goes_on_where_it_was(module, tmp_path):
+    first, second = list(mutants.mutants_of(module))[:2]
+    (tmp_path / "test_m.py").write_text("old")
+    for mutant, outcome in ((first, "caught"), (second, "not caught")):
+        log = mutants.Log(tmp_path / "log.csv", tmp_path)
+        row = log.row(mutant, ["test_m.py"])
+        assert log.known(row) is None
+        log.add(row, outcome, "test_m.py::test")
+
+    def known():
+        log = mutants.Log(tmp_path / "log.csv", tmp_path)
+        return [log.known(log.row(mutant, ["test_m.py"])) for mutant in (first, second)]
+
+    assert known() == [("caught", "test_m.py::test"), ("not caught", "test_m.py::test")]
+    (tmp_path / "test_m.py").write_text("new")
+    assert known() == [("caught", "test_m.py::test"), None]
+    module.write_text(SOURCE + "\n", encoding="utf-8")
+    assert known() == [None, None]
