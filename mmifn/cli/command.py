@@ -30,4 +30,5 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"mmifn {__version__}")
     name = parser.parse_args(argv[:1]).command
     sys.argv[0] = f"mmifn {name}"  # what the command calls itself in its own usage
-    return COMMANDS[name].main(argv[1:])
+    code: int = COMMANDS[name].main(argv[1:])
+    return code

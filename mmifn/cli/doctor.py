@@ -10,9 +10,13 @@ import os
 import platform
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmifn.cli.flags import add_device_argument, command_parser
 from mmifn.core.errors import UserError, user_main
+
+if TYPE_CHECKING:
+    from mmifn.encoders.presets import Preset
 
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pandas",
             "scikit-learn", "opencv-python-headless", "pillow", "av", "piq", "pillow-heif",
@@ -96,13 +100,13 @@ def presets() -> list[str]:
     return lines
 
 
-def _needs_of_networks(preset) -> list[str]:
+def _needs_of_networks(preset: Preset) -> list[str]:
     """Return the weights of a preset that are not on this machine."""
     from mmifn.core.packages import package_file
     from mmifn.encoders import people
     from mmifn.encoders.adaptable import TITLES, weights_file
+    from mmifn.encoders.minilm import NAME as MINILM
     from mmifn.encoders.published import cached_hub_file
-    from mmifn.encoders.text import MINILM
     from mmifn.encoders.vmamba.checkpoint import published_vmamba
     from mmifn.encoders.vmamba.config import VARIANTS
 

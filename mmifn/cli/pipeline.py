@@ -31,7 +31,8 @@ class Stage:
     def run(self) -> int:
         """Say the command, run it in this process, and return its exit code."""
         print(f"\n$ python {self.script}.py {' '.join(self.argv)}", flush=True)
-        return importlib.import_module(self.script.replace("/", ".")).main(self.argv)
+        code: int = importlib.import_module(self.script.replace("/", ".")).main(self.argv)
+        return code
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Plan:
     def simulations(self) -> list[Stage]:
         """Return the simulations of both databases; the second leaves out the first's places too."""
         root = ["--root", str(self.space.root)]
-        stages = []
+        stages: list[Stage] = []
         for name, like, seed in zip(self.datasets, DATABASES, SEEDS, strict=True):
             argv = [*root, "--like", like, "--dataset", name, *self.simulation, "--seed", str(seed)]
             argv += ["--levels", self.levels[like]] if like in self.levels else []
@@ -155,4 +156,4 @@ def _note_places(plan: Plan) -> None:
     from mmifn.data.manifest import read_manifest
 
     manifest = read_manifest(plan.space.manifest(plan.datasets[0]), plan.datasets[0])
-    write_text(plan.used_places(), "\n".join([*sorted(set(manifest.references)), *plan.excluded]) + "\n")
+    write_text(plan.used_places(), "\n".join([*sorted(set(manifest.references or [])), *plan.excluded]) + "\n")

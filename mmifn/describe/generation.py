@@ -50,7 +50,8 @@ class Identity:
 class Describer(Protocol):
     """A source of descriptions. `describe` yields exactly one Answer per item, in any order, as each is ready."""
 
-    identity: Identity
+    @property
+    def identity(self) -> Identity: ...
 
     def describe(self, items: list[Item]) -> Iterator[Answer]: ...
 

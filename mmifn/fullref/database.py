@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from mmifn.core.artefact import Provenance
+from mmifn.core.defaults import MAX_MEGAPIXELS
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import sha256_file, sha256_text
 from mmifn.core.resumable import hash_inputs
 from mmifn.core.workers import affordable_workers
-from mmifn.data.images import EXTENSIONS, MAX_MEGAPIXELS, read_image, read_size
+from mmifn.data.images import EXTENSIONS, read_image, read_size
 from mmifn.data.manifest import SIMULATED, Manifest, image_paths
 from mmifn.data.measurements import Measurements, collect, parts
 from mmifn.data.workspace import Workspace
@@ -79,7 +80,7 @@ def measure_database(space: Workspace, manifest: Manifest, names: tuple[str, ...
     references, folder = reference_paths(space, manifest, max_megapixels), space.images_dir(manifest.dataset)
     own = hash_inputs(manifest.names, image_paths(manifest, folder))
     pristine = {scene: sha256_file(path) for scene, path in references.items()}
-    scenes = dict(zip(manifest.names, manifest.references, strict=True))
+    scenes = dict(zip(manifest.names, manifest.references or [], strict=True))
     workers = _bounded_workers(manifest, max(read_size(path, max_megapixels=math.inf) for path in references.values()), workers)
     made_by = Provenance("full reference", "", {"schema": Measurements.SCHEMA, "views": VIEWS},
                          {name: sha256_text(own[name] + pristine[scenes[name]]) for name in manifest.names})

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from mmifn.core import torchvision_shim as compat  # noqa: F401  (before piq, whose torchvision would not import)
+from mmifn.core.defaults import HEADSET_PPD
 from mmifn.fullref.metrics import gmsd_of_views, ssim_of_views
-from mmifn.sphere import HEADSET_PPD, dodecahedron, render_viewports
+from mmifn.sphere import dodecahedron, render_viewports
 
 from piq.functional import rgb2yiq  # isort: skip
 
@@ -124,7 +125,8 @@ def _phase_congruency(luma: Tensor) -> Tensor:
     tau = torch.sqrt(power * noise_gain / 2)
     threshold = (tau * math.sqrt(math.pi / 2) + _NOISE_SDS * tau * math.sqrt(2 - math.pi / 2)) / _NOISE_SCALE
     energy = (energy - threshold[:, None, None]).clamp(min=0)
-    return energy.sum(dim=0) / (size.sum(dim=(0, 1)) + torch.finfo(luma.dtype).eps)
+    congruency: Tensor = energy.sum(dim=0) / (size.sum(dim=(0, 1)) + torch.finfo(luma.dtype).eps)
+    return congruency
 
 
 @lru_cache(maxsize=2)

@@ -144,7 +144,8 @@ def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     var_a, var_b = blur(a * a) - mean_a ** 2, blur(b * b) - mean_b ** 2
     both = blur(a * b) - mean_a * mean_b
     structure = (2 * both + c2) / (var_a + var_b + c2)
-    return structure * (2 * mean_a * mean_b + c1) / (mean_a ** 2 + mean_b ** 2 + c1)
+    result: np.ndarray = structure * (2 * mean_a * mean_b + c1) / (mean_a ** 2 + mean_b ** 2 + c1)
+    return result
 
 
 def compare_views(pixels: np.ndarray) -> Tensor:
@@ -171,13 +172,15 @@ def _view_ms_ssim(reference: Tensor, distorted: Tensor) -> float:
 def gmsd_of_views(reference: Tensor, views: Tensor) -> Tensor:
     """GMSD (Xue et al., IEEE TIP 2014) of each of (V, 3, S, S) views 0..1: (V,), lower is better."""
     with torch.inference_mode():
-        return piq.gmsd(reference, views, data_range=1.0, reduction="none")
+        values: Tensor = piq.gmsd(reference, views, data_range=1.0, reduction="none")
+    return values
 
 
 def ssim_of_views(reference: Tensor, views: Tensor) -> Tensor:
     """SSIM (Wang et al. 2004) of the luma of each of (V, 3, S, S) views 0..1: (V,), higher is better."""
     with torch.inference_mode():
-        return piq.ssim(_grey(reference), _grey(views), data_range=1.0, reduction="none")
+        values: Tensor = piq.ssim(_grey(reference), _grey(views), data_range=1.0, reduction="none")
+    return values
 
 
 def view_fsim(reference: Tensor, distorted: Tensor) -> float:
