@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 from mmifn.cli.experiments import experiment_parser, open_experiments
-from mmifn.cli.flags import add_datasets_argument, add_tuning_arguments, chosen_config
+from mmifn.cli.flags import add_datasets_argument, add_tuning_arguments, chosen_config, parse_alone
 from mmifn.cli.stages import heading
 from mmifn.core.defaults import PROTOCOLS
 from mmifn.core.errors import user_main
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @user_main
 def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
+    args = parse_alone(build_parser(), argv, "--checkpoint", {"--root", "--datasets", "--device", "--deterministic"})
     from mmifn.cli.evaluation import Comparison, checkpoint_table, evaluate_databases
     from mmifn.data.split_files import write_splits
     from mmifn.experiment.predictions import write_predictions

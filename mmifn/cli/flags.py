@@ -29,6 +29,19 @@ def command_parser(doc: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
+def parse_alone(parser: argparse.ArgumentParser, argv: list[str] | None, lone: str, beside: set[str]) -> argparse.Namespace:
+    """Parse a command line; where the flag `lone` is given, only it and those in `beside` have a meaning.
+
+    Raises UserError that names every other flag whose value is not the default.
+    """
+    args = parser.parse_args(argv)
+    flags = {action.dest: action.option_strings[0] for action in reversed(parser._actions) if action.option_strings}
+    given = {flags[dest] for dest, value in vars(args).items() if value != parser.get_default(dest)}
+    if lone in given and (idle := sorted(given - beside - {lone})):
+        raise UserError(f"{', '.join(idle)}: without meaning beside {lone}, which trains nothing; leave out the one or the other")
+    return args
+
+
 def add_root_argument(parser: argparse.ArgumentParser) -> None:
     """Give a script its --root flag."""
     parser.add_argument("--root", type=Path, default=Path("."), metavar="DIR",

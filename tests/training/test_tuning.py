@@ -308,6 +308,16 @@ def test_flags_that_mean_nothing_are_refused(pixels, capsys):
         assert word in capsys.readouterr().err
 
 
+def test_a_checkpoint_is_scored_as_it_is(pixels, capsys):
+    read = ["--root", str(pixels.root), "--datasets", "OIQA", "--device", "cpu", "--checkpoint", "nowhere.pth"]
+    for flags, named in ((["--tune-encoders", "lora"], "--tune-encoders"), (["--lora-rank", "2"], "--lora-rank"),
+                         (["--epochs", "3", "--protocol", "published"], "--epochs, --protocol")):
+        assert evaluate.main([*read, *flags]) == 2
+        assert f"error: {named}: without meaning beside --checkpoint" in capsys.readouterr().err
+    assert evaluate.main(read) == 2  # alone it gets as far as the file
+    assert "nowhere.pth does not exist" in capsys.readouterr().err
+
+
 def test_nothing_is_tuned_unasked():
     args = train.build_parser().parse_args([])
     assert chosen_config(args).tuning is None
