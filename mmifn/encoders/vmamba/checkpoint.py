@@ -13,7 +13,7 @@ from mmifn.core.errors import ArtefactError
 from mmifn.core.files import sha256_file
 from mmifn.encoders.published import Published, require_publisher
 from mmifn.encoders.state import misfits, read_state, refuse_misfit, shapes_of
-from mmifn.encoders.vmamba.config import VARIANTS, variant_name
+from mmifn.encoders.vmamba.config import CLASSES, VARIANTS, variant_name
 from mmifn.encoders.vmamba.download import download
 from mmifn.encoders.vmamba.model import VMamba, build_vmamba
 
@@ -40,12 +40,12 @@ def published_vmamba(variant: str, path: Path | None = None) -> Published:
 
 def load_vmamba(variant: str, weights: str | os.PathLike[str] | None = None,
                 cache_dir: str | os.PathLike[str] | None = None, *, timeout_s: float = 30.0,
-                ) -> tuple[VMamba, str]:
+                num_classes: int | None = None) -> tuple[VMamba, str]:
     """Return a published variant with weights, in eval mode, and the SHA-256 of the weights file.
 
     variant: as for `build_vmamba`. weights: a .pth, .pt or .safetensors file; None takes the release file
-    from `cache_dir` (by default `default_cache_dir()`), downloading it if it is not there. The size of the
-    classifier is the file's. Nothing in a file is ever executed.
+    from `cache_dir` (by default `default_cache_dir()`), downloading it if it is not there. num_classes: how many
+    the classifier must have (by default as many as the file's). Nothing in a file is ever executed.
     Raises UserError: unknown variant; a file that is missing, damaged, of another variant, or readable only
     by unpickling; a download that fails.
     """
@@ -60,7 +60,8 @@ def load_vmamba(variant: str, weights: str | os.PathLike[str] | None = None,
     state = official_state(read_state(path))
     head = state.get("classifier.head.weight")
     with torch.device("meta"):
-        model = build_vmamba(name, num_classes=len(head) if head is not None and head.ndim == 2 else 1000)
+        own = len(head) if head is not None and head.ndim == 2 else CLASSES
+        model = build_vmamba(name, num_classes=num_classes or own)
     check_fit(state, model, name, path)
     model.load_state_dict({key: value.to(torch.float32) for key, value in state.items()}, assign=True)
     return model.eval(), sha256_file(path)
@@ -102,4 +103,5 @@ def check_fit(state: Mapping[str, Tensor], model: VMamba, name: str, path: Path)
     fits = fitting_variants(state)
     if fits and fits != [name]:
         raise ArtefactError(f"{path} is not a checkpoint of {name}, but of {fits[0]}: ask for that variant")
-    refuse_misfit(path, f"{name}, nor any other variant", *misfits(found, wanted))
+    refuse_misfit(path, name if fits else f"{name}, nor any other variant", *misfits(found, wanted),
+                  remedy="Wanted: the file that its authors publish, unchanged (tools/convert_checkpoint.py keeps all tensors).")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mmifn.core.errors import UserError
 
 RELEASE_URL = "https://github.com/MzeroMiko/VMamba/releases/download"
+CLASSES = 1000  # of every published network
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class VMambaConfig:
 
 @dataclass(frozen=True)
 class Variant:
-    """A published network: its configuration, release file, and number of parameters with 1000 classes."""
+    """A published network: its configuration, release file, and number of parameters with CLASSES classes."""
 
     config: VMambaConfig
     url: str

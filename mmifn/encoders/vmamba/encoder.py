@@ -11,11 +11,13 @@ from mmifn.encoders.encoder import IMAGENET, Encoder, Family
 from mmifn.encoders.pooling import pool_erp_grid
 from mmifn.encoders.seam import see_closed
 from mmifn.encoders.vmamba.checkpoint import load_vmamba
+from mmifn.encoders.vmamba.config import CLASSES
 from mmifn.encoders.vmamba.model import VMamba
 
 
 def _erp(name: str, weights: Path | None, device: torch.device, grid: tuple[int, int], wrap_px: int) -> Encoder:
-    return erp_encoder(name, *load_vmamba(name, weights), device, grid, wrap_px)
+    """Load a VMamba as published: one with another classifier is another network, and refused."""
+    return erp_encoder(name, *load_vmamba(name, weights, num_classes=CLASSES), device, grid, wrap_px)
 
 
 def erp_encoder(name: str, network: VMamba, digest: str, device: torch.device, grid: tuple[int, int],

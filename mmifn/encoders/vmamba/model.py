@@ -7,7 +7,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from mmifn.encoders.vmamba.blocks import ToChannelsFirst, VSSBlock, downsample, layer_norm, patch_embed
-from mmifn.encoders.vmamba.config import VARIANTS, VMambaConfig, variant_name
+from mmifn.encoders.vmamba.config import CLASSES, VARIANTS, VMambaConfig, variant_name
 
 
 def _stage(index: int, config: VMambaConfig, rates: list[float]) -> nn.Sequential:
@@ -25,7 +25,7 @@ class VMamba(nn.Module):
     Input (B, 3, H, W) of any H, W >= 4; official weights want it normalised with the ImageNet statistics.
     """
 
-    def __init__(self, config: VMambaConfig, num_classes: int = 1000) -> None:
+    def __init__(self, config: VMambaConfig, num_classes: int = CLASSES) -> None:
         super().__init__()
         self.config = config
         self.patch_embed = patch_embed(config)
@@ -67,7 +67,7 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def build_vmamba(variant: str, num_classes: int = 1000) -> VMamba:
+def build_vmamba(variant: str, num_classes: int = CLASSES) -> VMamba:
     """Return a published variant with random weights, in training mode.
 
     variant: a name of VARIANTS, a label such as "T s1l8", or the name of a release file. The state-dict keys

@@ -41,9 +41,9 @@ def space(tmp_path):
     return space
 
 
-def checkpoint(path, name="small", seed=0):
+def checkpoint(path, name="small", seed=0, classes=1000):
     torch.manual_seed(seed)
-    model = build_vmamba(name, num_classes=3)
+    model = build_vmamba(name, num_classes=classes)
     torch.save({"model": model.state_dict()}, path)
     return model.eval()
 
@@ -93,8 +93,11 @@ def test_bad_weights_are_one_message_and_write_nothing(space, tmp_path, capsys, 
         assert run(space, *argv) == 2
         err = capsys.readouterr().err
         assert words in err and err.count("error: ") == 1
-    model = checkpoint(weights)
-    state = model.state_dict()
+    checkpoint(weights, classes=3)
+    assert run(space, *named) == 2
+    err = capsys.readouterr().err
+    assert "does not fit small (2 tensors differ)" in err and "classifier.head.bias: file (3,), network (1000,)" in err
+    state = checkpoint(weights).state_dict()
     state["patch_embed.0.weight"].fill_(float("nan"))
     torch.save({"model": state}, weights)
     assert run(space, *named) == 2
