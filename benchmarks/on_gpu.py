@@ -3,8 +3,8 @@
     python benchmarks/on_gpu.py [--out DIR] [--device auto|cuda|cpu] [--minutes 10] [--only STEP …]
 
 Writes DIR/on_gpu.json and DIR/on_gpu.html: of every step whether it passed, failed, ran out of time or could not be run here, its
-seconds and its figures. Networks of the paper's preset have random weights, which changes no time. On a CPU steps are small and
-those that compare a GPU with it are not run.
+seconds by the clock and of processors, and its figures. Networks of the paper's preset have random weights, which changes no
+time. On a CPU steps are small and those that compare a GPU with it are not run.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import time
@@ -254,9 +255,10 @@ def run_step(name: str, device: torch.device, folder: Path, limit_s: float) -> d
     """Run a step in a process of its own and say how it went."""
     step, answer, start = STEPS[name], folder / f".{name}.json", time.monotonic()
     if step.needs_cuda and device.type != "cuda":
-        return {"state": "not run: no CUDA device", "seconds": 0.0, "figures": {}}
+        return {"state": "not run: no CUDA device", "seconds": 0.0, "cpu_seconds": 0.0, "figures": {}}
     if limit_s < 1:
-        return {"state": "not run: no time left", "seconds": 0.0, "figures": {}}
+        return {"state": "not run: no time left", "seconds": 0.0, "cpu_seconds": 0.0, "figures": {}}
+    spent = _children_s()
     argv = [sys.executable, __file__, "--step", name, "--device", device.type, "--out", str(folder)]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=limit_s, env={**os.environ, "HF_HUB_OFFLINE": "1"})
@@ -265,13 +267,20 @@ def run_step(name: str, device: torch.device, folder: Path, limit_s: float) -> d
         state = f"stopped after {limit_s:.0f} s"
     figures = json.loads(answer.read_text(encoding="utf-8")) if state == "passed" else {}
     answer.unlink(missing_ok=True)
-    return {"state": state, "seconds": time.monotonic() - start, "figures": figures}
+    return {"state": state, "seconds": time.monotonic() - start, "cpu_seconds": _children_s() - spent, "figures": figures}
+
+
+def _children_s() -> float:
+    """Return the processor seconds of all processes that this one started and waited for, and of theirs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def page_of(report: dict[str, Any]) -> str:
     """Return the report as one page."""
-    table = Table("Steps", ["step", "what is asked", "outcome", "s"])
-    table.rows = [[name, STEPS[name].asks, step["state"], f"{step['seconds']:.0f}"] for name, step in report["steps"].items()]
+    table = Table("Steps", ["step", "what is asked", "outcome", "s", "processor s"])
+    table.rows = [[name, STEPS[name].asks, step["state"], f"{step['seconds']:.0f}", f"{step['cpu_seconds']:.0f}"]
+                  for name, step in report["steps"].items()]
     figures = Table("Figures", ["step", "figure", "value"])
     figures.rows = [[name, key, f"{value:.4g}" if isinstance(value, float) else str(value)]
                     for name, step in report["steps"].items() for key, value in step["figures"].items()]
@@ -308,7 +317,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in args.only:
         limit_s = min(STEPS[name].limit_s * args.minutes / 10, end - time.monotonic())
         report["steps"][name] = step = run_step(name, device, folder, limit_s)
-        print(f"{name:<12} {step['seconds']:6.1f} s  {step['state']}", flush=True)
+        print(f"{name:<12} {step['seconds']:6.1f} s, {step['cpu_seconds']:6.1f} of processors  {step['state']}", flush=True)
         write_text(folder / "on_gpu.json", json.dumps(report, indent=1) + "\n")
         write_text(folder / "on_gpu.html", page_of(report))
     print(f"{folder / 'on_gpu.json'}, {folder / 'on_gpu.html'}")

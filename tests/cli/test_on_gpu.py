@@ -21,13 +21,15 @@ def test_steps_that_compare_a_gpu_are_reported_as_not_run(tmp_path, capsys):
 
 def test_a_step_whose_time_is_over_is_stopped_and_told(tmp_path):
     assert on_gpu.run_step("split", CPU, tmp_path, 0.5)["state"] == "not run: no time left"
-    assert on_gpu.run_step("split", CPU, tmp_path, 1)["state"] == "stopped after 1 s"  # importing torch takes longer
+    stopped = on_gpu.run_step("split", CPU, tmp_path, 1)
+    assert stopped["state"] == "stopped after 1 s"  # importing torch takes longer
+    assert stopped["seconds"] >= 1 and stopped["cpu_seconds"] > 0
 
 
 def test_the_page_escapes_what_a_step_said():
-    steps = {"scan": {"state": "FAILED: <b>", "seconds": 1.0, "figures": {"a & b": 0.25, "c": "d"}}}
+    steps = {"scan": {"state": "FAILED: <b>", "seconds": 1.0, "cpu_seconds": 7.0, "figures": {"a & b": 0.25, "c": "d"}}}
     page = on_gpu.page_of({"machine": {"GPU": "none"}, "steps": steps})
-    assert "FAILED: &lt;b&gt;" in page and "a &amp; b" in page and "0.25" in page and "<b>" not in page
+    assert "FAILED: &lt;b&gt;" in page and "a &amp; b" in page and "0.25" in page and ">7<" in page and "<b>" not in page
 
 
 def test_differences_are_told_for_the_largest_value():
