@@ -25,7 +25,7 @@ from mmifn.core.workers import run_tasks, usable_cores
 from mmifn.scoring.model import load_model, shipped_path
 from mmifn.scoring.panorama import Predictor, open_predictor
 from mmifn.simulate.distortions import blur_sphere
-from mmifn.simulate.light import lens_weights, mix, to_light, to_pixels
+from mmifn.simulate.light import grey, lens_weights, mix, relit
 from mmifn.simulate.panoramas import Scene, listed_scenes
 from mmifn.simulate.settings import scene_list
 
@@ -36,7 +36,6 @@ STEPS = (0.25, 0.5, 0.9)  # stops, SD over six lenses
 FELT, LEAST_SHARE = 8.0, 0.9  # points below the flawless one, in this share of the scenes
 _FEATHER_DEG, _FIRST_DEG = 8.0, 35.0
 _SIX = np.array([1.0, -0.6, 0.2, -1.2, 1.2, -0.6])  # stops of six lenses, SD 0.93
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,6 @@ class Job:
         return open_predictor("offline", self.checkpoint, "cpu")
 
 
-def brighter(pixels: np.ndarray, gain: np.ndarray | float) -> np.ndarray:
-    """Multiply the light, by one number or column by column (W,)."""
-    gain = np.asarray(gain, np.float32)
-    return to_pixels(to_light(pixels) * (gain[:, None] if gain.ndim else gain))
-
-
 def one_lens(pixels: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     lens = lens_weights(pixels.shape[1], 2, _FEATHER_DEG, _FIRST_DEG)[0]
     return np.rint(mix(lens, change(pixels).astype(np.float32), pixels.astype(np.float32))).astype(np.uint8)
@@ -61,16 +54,12 @@ def one_lens(pixels: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> 
 
 def one_lens_gain(pixels: np.ndarray, gain: float) -> np.ndarray:
     lens = lens_weights(pixels.shape[1], 2, _FEATHER_DEG, _FIRST_DEG)[0]
-    return brighter(pixels, 1 + lens * (gain - 1))
+    return relit(pixels, 1 + lens * (gain - 1))
 
 
 def six_lenses(pixels: np.ndarray, stops: float) -> np.ndarray:
     gains = 2.0 ** (_SIX / _SIX.std() * stops)
-    return brighter(pixels, gains @ lens_weights(pixels.shape[1], 6, _FEATHER_DEG, _FIRST_DEG))
-
-
-def grey(pixels: np.ndarray) -> np.ndarray:
-    return np.repeat(np.rint(pixels @ _LUMA).astype(np.uint8)[..., None], 3, axis=2)
+    return relit(pixels, gains @ lens_weights(pixels.shape[1], 6, _FEATHER_DEG, _FIRST_DEG))
 
 
 FAULTY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -78,8 +67,8 @@ FAULTY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     **{f"one lens {g:g} times as bright": lambda x, g=g: one_lens_gain(x, g) for g in GAINS},
     **{f"six lenses, {s:g} stops": lambda x, s=s: six_lenses(x, s) for s in STEPS}}
 HARMLESS: dict[str, tuple[float, Callable[[np.ndarray], np.ndarray]]] = {
-    "half a stop brighter": (4.0, lambda x: brighter(x, 2 ** 0.5)), "half a stop darker": (4.0, lambda x: brighter(x, 2 ** -0.5)),
-    "a tenth brighter": (2.0, lambda x: brighter(x, 1.1)), "grey": (4.0, grey)}
+    "half a stop brighter": (4.0, lambda x: relit(x, 2 ** 0.5)), "half a stop darker": (4.0, lambda x: relit(x, 2 ** -0.5)),
+    "a tenth brighter": (2.0, lambda x: relit(x, 1.1)), "grey": (4.0, grey)}
 
 
 def score_scene(job: Job) -> list[dict]:

@@ -1,5 +1,5 @@
 """A database of what the designs leave out: pairs of distortions, kinds nobody was asked about, pristine panoramas, and
-distorted ones that were merely passed on: saved again as a fine JPEG, or reduced.
+copies that nobody made to change quality: saved again as a fine JPEG, turned, grey, a little brighter or darker, resized.
 
 For training models that meet any panorama; benchmarks keep to the designs. Layout as in simulate.py.
 """
@@ -7,6 +7,9 @@ For training models that meet any panorama; benchmarks keep to the designs. Layo
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +20,37 @@ from mmifn.data.manifest import SIMULATED
 from mmifn.data.workspace import Workspace
 from mmifn.simulate import codecs
 from mmifn.simulate.comparison import LABEL_METRIC, SceneComparison
-from mmifn.simulate.curves import RULE, mos_of_fsim, seen_width
+from mmifn.simulate.curves import HEADSET_WIDTH, RULE, mos_of_fsim, seen_width
 from mmifn.simulate.database import comparison, seen_columns
 from mmifn.simulate.drawn import DrawnScene, drawn_scenes, make_drawn
 from mmifn.simulate.draws import Draw, draw
+from mmifn.simulate.light import grey, relit
 from mmifn.simulate.settings import BROAD as LIKE
 from mmifn.simulate.settings import Simulation
 from mmifn.sphere import resize_erp
 
 VERSIONS = 6  # of each scene, beside the pristine one
-PASSED_ON = ("GN", "")  # kinds of a scene's versions of a design that are passed on; "": any but those
-COPIES = 2  # of each of these: saved again, reduced
-IMAGES = 1 + VERSIONS + len(PASSED_ON) * (1 + COPIES)  # of each scene
-_FINE_JPEG = 98
+COPIED = ("GN", "", "")  # kinds of a scene's versions of a design that are copied, as the pristine one is; "": any but noise
+_FINE_JPEG, _STOPS = 98, 0.3
+
+
+def _turned(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.roll(pixels, int(rng.integers(1, pixels.shape[1])), axis=1)
+
+
+def _widened(pixels: np.ndarray, share: float) -> np.ndarray:
+    height = round(len(pixels) * share)
+    return to_pixels(resize_erp(pixels, height, 2 * height))
+
+
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+SAME_SIZE: dict[str, Change] = {  # these copies have the label of what was copied
+    "again": lambda pixels, _rng: codecs.decode(codecs.encode_jpeg(pixels, _FINE_JPEG)),
+    "turned": _turned,
+    "grey": lambda pixels, _rng: grey(pixels),
+    "relit": lambda pixels, rng: relit(pixels, 2 ** rng.uniform(-_STOPS, _STOPS))}
+RESIZED = {"reduced": 0.75, "enlarged": 2.0}  # these have one of their own; only a panorama below the headset's size is enlarged
+IMAGES = 1 + VERSIONS + len(COPIED) + (1 + len(COPIED)) * (len(SAME_SIZE) + len(RESIZED))  # of each scene, at most
 
 
 def simulate_broad(plan: Simulation, space: Workspace) -> pd.DataFrame:
@@ -39,7 +60,7 @@ def simulate_broad(plan: Simulation, space: Workspace) -> pd.DataFrame:
     """
     chosen = drawn_scenes(plan, LIKE)
     facts = {"like": LIKE, "versions": VERSIONS, "label_metric": LABEL_METRIC, "label_rule": RULE,
-             "noise": "of scene and version", "passed_on": list(PASSED_ON)}
+             "noise": "of scene and version", "copied": list(COPIED), "copies": [*SAME_SIZE, *RESIZED]}
     return make_drawn(plan, space, chosen, facts, _make_scene)
 
 
@@ -50,7 +71,7 @@ def _make_scene(job: DrawnScene) -> list[dict]:
     flawless = compare.fsim(pixels)
     width = round(seen_width(pixels.shape[1], compare.ppd))
     rng = np.random.default_rng([job.plan.seed, zlib.crc32(job.scene.name.encode())])
-    rows = []
+    rows, copier = [], _Copier(job, pixels, compare)
     for number, what in enumerate([Draw((), None), *_of_no_design(rng, width), *_of_designs(rng, width)]):
         kinds = "+".join(what.kinds) or "pristine"
         noise = zlib.crc32(f"{job.scene.name} {number}".encode())  # its own in every scene and version
@@ -58,25 +79,38 @@ def _make_scene(job: DrawnScene) -> list[dict]:
             pixels, np.random.default_rng([job.plan.seed, noise])))
         mos = mos_of_fsim(what.kinds, compare.fsim(distorted) if what.kinds else flawless, flawless)
         rows.append(_row(job, path, compare, pixels.shape[1], kinds, mos))
-        if number > VERSIONS:
-            rows += _passed_on(job, f"{kinds}_{number}", what, distorted, mos, pixels, compare)
+        if not what.kinds or number > VERSIONS:
+            rows += copier.copies(f"{kinds}_{number}", what.kinds, distorted, mos)
     return rows
 
 
-def _passed_on(job: DrawnScene, name: str, what: Draw, distorted: np.ndarray, mos: float, pixels: np.ndarray,
-               compare: SceneComparison) -> list[dict]:
-    """Write copies of a distorted image that nobody meant to change: saved again as a fine JPEG with halved colour, which
-    has the label of what was saved, and reduced to three quarters, which has its own."""
-    again, _ = job.image(f"{name}_again", lambda: codecs.decode(codecs.encode_jpeg(distorted, _FINE_JPEG)))
-    reduced, small = job.image(f"{name}_reduced", lambda: _narrower(distorted))
-    own = mos_of_fsim(what.kinds, compare.fsim(small), compare.fsim(_narrower(pixels)))
-    kinds = "+".join(what.kinds)
-    return [_row(job, again, compare, pixels.shape[1], kinds, mos), _row(job, reduced, compare, small.shape[1], kinds, own)]
+@dataclass(frozen=True)
+class _Copier:
+    """Makes the copies of images of one scene: of these pristine pixels (H, 2H, 3) uint8, compared so."""
 
+    job: DrawnScene
+    pixels: np.ndarray
+    compare: SceneComparison
 
-def _narrower(pixels: np.ndarray) -> np.ndarray:
-    height = len(pixels) * 3 // 4
-    return to_pixels(resize_erp(pixels, height, 2 * height))
+    @cached_property
+    def flawless(self) -> dict[str, float]:
+        """Return FSIM of the pristine panorama itself in each new size that a copy gets."""
+        width = seen_width(self.pixels.shape[1], self.compare.ppd)
+        return {way: self.compare.fsim(_widened(self.pixels, share)) for way, share in RESIZED.items()
+                if share < 1 or round(width) < HEADSET_WIDTH}
+
+    def copies(self, name: str, kinds: tuple[str, ...], pixels: np.ndarray, mos: float) -> list[dict]:
+        """Write the copies of an image, leaving alone what is there; return their rows of des.csv."""
+        rows, words = [], "+".join(kinds) or "pristine"
+        for way, change in SAME_SIZE.items():
+            rng = np.random.default_rng([self.job.plan.seed, zlib.crc32(f"{self.job.scene.name} {name} {way}".encode())])
+            path, _ = self.job.image(f"{name}_{way}", lambda change=change, rng=rng: change(pixels, rng))
+            rows.append(_row(self.job, path, self.compare, pixels.shape[1], words, mos))
+        for way, best in self.flawless.items():
+            path, resized = self.job.image(f"{name}_{way}", lambda way=way: _widened(pixels, RESIZED[way]))
+            own = mos_of_fsim(kinds, self.compare.fsim(resized) if kinds else best, best)
+            rows.append(_row(self.job, path, self.compare, resized.shape[1], words, own))
+        return rows
 
 
 def _row(job: DrawnScene, path: Path, compare: SceneComparison, width: int, kinds: str, mos: float) -> dict:
@@ -96,10 +130,10 @@ def _of_no_design(rng: np.random.Generator, width_px: int) -> list[Draw]:
 
 
 def _of_designs(rng: np.random.Generator, width_px: int) -> list[Draw]:
-    """Draw one distortion of a design for each of PASSED_ON."""
+    """Draw one distortion of a design for each of COPIED."""
     draws: list[Draw] = []
-    while len(draws) < len(PASSED_ON):
-        what, wanted = draw(rng, width_px), PASSED_ON[len(draws)]
-        if what.in_a_design and what.kinds and (what.kinds == (wanted,) if wanted else what.kinds[0] not in PASSED_ON):
+    while len(draws) < len(COPIED):
+        what, wanted = draw(rng, width_px), COPIED[len(draws)]
+        if what.in_a_design and what.kinds and (what.kinds == (wanted,) if wanted else what.kinds[0] not in COPIED):
             draws.append(what)
     return draws

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mmifn.core.pixels import LUMA
 from mmifn.sphere import erp_directions
 
 
@@ -27,6 +28,17 @@ def to_pixels(light: np.ndarray) -> np.ndarray:
     """Return the display values nearest to light, clipped at black and white as a sensor clips; float -> uint8."""
     place = np.sqrt(np.clip(light, 0, 1)) * np.float32(_STEPS - 1)
     return _DISPLAY[np.rint(place).astype(np.int32)]
+
+
+def relit(pixels: np.ndarray, gain: np.ndarray | float) -> np.ndarray:
+    """Multiply the light of display values (H, W, 3) uint8, by one number or column by column (W,)."""
+    gain = np.asarray(gain, np.float32)
+    return to_pixels(to_light(pixels) * (gain[:, None] if gain.ndim else gain))
+
+
+def grey(pixels: np.ndarray) -> np.ndarray:
+    """Return display values (H, W, 3) uint8 without their colour (ITU-R BT.601 luma)."""
+    return np.repeat(np.rint(pixels @ np.array(LUMA, np.float32)).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def lens_weights(width: int, lenses: int, feather_deg: float, first_deg: float) -> np.ndarray:

@@ -15,7 +15,7 @@ from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
 from mmifn.fusion.inputs import load_database
 from mmifn.simulate import broad, drawn
-from mmifn.simulate.broad import IMAGES, LIKE, PASSED_ON, VERSIONS, simulate_broad
+from mmifn.simulate.broad import COPIED, IMAGES, LIKE, RESIZED, SAME_SIZE, VERSIONS, simulate_broad
 from mmifn.simulate.database import Simulation
 from tools import merge_databases
 
@@ -25,11 +25,12 @@ def test_a_broad_database_is_whole_and_made_once(tmp_path):
     plan = Simulation(LIKE, "BROAD", "synthetic", 2, height=64, workers=1)
     table = simulate_broad(plan, space)
     manifest = read_manifest(space.manifest("BROAD"), "BROAD")
-    assert len(manifest) == 2 * IMAGES and manifest.mos_source == "simulated"
-    pristine = [name for name, kind in zip(manifest.names, manifest.types, strict=True) if kind == "pristine"]
+    assert len(manifest) == 2 * (IMAGES - 1 - len(COPIED)) and manifest.mos_source == "simulated"
+    pristine = [name for name in manifest.names if name.endswith("_pristine_0.png")]
     assert len(pristine) == 2 and set(manifest.mos[[manifest.names.index(name) for name in pristine]]) == {71.5}
     scene = pristine[0].rpartition("_pristine")[0]
     others = [name for name in manifest.names if name.startswith(scene) and name not in pristine]
+    assert len(others) == IMAGES - 2 - len(COPIED)
     reference = read_image(space.images_dir("BROAD") / pristine[0])
     for name in others:
         assert not np.array_equal(read_image(space.images_dir("BROAD") / name), reference)
@@ -38,16 +39,26 @@ def test_a_broad_database_is_whole_and_made_once(tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in space.images_dir("BROAD").iterdir()}
 
 
-def test_what_was_passed_on_keeps_its_label_and_a_reduced_copy_has_that_of_its_size(tmp_path):
+def test_copies_have_the_label_of_what_was_copied_and_resized_ones_that_of_their_size(tmp_path):
     plan = Simulation(LIKE, "BROAD", "synthetic", 1, height=128, workers=1, ppd=512 / 360)
     table = simulate_broad(plan, Workspace(tmp_path)).set_index("image_name")
-    again, reduced = (table[table.index.str.contains(word)] for word in ("_again", "_reduced"))
-    assert len(again) == len(reduced) == len(PASSED_ON) and again.distortion_type.iloc[0] == "GN"
-    for name, row in again.iterrows():
-        assert table.MOS[name.replace("_again", "")] == row.MOS
-        small = reduced.loc[name.replace("_again", "_reduced")]
-        assert (row.width, small.width) == (256, 192)
-        assert float(small.ceiling) < float(row.ceiling) and float(small.MOS) <= float(small.ceiling)
+    assert len(table) == IMAGES
+    same, resized = ({way: table[table.index.str.contains(f"_{way}")] for way in ways} for ways in (SAME_SIZE, RESIZED))
+    assert all(len(rows) == 1 + len(COPIED) for rows in [*same.values(), *resized.values()])
+    for way, rows in same.items():
+        for name, row in rows.iterrows():
+            of = table.loc[name.replace(f"_{way}", "")]
+            assert (row.MOS, row.distortion_type, row.width) == (of.MOS, of.distortion_type, 256)
+    assert set(resized["reduced"].width) == {192} and set(resized["enlarged"].width) == {512}
+    assert (resized["reduced"].ceiling.astype(float) < same["grey"].ceiling.astype(float).iloc[0]).all()
+    assert all(float(row.MOS) <= float(row.ceiling) for rows in resized.values() for _, row in rows.iterrows())
+    for name, row in resized["enlarged"].iterrows():  # what was enlarged is hardly another picture
+        assert -6 <= float(row.MOS) - float(table.MOS[name.replace("_enlarged", "")]) <= 3
+
+
+def test_a_panorama_of_the_size_that_the_headset_shows_is_not_enlarged(tmp_path):
+    table = simulate_broad(Simulation(LIKE, "BROAD", "synthetic", 1, height=64, workers=1), Workspace(tmp_path))
+    assert len(table) == IMAGES - (1 + len(COPIED)) and not table.image_name.str.contains("enlarged").any()
 
 
 def test_a_broad_database_goes_on_and_mends_what_was_damaged(tmp_path, monkeypatch):
@@ -88,7 +99,7 @@ def test_the_script_makes_a_broad_database_and_refuses_what_it_has_not(tmp_path,
     assert simulate_dataset.main([*argv, "--height", "63"]) == 2
     assert simulate_dataset.main([*argv, "--dataset", "ANY"]) == 0
     assert "labels simulated" in capsys.readouterr().out
-    assert len(read_manifest(Workspace(tmp_path).manifest("ANY"), "ANY")) == IMAGES
+    assert len(read_manifest(Workspace(tmp_path).manifest("ANY"), "ANY")) == IMAGES - 1 - len(COPIED)
     assert simulate_dataset.main([*argv, "--dataset", "ANY", "--seed", "1"]) == 2
     assert "was simulated with other settings:\n  seed: there 0, now 1" in capsys.readouterr().err
 
