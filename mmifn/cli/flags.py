@@ -6,7 +6,7 @@ import argparse
 from dataclasses import fields, replace
 from pathlib import Path
 
-from mmifn.core.defaults import MAX_MEGAPIXELS
+from mmifn.core.defaults import AUTO, HEADSET_PPD, MAX_MEGAPIXELS, PROJECTIONS
 from mmifn.core.device import DEVICES
 from mmifn.core.errors import UserError
 from mmifn.core.workers import usable_cores
@@ -88,6 +88,16 @@ def add_limit_argument(parser: argparse.ArgumentParser) -> None:
     """Give a script that reads images its --max-megapixels flag."""
     parser.add_argument("--max-megapixels", type=float, default=MAX_MEGAPIXELS, metavar="MP",
                         help="refuse larger images (default: %(default)g)")
+
+
+def add_looking_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a script that scores pictures what tells how they are looked at: --pixels-per-degree and --projection."""
+    parser.add_argument("--pixels-per-degree", type=float, default=HEADSET_PPD, metavar="PPD",
+                        help="of the headset to score for; newer ones show 20 to 25, but nobody's opinions were collected there "
+                             "(default: %(default).1f, at which people judged)")
+    parser.add_argument("--projection", choices=PROJECTIONS, default=AUTO,
+                        help="what the pictures are; auto refuses what is no panorama, 'equirectangular' takes anything for one, "
+                             "the others make one of it: two lenses, two eyes (a score each), six faces (default: %(default)s)")
 
 
 def add_exclusion_argument(parser: argparse._ActionsContainer) -> None:

@@ -12,8 +12,8 @@ import os
 import sys
 from pathlib import Path
 
-from mmifn.cli.flags import add_limit_argument, add_preset_argument, command_parser
-from mmifn.core.defaults import HEADSET_PPD
+from mmifn.cli.flags import add_limit_argument, add_looking_arguments, add_preset_argument, command_parser
+from mmifn.core.defaults import BATCH
 from mmifn.core.errors import UserError, user_main
 
 CPUS_AN_ACTOR = 2.0  # the words of a panorama are measured beside its networks
@@ -29,6 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--cpus-per-actor", type=float, default=CPUS_AN_ACTOR, metavar="N", help="(default: %(default)g)")
     parser.add_argument("--gpus-per-actor", type=float, default=0.0, metavar="N",
                         help="score on GPUs; a fraction lets several actors share one (default: none)")
+    parser.add_argument("--batch", type=int, metavar="N", help="panoramas that go through the networks in one pass (default: "
+                        f"{BATCH['cuda']} on a GPU, {BATCH['cpu']} without)")
     parser.add_argument("--block-rows", type=int, default=256, metavar="N",
                         help="images of a block: what a killed run scores again, at most, for each actor (default: %(default)s)")
     parser.add_argument("--address", metavar="ADDRESS", help="of the Ray cluster, such as auto (default: $RAY_ADDRESS, or else "
@@ -37,8 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_preset_argument(parser, default="offline")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="model, at the same path on every machine (default: the "
                         "preset's own)")
-    parser.add_argument("--pixels-per-degree", type=float, default=HEADSET_PPD, metavar="PPD",
-                        help="of the headset to score for (default: %(default).1f)")
+    add_looking_arguments(parser)
     add_limit_argument(parser)
     return parser
 
@@ -47,9 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 where every image was scored, 1 where some could not be, 2 for a mistake of the user's."""
     args = build_parser().parse_args(argv)
-    for flag, value, least in (("--actors", min(args.actors), 1), ("--block-rows", args.block_rows, 1)):
-        if value < least:
-            raise UserError(f"{flag} {value}: at least {least} is needed")
+    device = "cuda" if args.gpus_per_actor else "cpu"
+    batch = BATCH[device] if args.batch is None else args.batch
+    for flag, value in (("--actors", min(args.actors)), ("--block-rows", args.block_rows), ("--batch", batch)):
+        if value < 1:
+            raise UserError(f"{flag} {value}: at least 1 is needed")
     if len(args.actors) > 2 or args.actors[0] > args.actors[-1]:
         raise UserError(f"--actors {' '.join(map(str, args.actors))}: wanted their number, or the fewest and the most")
     if args.cpus_per_actor <= 0 or args.gpus_per_actor < 0:
@@ -59,9 +62,9 @@ def main(argv: list[str] | None = None) -> int:
     from mmifn.scoring.listing import WHOLE, Shard
 
     checkpoint = args.checkpoint and Path(os.path.abspath(args.checkpoint))
-    task = Task(args.preset, checkpoint, "cuda" if args.gpus_per_actor else "cpu", max_megapixels=args.max_megapixels,
-                headset_ppd=args.pixels_per_degree)
-    fleet = Fleet((args.actors[0], args.actors[-1]), args.cpus_per_actor, args.gpus_per_actor, args.block_rows,
+    task = Task(args.preset, checkpoint, device, max_megapixels=args.max_megapixels, headset_ppd=args.pixels_per_degree,
+                projection=args.projection)
+    fleet = Fleet((args.actors[0], args.actors[-1]), args.cpus_per_actor, args.gpus_per_actor, args.block_rows, batch,
                   args.address or os.environ.get("RAY_ADDRESS") or "local")
     found = score_fleet(args.manifest, args.out, task, fleet, Shard.parse(args.shard) if args.shard else WHOLE)
     print("\n".join(found.lines()))

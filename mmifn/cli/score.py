@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmifn.cli.flags import add_device_argument, add_limit_argument, add_preset_argument, command_parser
-from mmifn.core.defaults import AUTO, EVERY_S, HEADSET_PPD, PROJECTIONS
+from mmifn.cli.flags import add_device_argument, add_limit_argument, add_looking_arguments, add_preset_argument, command_parser
+from mmifn.core.defaults import EVERY_S
 from mmifn.core.errors import UserError, user_main
 from mmifn.core.outputs import check_outputs, refuse_foreign
 
@@ -43,14 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
                         help="model of tools/export_model.py or checkpoint of train.py (default: the preset's own)")
     parser.add_argument("--reference", type=Path, metavar="PRISTINE",
                         help="the undistorted panorama: also score by full-reference metrics")
-    parser.add_argument("--pixels-per-degree", type=float, default=HEADSET_PPD, metavar="PPD",
-                        help="of the headset to score for; newer ones show 20 to 25, but nobody's opinions were collected there "
-                             "(default: %(default).1f, at which people judged)")
+    add_looking_arguments(parser)
     parser.add_argument("--perspective", nargs="?", type=float, const=0.0, metavar="FOV_DEG",
                         help="the pictures are ordinary photographs or single views, not panoramas; their angle across, if known")
-    parser.add_argument("--projection", choices=PROJECTIONS, default=AUTO,
-                        help="what the pictures are; auto refuses what is no panorama, 'equirectangular' takes anything for one, "
-                             "the others make one of it: two lenses, two eyes (a score each), six faces (default: %(default)s)")
     parser.add_argument("--every", default=f"{EVERY_S:g}s", metavar="TIME",
                         help="of videos: score a frame every so often, such as 500ms, 2s or 1min (default: %(default)s)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for two cores; one on a GPU)")

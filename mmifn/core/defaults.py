@@ -10,6 +10,7 @@ PROTOCOLS = ("honest", "published")  # of evaluating; published: the scenes that
 SAMPLER_NAMES = ("dodecahedron-20", "fibonacci-20", "equator-8", "cube-6")
 AUTO, EQUIRECTANGULAR = "auto", "equirectangular"
 PROJECTIONS = (AUTO, EQUIRECTANGULAR, "dual-fisheye", "stereo-tb", "stereo-lr", "vr180", "cubemap")  # what --projection takes
+BATCH = {"cpu": 1, "cuda": 8}  # panoramas in one pass of the networks: 320 views; on a CPU more than one only take memory
 EVERY_S = 2.0  # seconds between the moments of a clip that are scored
 EYES = ("left eye", "right eye")
 PARTS = {"stereo-tb": EYES, "stereo-lr": EYES, "vr180": EYES}  # the spheres of one picture, where it holds more than one

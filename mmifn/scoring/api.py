@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmifn.core.defaults import AUTO, EQUIRECTANGULAR, HEADSET_PPD, MAX_MEGAPIXELS, PROJECTIONS
+from mmifn.core.defaults import AUTO, BATCH, EQUIRECTANGULAR, HEADSET_PPD, MAX_MEGAPIXELS, PROJECTIONS
 from mmifn.core.errors import UserError
 from mmifn.core.pixels import to_pixels
 from mmifn.data.images import check_header, decode, open_picture
@@ -21,7 +21,6 @@ from mmifn.scoring.panorama import Predictor, open_predictor
 from mmifn.scoring.perspective import ViewPrediction, score_view
 from mmifn.scoring.prediction import Prediction, View
 
-GPU_BATCH = 8  # panoramas in one pass of a GPU's networks: 320 views
 Picture = str | Path | bytes | BinaryIO | Image.Image | np.ndarray | Tensor
 
 
@@ -48,7 +47,7 @@ class PanoramaModel:
         batch_size: how many go through the networks in one pass (default: 8 on a GPU; 1 on a CPU, where more only take
         memory). Where one cannot be scored, those before it are yielded before UserError is raised.
         """
-        most = (1 if self.predictor.encoders.views.device.type == "cpu" else GPU_BATCH) if batch_size is None else batch_size
+        most = BATCH[self.predictor.encoders.views.device.type] if batch_size is None else batch_size
         if most < 1:
             raise UserError(f"batch_size {batch_size}: at least 1 is needed")
         return self._in_batches(images, most)

@@ -5,11 +5,11 @@ What computes is imported by the process that scores: the one that hands out the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from mmifn.scoring.panorama import Predictor
     from mmifn.scoring.viewer import Panel
 
+T = TypeVar("T")
 _COMPUTES = "mmifn.scoring.panorama"
+_TOGETHER_BYTES = 8 * 4096 * 2048 * 3  # of decoded panoramas in one pass, after which no more are read for it
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,50 @@ def _identity(task: Task) -> str:
 
 def score_job(job: ImageJob) -> ImageResult:
     """Score one image and draw what is wanted of it; a bad image, or one too large for memory, gives a result with an error."""
+    return _guarded(job, _score_job)
+
+
+def score_batch(jobs: list[ImageJob]) -> list[ImageResult]:
+    """Score images in one pass of each network, or in more where they are large; each has a result as of `score_job`.
+
+    Jobs have one task and no rows of earlier runs. Where a pass fails for want of memory, or by one of its images, those of
+    the pass are scored one by one. Values differ from those of one image alone as far as the networks' sums depend on the
+    batch.
+    """
+    results: dict[int, ImageResult] = {}
+    waiting: dict[int, _Read] = {}
+    for i, job in enumerate(jobs):
+        found = _guarded(job, _read)
+        if isinstance(found, ImageResult):
+            results[i] = found
+        else:
+            waiting[i] = found
+        if i + 1 == len(jobs) or sum(read.sphere.erp.size for read in waiting.values()) >= _TOGETHER_BYTES:
+            results.update(zip(waiting, _score_together([*waiting.values()]), strict=True))
+            waiting = {}
+    return [results[i] for i in range(len(jobs))]
+
+
+def _score_together(read: list[_Read]) -> list[ImageResult]:
+    predictions = _in_one_pass(read) if len(read) > 1 else [None] * len(read)
+    return [_guarded(one.job, partial(_result, one, said)) for one, said in zip(read, predictions, strict=True)]
+
+
+def _in_one_pass(read: list[_Read]) -> list[Prediction] | list[None]:
+    """Return what is said of images, or nothing of any where they cannot be scored in one pass."""
     try:
-        return _score_job(job)
+        predictor = read[0].job.task.predictor()
+        return predictor.score_spheres([one.sphere for one in read], [str(one.job.path) for one in read])
+    except Exception as error:
+        if not isinstance(error, UserError) and not out_of_memory(error):
+            raise
+    return [None] * len(read)
+
+
+def _guarded(job: ImageJob, step: Callable[[ImageJob], T]) -> T | ImageResult:
+    """Return step(job), or a result with the error where the image is to blame, or memory is short."""
+    try:
+        return step(job)
     except UserError as error:
         return failed(job, str(error))
     except PermissionError as error:
@@ -136,19 +180,42 @@ def killed(job: ImageJob) -> ImageResult:
     return failed(job, f"{job.path}: the process that scored it was killed, twice (out of memory?); use fewer --workers")
 
 
+@dataclass(frozen=True)
+class _Read:
+    """An image that is read: its sphere, hash and stamp of its file, and its full-reference scores where wanted."""
+
+    job: ImageJob
+    sphere: Sphere
+    digest: str
+    stamp: Stamp | None
+    compared: dict[str, float | None]
+
+
 def _score_job(job: ImageJob) -> ImageResult:
-    """Score one image, or take its row; draw its map where that is not of the same picture, model and drawing."""
-    task, sphere = job.task, None
-    if job.row is None:
-        stamp = stamp_of(job.path)
-        digest = _digest(job.path, stamp) if job.path.is_file() else ""
-        sphere = sphere_of(job)
-        compared: dict[str, float | None] = _compare(sphere.erp, job.path, task.reference, task) if task.reference else {}
-        scored = task.predictor().score_sphere(sphere, str(job.path))
-        prediction = replace(scored.rounded(), model=task.identity)  # which a reference is part of
-        row = prediction.to_row(job.label, digest, compared, stamp)
-    else:
-        row, prediction = job.row, Prediction.from_row(job.row)
+    """Score one image, or take its row; draw what is wanted."""
+    if job.row is not None:
+        return _drawn(job, job.row, Prediction.from_row(job.row), None)
+    return _result(_read(job), None, job)
+
+
+def _read(job: ImageJob) -> _Read:
+    stamp, task = stamp_of(job.path), job.task
+    digest = _digest(job.path, stamp) if job.path.is_file() else ""
+    sphere = sphere_of(job)
+    compared: dict[str, float | None] = _compare(sphere.erp, job.path, task.reference, task) if task.reference else {}
+    return _Read(job, sphere, digest, stamp, compared)
+
+
+def _result(read: _Read, prediction: Prediction | None, job: ImageJob) -> ImageResult:
+    """Return the result of an image of which that is said, or nothing yet."""
+    said = prediction or job.task.predictor().score_sphere(read.sphere, str(job.path))
+    said = replace(said.rounded(), model=job.task.identity)  # which a reference is part of
+    return _drawn(job, said.to_row(job.label, read.digest, read.compared, read.stamp), said, read.sphere)
+
+
+def _drawn(job: ImageJob, row: dict[str, Any], prediction: Prediction, sphere: Sphere | None) -> ImageResult:
+    """Return a result; draw the map where that is not of the same picture, model and drawing, and the panel where wanted."""
+    task = job.task
     made_from = sha256_json([row["image_sha256"], row["model"], "map/2"])
     folder = task.map_dir / job.label if task.map_dir else None
     stale = folder is not None and png_made_from(folder / "map.png") != made_from

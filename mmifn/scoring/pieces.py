@@ -31,6 +31,11 @@ def parse_every(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def parts_of(label: str, projection: str) -> list[str]:
+    """Return what results call the spheres of a picture, in order: its label, and of two eyes one each."""
+    return [f"{label} ({name})" for name in PARTS[projection]] if projection in PARTS else [label]
+
+
 def pieces_of(label: str, path: Path, projection: str, every_s: float) -> Iterator[tuple[str, Piece]]:
     """Yield (label, piece) of everything in a file that has a score of its own."""
     from mmifn.data.video import is_clip, read_clip
@@ -46,5 +51,5 @@ def pieces_of(label: str, path: Path, projection: str, every_s: float) -> Iterat
             projection = clip.projection if projection == AUTO else projection
     for moment in moments:
         at = label if moment is None else f"{label} @ {moment:g}s"
-        for part, name in enumerate(PARTS.get(projection, ("",))):
-            yield f"{at} ({name})" if name else at, Piece(projection, part, moment)
+        for part, name in enumerate(parts_of(at, projection)):
+            yield name, Piece(projection, part, moment)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmifn.core.defaults import AUTO
 from mmifn.core.errors import UserError, first_line, listed
 from mmifn.core.files import sha256_number
 from mmifn.scoring.fleet.places import filesystem_of, is_remote, local_copy, written
 from mmifn.scoring.listing import Shard
+from mmifn.scoring.pieces import parts_of
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
@@ -23,11 +25,12 @@ _ROWS_AT_A_TIME = 20_000
 _TRIED = 5  # images that are looked at before the others, so that missing rights or a wrong folder are found at once
 
 
-def prepare(manifest: str, shard: Shard, target: str) -> np.ndarray:
+def prepare(manifest: str, shard: Shard, target: str, projection: str = AUTO) -> np.ndarray:
     """Check a manifest (Parquet or csv with the columns id and path) and write the rows of a shard to `target` as Parquet.
 
-    Paths become absolute: they are relative to the manifest's folder. Returns the keys of the shard's rows, sorted; raises
-    UserError for a manifest that cannot be scored as it is, before anything is written.
+    Paths become absolute: they are relative to the manifest's folder. A picture that holds several spheres in this projection
+    (its eyes) becomes as many rows, each with an id of its own and the number of its part. Returns the keys of the shard's
+    rows, sorted; raises UserError for a manifest that cannot be scored as it is, before anything is written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -35,16 +38,17 @@ def prepare(manifest: str, shard: Shard, target: str) -> np.ndarray:
     base = manifest.rpartition("/")[0] if is_remote(manifest) else os.path.dirname(os.path.abspath(manifest))
     source, keys = _opened(manifest), [np.empty(0, np.int64)]
     _try_some(source, manifest, base)
-    wanted = pa.schema([("id", pa.string()), ("path", pa.string()), (KEY, pa.int64())])
+    wanted = pa.schema([("id", pa.string()), ("path", pa.string()), ("part", pa.int64()), (KEY, pa.int64())])
     with written(target) as stream, pq.ParquetWriter(stream, wanted) as writer:
         for rows in _rows(source, manifest):
-            mine = [(name, _absolute(path, base), key_of(name)) for name, path in rows if shard.holds(name)]
-            columns = list(zip(*mine, strict=True)) or [(), (), ()]
+            mine = [(each, _absolute(path, base), part, key_of(each)) for name, path in rows if shard.holds(name)
+                    for part, each in enumerate(parts_of(name, projection))]
+            columns = list(zip(*mine, strict=True)) or [()] * len(wanted)
             writer.write_table(pa.table(columns, schema=wanted))
             keys.append(np.array([key for *_, key in mine], np.int64))
         found = np.sort(np.concatenate(keys))
         if len(doubled := found[1:][found[1:] == found[:-1]]):
-            _refuse_doubles(source, manifest, set(doubled.tolist()))
+            _refuse_doubles(source, manifest, set(doubled.tolist()), projection)
     return found
 
 
@@ -111,10 +115,10 @@ def _try_some(source: pads.Dataset, manifest: str, base: str) -> None:
                     "Paths are relative to the manifest's folder; credentials are those of pyarrow or fsspec.")
 
 
-def _refuse_doubles(source: pads.Dataset, manifest: str, keys: set[int]) -> None:
+def _refuse_doubles(source: pads.Dataset, manifest: str, keys: set[int], projection: str) -> None:
     names: dict[int, list[str]] = {}
     for rows in _rows(source, manifest):
-        for name, _ in rows:
+        for name in chain.from_iterable(parts_of(name, projection) for name, _ in rows):
             if key_of(name) in keys:
                 names.setdefault(key_of(name), []).append(name)
     told = (f"{found[0]} ({len(found)} times)" if len(set(found)) == 1 else f"{found[0]} and {found[1]}, which have one hash"

@@ -44,12 +44,16 @@ _SAY_EVERY_S = 60.0
 
 @dataclass(frozen=True)
 class Fleet:
-    """How a run is spread: actors (fewest, most), what each takes, rows of a block, and the cluster ("local": this machine)."""
+    """How a run is spread: actors (fewest, most), what each takes, the rest as told below.
+
+    block_rows: images of a block; batch: of one pass of the networks; address: of the cluster ("local": this machine).
+    """
 
     actors: tuple[int, int] = (1, 1)
     cpus: float = 2.0
     gpus: float = 0.0
     block_rows: int = 256
+    batch: int = 1
     address: str = "local"
 
 
@@ -67,7 +71,7 @@ def score_fleet(manifest: str, out: str, task: Task, fleet: Fleet, shard: Shard)
     identity = identity_of(replace(task, device="cpu"), workers=2)  # tells at once where a model or weights are missing
     folder = Folder(out, identity, shard)
     with _alone(folder):
-        keys = prepare(manifest, shard, folder.manifest)
+        keys = prepare(manifest, shard, folder.manifest, task.projection)
         done = int(np.isin(keys, folder.done()).sum())
         print(f"{len(keys):,} images{', ' + format(done, ',') + ' of them done' if done else ''}; results go to {folder.rows}",
               file=sys.stderr)
@@ -105,6 +109,9 @@ def _started(fleet: Fleet) -> Iterator[Any]:
     try:
         there, (fewest, _) = ray.cluster_resources(), fleet.actors
         cpus, gpus, has_cpus, has_gpus = fewest * fleet.cpus + 1, fewest * fleet.gpus, there.get("CPU", 0), there.get("GPU", 0)
+        if has_gpus < gpus and fleet.address == "local":
+            raise UserError(f"this machine has {has_gpus:g} GPUs, {fewest} actors take {gpus:g}; use fewer --actors, a smaller "
+                            "--gpus-per-actor, or a cluster (--address)")
         if has_cpus < cpus or has_gpus < gpus:
             print(f"the cluster has {has_cpus:g} CPUs and {has_gpus:g} GPUs so far; {fewest} actors, and one CPU to read and "
                   f"write with, take {cpus:g} and {gpus:g}: waiting for more, or use fewer --actors", file=sys.stderr)
@@ -151,7 +158,7 @@ def _execute(ray: Any, folder: Folder, task: Task, fleet: Fleet, attempts: Any) 
     with warnings.catch_warnings(category=DeprecationWarning, action="ignore"):  # of `bounds`, which have no other place yet
         scored = blocks.map_batches(
             Scorer, batch_size=None, batch_format="pyarrow", zero_copy_batch=True,
-            fn_constructor_kwargs={"task": task, "identity": folder.identity, "attempts": attempts},
+            fn_constructor_kwargs={"task": task, "identity": folder.identity, "attempts": attempts, "batch": fleet.batch},
             compute=ActorPoolStrategy(min_size=fleet.actors[0], max_size=fleet.actors[1], max_tasks_in_flight_per_actor=1),
             num_cpus=fleet.cpus, num_gpus=fleet.gpus or None, **bounds)
     try:

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from mmifn.cli import fleet as command  # noqa: E402
 from mmifn.core.errors import UserError  # noqa: E402
 from mmifn.scoring.files import Task  # noqa: E402
 from mmifn.scoring.fleet import actors, places, run  # noqa: E402
-from mmifn.scoring.fleet.actors import Attempts, fleet_schema  # noqa: E402
+from mmifn.scoring.fleet.actors import Attempts, Picture, fleet_schema  # noqa: E402
 from mmifn.scoring.fleet.folder import Folder  # noqa: E402
 from mmifn.scoring.fleet.manifest import KEY, key_of, prepare  # noqa: E402
 from mmifn.scoring.fleet.summary import Summary, reason  # noqa: E402
@@ -63,6 +65,20 @@ def test_shards_of_a_manifest_are_all_of_it(tmp_path, photos):
     assert sorted(parts) == [name for name, _ in photos]
 
 
+def test_a_picture_of_two_eyes_has_a_row_for_each(tmp_path, photos):
+    manifest, target = write(tmp_path / "m.csv", photos[:2]), tmp_path / "t.parquet"
+    assert len(prepare(manifest, WHOLE, str(target), "stereo-tb")) == 4
+    table = pq.read_table(target).to_pydict()
+    assert table["id"] == ["000 (left eye)", "000 (right eye)", "001 (left eye)", "001 (right eye)"]
+    assert table["part"] == [0, 1, 0, 1] and table["path"] == [str(tmp_path / photos[i][1]) for i in (0, 0, 1, 1)]
+    jobs = [Picture(*where).job(Task(projection="stereo-tb")) for where in zip(table["path"], table["part"], strict=True)]
+    assert [(job.label, job.piece.part, job.piece.projection) for job in jobs[:2]] == [
+        (f"{tmp_path}/photos/0.jpg (left eye)", 0, "stereo-tb"), (f"{tmp_path}/photos/0.jpg (right eye)", 1, "stereo-tb")]
+    assert len(prepare(manifest, WHOLE, str(target), "cubemap")) == 2
+    with pytest.raises(UserError, match=r"(?s)holds 2 ids more than once; .*\n  000 \(left eye\) \(2 times\)"):
+        prepare(write(tmp_path / "m.csv", [*photos[:2], photos[0]]), WHOLE, str(target), "stereo-tb")
+
+
 @pytest.mark.parametrize(("rows", "header", "message"), [
     ([("a", "b")], ("name", "path"), "has no column id; wanted id and path .* found name, path"),
     ([("a", "b")], ("id", "uri"), "has no column path"),
@@ -107,16 +123,19 @@ def test_a_picture_of_another_file_system_is_copied_and_its_errors_name_its_addr
     MemoryFileSystem().pipe("/bucket/a.jpg", b"no picture at all")
     seen = []
 
-    def score_job(job):
-        seen.append((job.path.read_bytes(), job.path.suffix, job.label))
-        return actors.failed(job, f"{job.path} is text")
+    def score_batch(jobs):
+        seen.extend((job.path.read_bytes(), job.path.suffix, job.label) for job in jobs)
+        return [actors.failed(job, f"{job.path} is text") for job in jobs]
 
-    monkeypatch.setattr(actors, "score_job", score_job)
-    row = actors.score("memory://bucket/a.jpg", Task())
+    monkeypatch.setattr(actors, "score_batch", score_batch)
+    row, *others = actors.score([Picture(f"{place}.jpg") for place in ("memory://bucket/a", "memory://bucket/b", "nope://x/c",
+                                                                      "memory://bucket/a")], Task())
     assert seen == [(b"no picture at all", ".jpg", "memory://bucket/a.jpg")]
     assert row == {"image": "memory://bucket/a.jpg", "error": "memory://bucket/a.jpg is text"}
-    assert "could not be fetched (FileNotFoundError" in actors.score("memory://bucket/b.jpg", Task())["error"]
-    assert "cannot be reached" in actors.score("nope://bucket/b.jpg", Task())["error"]
+    assert "memory://bucket/b.jpg could not be fetched (FileNotFoundError" in others[0]["error"]
+    assert "nope://x/c.jpg cannot be reached" in others[1]["error"]
+    assert others[2] == row and "is a video" in actors.score([Picture("memory://bucket/a.MP4")], Task())[0]["error"]
+    assert actors.given_up(Picture("s3://bucket/a.jpg"), Task())["error"].startswith("s3://bucket/a.jpg: the process")
     with places.written("memory://bucket/new.txt") as stream:
         stream.write(b"text")
     assert MemoryFileSystem().cat("/bucket/new.txt") == b"text"
@@ -127,51 +146,64 @@ def test_a_fault_of_the_program_costs_one_picture_and_a_lost_device_the_process(
     class Ended(BaseException):
         pass
 
-    def score_job(job):
-        raise RuntimeError(f"{job.label}\nmore lines")
+    def score_batch(jobs):
+        if len(jobs) > 1 or "fault" in jobs[0].label:
+            raise RuntimeError(f"{jobs[0].label}\nmore lines")
+        return [actors.failed(jobs[0], "bad in itself")]
 
     def end(code):
         raise Ended(code)
 
-    monkeypatch.setattr(actors, "score_job", score_job)
+    monkeypatch.setattr(actors, "score_batch", score_batch)
     monkeypatch.setattr(actors.os, "_exit", end)
-    assert "a.jpg could not be scored (RuntimeError: a.jpg); please report" in actors.score("a.jpg", Task())["error"]
+    good, bad = actors.score([Picture("a.jpg"), Picture("fault.jpg")], Task())
+    assert good["error"] == "bad in itself"
+    assert "fault.jpg could not be scored (RuntimeError: fault.jpg); please report" in bad["error"]
     with pytest.raises(Ended):
-        actors.score("CUDA error.jpg", Task())
+        actors.score([Picture("CUDA fault.jpg")], Task())
 
 
 # --- deaths ----------------------------------------------------------------------------------------------------------
 
 
-def test_an_image_over_which_its_process_dies_twice_is_given_up_and_the_others_are_scored_once(monkeypatch):
+class Death(BaseException):
+    pass
+
+
+@pytest.fixture
+def scorer(monkeypatch):
+    """Make a Scorer of a batch size whose image "kills" kills it, with `Attempts` called at once; it notes what it scores."""
     attempts, scored = Attempts(), []
 
-    class Death(BaseException):
-        pass
-
     class Handle:
-        """Stands for Ray's: calls at once."""
-
         def __getattr__(self, name):
             return type("", (), {"remote": staticmethod(getattr(attempts, name))})
 
-    def score(place, task):
-        scored.append(place)
-        if place == "kills":
+    def score(pictures, task):
+        scored.append("".join(picture.place[0] for picture in pictures))
+        if any(picture.place == "kills" for picture in pictures):
             raise Death
-        return {"image": place, "error": "none"}
+        return [{"image": picture.place, "error": "none"} for picture in pictures]
 
     monkeypatch.setattr(actors, "score", score)
-    monkeypatch.setitem(__import__("sys").modules, "ray", type("", (), {"get": staticmethod(lambda value: value)}))
+    monkeypatch.setitem(sys.modules, "ray", type("", (), {"get": staticmethod(lambda value: value)}))
     monkeypatch.setattr(Task, "identity", "m")
-    paths = ["a", "kills", "b", "c"]
-    block = pa.table({"id": paths, "path": paths, KEY: [1, 2, 3, 4]})
+    return attempts, scored, lambda batch: actors.Scorer(Task(), "m", Handle(), batch)
+
+
+@pytest.mark.parametrize(("batch", "wanted"), [(1, ["a", "k", "k", "b", "c", "d"]), (2, ["ak", "a", "k", "bc", "d"]),
+                                               (8, ["akbcd", "a", "k", "b", "c", "d"])])  # fmt: skip
+def test_an_image_over_which_its_process_dies_twice_is_given_up_and_the_others_are_scored_once(scorer, batch, wanted):
+    attempts, scored, make = scorer
+    paths = ["a", "kills", "b", "c", "d"]
+    block = pa.table({"id": paths, "path": paths, "part": [0] * 5, KEY: [1, 2, 3, 4, 5]})
     for _ in range(2):
         with pytest.raises(Death):
-            actors.Scorer(Task(), "m", Handle())(block)
-    rows = actors.Scorer(Task(), "m", Handle())(block).to_pylist()
-    assert scored == ["a", "kills", "kills", "b", "c"] and [row["id"] for row in rows] == paths
-    assert "was killed, twice" in rows[1]["error"] and attempts.counts() == (4, 4)
+            make(batch)(block)
+    rows = make(batch)(block).to_pylist()
+    assert scored == wanted and [row["id"] for row in rows] == paths
+    assert "was killed, twice" in rows[1]["error"] and attempts.counts() == (5, 5)
+    assert all(row["error"] == "none" for row in rows if row["id"] != "kills")
     assert attempts.begin(paths) == ({}, {})  # forgotten, so that memory does not grow
 
 
@@ -258,10 +290,58 @@ def test_progress_is_a_line():
     (["--actors", "0"], "--actors 0: at least 1"), (["--actors", "3", "2"], "wanted their number, or the fewest and the most"),
     (["--actors", "1", "2", "3"], "wanted their number"), (["--block-rows", "0"], "--block-rows 0: at least 1"),
     (["--cpus-per-actor", "0"], "must be above 0"), (["--shard", "5/4"], "out of range"),
+    (["--batch", "0"], "--batch 0: at least 1"),
 ])  # fmt: skip
 def test_wrong_flags_end_with_two(argv, message, tmp_path, capfd):
     assert command.main(["m.csv", "--out", str(tmp_path / "out"), *argv]) == 2
     assert message in capfd.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("argv", "device", "wanted"), [
+    ([], "cpu", run.Fleet()), (["--batch", "4"], "cpu", run.Fleet(batch=4)),
+    (["--gpus-per-actor", "0.25", "--actors", "2", "8"], "cuda", run.Fleet((2, 8), gpus=0.25, batch=8)),
+    (["--gpus-per-actor", "1", "--batch", "32", "--address", "auto"], "cuda", run.Fleet(gpus=1, batch=32, address="auto")),
+])  # fmt: skip
+def test_flags_become_a_fleet_and_a_task(argv, device, wanted, monkeypatch):
+    asked = []
+    said = type("", (), {"missing": 0, "doubled": 0, "failed": 0, "lines": lambda self: []})()
+    monkeypatch.setattr(run, "score_fleet", lambda *args: asked.append(args) or said)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert command.main(["m.csv", "--out", "o", "--projection", "cubemap", "--pixels-per-degree", "20", *argv]) == 0
+    assert asked == [("m.csv", "o", Task(device=device, projection="cubemap", headset_ppd=20.0), wanted, WHOLE)]
+
+
+def test_an_actor_takes_its_share_of_a_gpu_and_its_batch(monkeypatch, tmp_path):
+    ray = pytest.importorskip("ray")
+    data, told = pytest.importorskip("ray.data"), {}
+
+    class Plan:
+        def repartition(self, **options):
+            return self
+
+        def map_batches(self, what, **options):
+            told.update(options, what=what)
+            return self
+
+        def write_parquet(self, place):
+            told.update(place=place)
+
+    context = SimpleNamespace()
+    monkeypatch.setattr(data, "read_parquet", lambda place: Plan())
+    monkeypatch.setattr(data.DataContext, "get_current", lambda: context)
+    run._execute(ray, Folder(str(tmp_path), "m", WHOLE), Task(), run.Fleet((2, 8), 3.0, 0.25, batch=4), None)
+    assert told["what"] is actors.Scorer and told["place"] == f"{tmp_path}/rows" and told["fn_constructor_kwargs"]["batch"] == 4
+    assert (told["num_cpus"], told["num_gpus"], told["compute"].min_size, told["compute"].max_size) == (3.0, 0.25, 2, 8)
+    assert context.max_errored_blocks == 0 and 0 < told["max_task_retries"] < told["max_restarts"]
+
+
+def test_gpus_that_this_machine_lacks_are_not_waited_for(monkeypatch):
+    calls = {"init": lambda **options: None, "shutdown": lambda: None, "cluster_resources": lambda: {"CPU": 4.0, "GPU": 0.5}}
+    monkeypatch.setitem(sys.modules, "ray", type("", (), {name: staticmethod(call) for name, call in calls.items()}))
+    with pytest.raises(UserError, match=r"has 0\.5 GPUs, 2 actors take 2; use fewer"), run._started(run.Fleet((2, 2), gpus=1.0)):
+        pass
+    with run._started(run.Fleet((2, 2), gpus=0.25)), run._started(run.Fleet((2, 2), gpus=1.0, address="auto")):
+        pass
 
 
 def test_without_ray_it_says_what_to_install(tmp_path, capfd, monkeypatch):
