@@ -1,12 +1,14 @@
 """How fast many panoramas are scored: predict.py with one and two workers, a fleet with one and two actors, and the bare minimum.
 
-    python benchmarks/fleet.py --panorama PHOTO [--images N] [--width PX] [--repeats N]
+    python benchmarks/fleet.py --panorama PHOTO [--images N] [--width PX] [--repeats N] [--processes N …]
     python benchmarks/fleet.py --panorama PHOTO --rate
     python benchmarks/fleet.py --done 100000
 
 N copies of the photograph, each cut open at another longitude, lie in a temporary folder. Every run is a process of its own,
-timed from its start to its end with all that it loads; the runs take turns, and the fastest of each counts. Decoding and
-encoders alone: the same images in this process, one thread, without words, fusion, hashes and files.
+timed from its start to its end with all that it loads; the runs take turns, and the fastest of each counts. Processor time is
+that of all its processes, looked at once a second (on Linux), which tells more on a busy machine; what a process computes in its
+last second is missed. Decoding and encoders alone: the same images in this process, one thread, without words, fusion, hashes
+and files.
 --rate: the processor time of one panorama of 4096x2048, saved as JPEG, from file to row; the first with all that it loads.
 --done: what it costs predict.py to go on where so many images have been scored: their files hold one byte, their rows are made
 up, and one run per kind of file of results finds that nothing is left to do. Time and memory are those of the process that
@@ -16,11 +18,15 @@ hands out the work; a worker of its own, which holds the model, is beside it.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +56,30 @@ def command(name: str, processes: int, folder: Path, out: Path) -> list[str]:
         return [str(ROOT / name), str(folder / "pictures"), "--parquet", f"{out}.parquet", "--workers", str(processes),
                 "--device", "cpu"]
     return [str(ROOT / name), str(folder / "manifest.csv"), "--out", str(out), "--actors", str(processes), "--block-rows", "20"]
+
+
+def processor_times(mark: str) -> Iterator[tuple[str, float]]:
+    """Yield (process, seconds computed so far) of all running processes that have a mark in their environment."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (place / "environ").read_bytes():
+                fields = (place / "stat").read_text().rpartition(")")[2].split()
+                yield f"{place.name} {fields[19]}", (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measured(argv: list[str], folder: Path) -> tuple[float, float]:
+    """Run Python with arguments; return the seconds that it took, and those that all its processes computed."""
+    mark, started = f"MMIFN_BENCHMARK={uuid.uuid4().hex}", time.monotonic()
+    with subprocess.Popen([sys.executable, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
+                          env=os.environ | dict([mark.split("=")])) as process:
+        times: dict[str, float] = {}
+        while process.poll() is None:
+            times.update(processor_times(mark))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1)
+    if process.returncode:
+        raise UserError(f"{' '.join(argv)} ended with {process.returncode}; run it to see why")
+    return time.monotonic() - started, sum(times.values())
 
 
 def encoders_alone(folder: Path, count: int) -> float:
@@ -132,6 +162,27 @@ def rate(photo: Path) -> None:
         print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB at most")
 
 
+def compare(args: argparse.Namespace) -> None:
+    """Time predict.py and a fleet side by side, and print the best of each."""
+    runs = [(name, processes) for processes in args.processes for name in ("predict.py", "score_fleet.py")]
+    found: dict[tuple[str, int], list[tuple[float, float]]] = {run: [] for run in runs}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        make_images(args.panorama, folder, args.images, args.width)
+        for repeat in range(args.repeats):
+            for name, processes in runs:
+                line = command(name, processes, folder, folder / f"{name}-{processes}-{repeat}")
+                found[name, processes].append(measured(line, folder))
+                print(f"{name} {processes}: {found[name, processes][-1][0]:.1f} s", file=sys.stderr, flush=True)
+        alone = encoders_alone(folder, min(10, args.images))
+    best = {run: [min(times) for times in zip(*measurements, strict=True)] for run, measurements in found.items()}
+    for (name, processes), (clock, computed) in best.items():
+        base = best["predict.py", processes]
+        print(f"{name}, {processes}: {clock:.1f} s ({clock / base[0]:.2f} of predict.py), "
+              f"{args.images / clock:.2f} images a second, {computed:.1f} core-seconds ({computed / base[1]:.2f})")
+    print(f"decoding and encoders alone, one thread: {1 / alone:.2f} images a second")
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     parser.add_argument("--panorama", type=Path, metavar="PHOTO", help="a 2:1 photograph")
@@ -139,6 +190,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--done", type=int, metavar="N", help="measure going on instead")
     parser.add_argument("--images", type=int, default=200, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--width", type=int, default=1024, metavar="PX", help="(default: %(default)s)")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], metavar="N", help="(default: 1 2)")
     parser.add_argument("--repeats", type=int, default=2, metavar="N", help="(default: %(default)s)")
     return parser
 
@@ -154,23 +206,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.rate:
         rate(args.panorama)
         return 0
-    runs = [(name, processes) for processes in (1, 2) for name in ("predict.py", "score_fleet.py")]
-    best = dict.fromkeys(runs, float("inf"))
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        make_images(args.panorama, folder, args.images, args.width)
-        for repeat in range(args.repeats):
-            for name, processes in runs:
-                started = time.monotonic()
-                line = command(name, processes, folder, folder / f"{name}-{processes}-{repeat}")
-                subprocess.run([sys.executable, *line], check=True, capture_output=True, cwd=folder)
-                best[name, processes] = min(best[name, processes], time.monotonic() - started)
-                print(f"{name} {processes}: {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
-        alone = encoders_alone(folder, min(10, args.images))
-    for (name, processes), seconds in best.items():
-        print(f"{name}, {processes}: {seconds:.1f} s, {args.images / seconds:.2f} images a second, "
-              f"{seconds / best['predict.py', processes]:.2f} of predict.py")
-    print(f"decoding and encoders alone, one thread: {1 / alone:.2f} images a second")
+    compare(args)
     return 0
 
 
