@@ -26,6 +26,7 @@ MIN_HEIGHT_PX = 32
 ASPECT_TOLERANCE = 0.01
 OPAQUE = 250  # alpha from which a pixel counts as opaque: rounding of an editor's is not transparency
 _PAGES = 64  # of a TIFF, looked at for the largest
+_PNG_END = b"IEND\xaeB`\x82"  # of every whole PNG
 _FEW_BITS = 15  # largest value of the upper eight bits where 12 lie in 16
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".jp2", ".j2k", ".avif", ".tif", ".tiff", ".bmp")
 
@@ -204,9 +205,13 @@ def write_png(pixels: np.ndarray, path: Path, made_from: str = "") -> None:
 
 
 def png_made_from(path: Path) -> str | None:
-    """Return what write_png noted in a PNG's header, or None where there is no such file or note."""
+    """Return what write_png noted in a PNG's header, or None where there is no such file or note, or its end is lacking."""
     try:
+        with open(path, "rb") as file:
+            file.seek(-len(_PNG_END), os.SEEK_END)
+            if file.read() != _PNG_END:
+                return None
         with open_picture(path) as image:
             return image.info.get("made_from")
-    except UserError:
+    except (UserError, OSError):
         return None

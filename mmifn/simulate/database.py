@@ -165,7 +165,7 @@ def _make_scene(job: _SceneImages) -> dict:
         if kept is not None and _whole(kept, names):
             return kept
     pixels = job.scene.load(job.plan.height)
-    if not reference_path.is_file():
+    if read_whole(reference_path) is None:
         write_png(pixels, reference_path)
     compare = comparison(job.scene, pixels, job.plan)
     fsim = {name: compare.fsim(_make_image(job, kind, level, pixels, job.folder / "images" / name))

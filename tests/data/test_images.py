@@ -219,6 +219,10 @@ def test_written_pngs_are_exact_and_say_what_they_were_made_from(path):
     write_png(RAMP, path, "geometry 7")
     np.testing.assert_array_equal(read_image(path), RAMP)
     assert png_made_from(path) == "geometry 7"
+    whole = path.read_bytes()
+    for size in (len(whole) - 1, len(whole) // 2, 3, 0):
+        path.write_bytes(whole[:size])
+        assert png_made_from(path) is None  # what a loss of power cut off is made again
     write_png(RAMP, path)
     assert png_made_from(path) is None
     assert png_made_from(path.with_name("none.png")) is None
