@@ -10,6 +10,7 @@ from stand_in import panorama
 from mmifn.core.errors import UserError
 from mmifn.data.images import read_image
 from mmifn.data.is_panorama import closes, examine
+from mmifn.data.kinds import alike_columns, found_again
 from mmifn.data.seam import gaps, reduced
 from mmifn.simulate.rendered.panorama import render_scene
 
@@ -114,6 +115,18 @@ def test_an_object_before_a_backdrop():
     cv2.circle(picture, (512, 300), 110, (180, 60, 40), -1)
     named(picture, "an object before an even backdrop", "--perspective")
     assert not closes(picture)
+
+
+def test_columns_are_alike_by_their_colours():
+    picture = np.tile(np.float32([200, 60, 10]), (40, 50, 1))
+    picture[:, 30:] = 255
+    assert alike_columns(picture) == pytest.approx(0.6)
+
+
+def test_so_many_blocks_with_texture_are_enough():
+    noise = np.random.default_rng(0).normal(128, 30, (16, 24 * 16)).astype(np.float32)
+    assert found_again(noise, noise, 2) == 1
+    assert found_again(noise[:, 16:], noise[:, 16:], 2) == 0
 
 
 @pytest.mark.parametrize("turned", [False, True])

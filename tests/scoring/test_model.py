@@ -44,6 +44,7 @@ def require_same(a, b):
     dataclasses.replace(CALIBRATION, edges=(30.0, 50.0), half_widths=(2.0, math.inf, 9.0))])  # fmt: skip
 def test_round_trip(path, calibration):
     model = Model(small_checkpoint(), calibration, counts_size=calibration is None)
+    assert Model(model.checkpoint, calibration).counts_size is False
     save_model(model, path)
     again = load_model(path)
     assert again.counts_size is model.counts_size

@@ -78,6 +78,15 @@ def test_haze_mixes_the_light_with_fog():
     assert captured.haze(np.full((2, 4, 3), 0.1, np.float32), 0.5, RNG) == pytest.approx(0.05 + 0.5 * 0.75)
 
 
+def test_a_light_glows_over_degrees():
+    """A Gaussian of 12 degrees: exp(-1/2) of its height is left after as many, on top of the stray light everywhere."""
+    light = np.zeros((360, 720, 3), np.float32)
+    light[176:184, 360:368] = 1
+    spread = captured.flare(light, 0.2, RNG)[180, :, 0] - 0.2 * 0.15
+    assert spread[364 + 24] / spread[364 + 4:364 + 12].max() == pytest.approx(np.exp(-0.5), abs=0.06)
+    assert spread[364 + 180] == pytest.approx(0, abs=1e-4)
+
+
 def test_neighbouring_lenses_lie_apart_by_the_stops_and_the_whole_keeps_its_middle():
     gains = captured.uneven_lenses(np.full((4, 720, 3), 0.1, np.float32), 0.9, np.random.default_rng(2))[0, :, 0] / 0.1
     assert np.log2(gains.max() / gains.min()) == pytest.approx(0.9, abs=1e-3)
