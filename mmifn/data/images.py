@@ -27,6 +27,7 @@ ASPECT_TOLERANCE = 0.01
 OPAQUE = 250  # alpha from which a pixel counts as opaque: rounding of an editor's is not transparency
 _PAGES = 64  # of a TIFF, looked at for the largest
 _PNG_END = b"IEND\xaeB`\x82"  # of every whole PNG
+_ORIENTATION = 0x0112  # tag of EXIF
 _FEW_BITS = 15  # largest value of the upper eight bits where 12 lie in 16
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".jp2", ".j2k", ".avif", ".tif", ".tiff", ".bmp")
 
@@ -37,7 +38,7 @@ def opaque_part(image: Image.Image) -> np.ndarray | None:
     """Return where an opened picture is not transparent, (H, W) bool, upright; None where it is opaque everywhere."""
     if not _has_alpha(image):
         return None
-    alpha = np.asarray(ImageOps.exif_transpose(image).convert("RGBA").getchannel("A")) >= OPAQUE
+    alpha = np.asarray(_upright(image).convert("RGBA").getchannel("A")) >= OPAQUE
     return None if alpha.all() else alpha
 
 
@@ -99,9 +100,14 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     """Return (width, height) as the EXIF orientation turns them."""
     width, height = image.size
     # The base class reads the orientation from the header; a PNG's own getexif would decode all pixels first.
-    if Image.Image.getexif(image).get(0x0112, 1) in range(5, 9):  # 5..8 swap the axes; others than 1..8 mean nothing
+    if Image.Image.getexif(image).get(_ORIENTATION, 1) in range(5, 9):  # 5..8 swap the axes; others than 1..8 mean nothing
         width, height = height, width
     return width, height
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return a picture turned as its EXIF says: itself where it stands upright, of which Pillow would make a copy."""
+    return ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) in range(2, 9) else image
 
 
 @contextlib.contextmanager
@@ -174,7 +180,7 @@ def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, panorama: 
 def decode(image: Image.Image, name: object, *, flatten: bool = False) -> np.ndarray:
     """Decode an opened picture to (H, W, 3) uint8 sRGB, upright; flatten: whatever colour lies under transparency is taken."""
     image.load()
-    pixels = _to_rgb(ImageOps.exif_transpose(image), name, flatten)
+    pixels = _to_rgb(_upright(image), name, flatten)
     if image.format in ("PNG", "TIFF") and pixels.max() <= _FEW_BITS and image.mode == "RGB" and (file := _file_of(image)):
         return _all_bits(file, pixels)
     return pixels

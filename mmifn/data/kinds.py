@@ -18,6 +18,7 @@ _FLAT = 1.0  # grey levels
 _DARK = 16.0  # grey levels: black, as compression leaves it
 _TEXTURE = 2.0  # grey levels of standard deviation from which a block can be found again
 _BLOCK_PX, _ALIKE, _BLOCKS = 16, 0.8, 24  # blocks compared, correlation of a match, and how many must have texture
+_MIRRORED, _TWICE = 0.85, 0.7  # shares of blocks found again in a mirror image, and in the picture of the other eye
 _SEVERAL_TIMES = 0.6  # share of blocks that also match a quarter around: a pattern that repeats, not a second picture
 
 
@@ -106,30 +107,36 @@ def _repeated(grey: np.ndarray) -> Kind | None:
     fine = grey - cv2.GaussianBlur(grey, (0, 0), 4)
     height, width = fine.shape
     upper, lower, left, right = fine[:height // 2], fine[height // 2:], fine[:, :width // 2], fine[:, width // 2:]
-    if found_again(left, right[:, ::-1], 2) > 0.85 or found_again(upper, lower[::-1], 2) > 0.85:
+    if found_again(left, right[:, ::-1], 2, _MIRRORED) > _MIRRORED or found_again(upper, lower[::-1], 2, _MIRRORED) > _MIRRORED:
         return MIRRORED
-    if found_again(upper, lower, 12) > 0.7:
+    if found_again(upper, lower, 12, _TWICE) > _TWICE:
         return STEREO_TB
-    if found_again(left, right, 12) > 0.7 and found_again(left, np.roll(right, width // 8, axis=1), 12) < _SEVERAL_TIMES:
+    if (found_again(left, right, 12, _TWICE) > _TWICE
+            and found_again(left, np.roll(right, width // 8, axis=1), 12) < _SEVERAL_TIMES):
         half = cv2.resize(grey[:, :width // 2], (width, height), interpolation=cv2.INTER_LINEAR)
         return VR180 if gaps(np.repeat(half[..., None], 3, axis=2))[0] > 0.95 else STEREO_LR
     return None
 
 
-def found_again(picture: np.ndarray, other: np.ndarray, reach: int) -> float:
+def found_again(picture: np.ndarray, other: np.ndarray, reach: int, wanted: float = 0.0) -> float:
     """Return the share of the blocks with texture of a picture (h, w) that are in another nearly at the same place.
 
-    reach: how far to the side they may have moved, in pixels. 0 where too few blocks have any texture.
+    reach: how far to the side they may have moved, in pixels. 0 where too few blocks have any texture, and where the share
+    can no longer be more than is wanted: of whole panoramas that is known after a part of the blocks.
     """
     size = _BLOCK_PX
     wide = cv2.copyMakeBorder(np.ascontiguousarray(other), 2, 2, reach, reach, cv2.BORDER_REPLICATE)
     spread = picture.reshape(picture.shape[0] // size, size, picture.shape[1] // size, size).std(axis=(1, 3))
     places = np.argwhere(spread >= _TEXTURE) * size
-    matches = 0
-    for y, x in places:
+    if len(places) < _BLOCKS:
+        return 0.0
+    matches, may_miss = 0, (1 - wanted) * len(places)
+    for number, (y, x) in enumerate(places):
+        if number - matches > may_miss:
+            return 0.0
         block, near = np.ascontiguousarray(picture[y:y + size, x:x + size]), wide[y:y + size + 4, x:x + size + 2 * reach]
         matches += cv2.matchTemplate(near, block, cv2.TM_CCOEFF_NORMED).max() > _ALIKE
-    return matches / len(places) if len(places) >= _BLOCKS else 0.0
+    return matches / len(places)
 
 
 def no_sphere(small: np.ndarray) -> float:

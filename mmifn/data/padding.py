@@ -47,17 +47,23 @@ def find_padding(picture: np.ndarray) -> Padding | None:
 
 def _caps(picture: np.ndarray, least: float) -> slice:
     """Return the rows between caps of one colour at the upper and the lower edge."""
-    flat = (picture.max(axis=1).astype(int) - picture.min(axis=1)).max(axis=1) <= least
+    picture = np.ascontiguousarray(picture)
+    most, fewest, mean = (cv2.reduce(picture, 1, how, dtype=kind)[:, 0] for how, kind in (
+        (cv2.REDUCE_MAX, -1), (cv2.REDUCE_MIN, -1), (cv2.REDUCE_AVG, cv2.CV_64F)))  # NumPy takes ten times as long
+    flat = (most.astype(int) - fewest).max(axis=1) <= least
     height = len(picture)
-    top, bottom = (_cap(picture[::way], flat[::way]) for way in (1, -1))
+    top, bottom = (_cap(picture[::way], flat[::way], mean[::way]) for way in (1, -1))
     return slice(top, height - bottom) if top + bottom < height else slice(0, height)
 
 
-def _cap(picture: np.ndarray, flat: np.ndarray) -> int:
-    """Return how many rows from the first on are of one colour, 0 where they go over into the content without a step."""
+def _cap(picture: np.ndarray, flat: np.ndarray, mean: np.ndarray) -> int:
+    """Return how many rows from the first on are of one colour, 0 where they go over into the content without a step.
+
+    flat: (H,), whether a row is of one colour; mean: (H, 3), of every row.
+    """
     height = len(picture)
     colour = np.median(picture[0], axis=0)
-    same = flat & (np.abs(picture.mean(axis=1) - colour).max(axis=1) <= _ONE_COLOUR)
+    same = flat & (np.abs(mean - colour).max(axis=1) <= _ONE_COLOUR)
     rows = height if same.all() else int(np.argmin(same))
     if rows < height * _LEAST_DEG / 180 or rows == height:
         return 0

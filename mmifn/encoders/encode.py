@@ -24,12 +24,11 @@ from mmifn.data.images import png_made_from, read_image, write_png
 from mmifn.data.manifest import Manifest, image_paths
 from mmifn.data.workspace import Workspace
 from mmifn.encoders import lens_steps
-from mmifn.encoders.encoder import Encoder
+from mmifn.encoders.encoder import Encoder, in_parts
 from mmifn.encoders.people import open_people
 from mmifn.encoders.presets import Preset
 from mmifn.sphere import HEADSET_PPD, SAMPLERS, render_viewports, resize_erp, seen_ppd
 
-_CPU_PICTURES = 5
 _MOST_READERS = 8
 _GPU_IMAGES = 4
 _BYTES_A_READER = 4_000_000_000  # two panoramas of 13320x6660 on their way, with what rendering takes
@@ -114,9 +113,8 @@ def embed_several_views(seen: list[tuple[list[Tensor], Tensor]], encoder: Encode
 
 
 def _embedded(pictures: Tensor, encoder: Encoder) -> Tensor:
-    """Embed pictures (B, 3, S, S): (B, D) float32 on the CPU; on a CPU a few at a time, so that their maps stay in its cache."""
-    few = _CPU_PICTURES if encoder.device.type == "cpu" else len(pictures)
-    return torch.cat([encoder(part).float().cpu() for part in pictures.split(few)])
+    """Embed pictures (B, 3, S, S): (B, D) float32 on the CPU."""
+    return torch.cat([encoder(part).float().cpu() for part in in_parts(pictures, encoder.device)])
 
 
 def _joined(parts: Sequence[Tensor], device: torch.device) -> Tensor:

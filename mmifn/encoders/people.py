@@ -19,10 +19,11 @@ from mmifn.core.artefact import sha256_tensors
 from mmifn.core.errors import UserError
 from mmifn.core.json_text import parse_json
 from mmifn.encoders.adaptable import FOLDER
-from mmifn.encoders.efficientnet_lite import Lite0
+from mmifn.encoders.efficientnet_lite import Lite0, fold_norms
+from mmifn.encoders.encoder import in_parts
 from mmifn.encoders.lite0 import build_lite0
 from mmifn.encoders.pooling import mean_std
-from mmifn.encoders.state import load_strictly, read_state
+from mmifn.encoders.state import load_strictly, read_state, valueless
 
 NAME = "lite0_people"
 SCHEMA = "people encoder/1"
@@ -73,7 +74,8 @@ def load_people(path: Path | None = None) -> tuple[PeopleEncoder, dict[str, Any]
     schema = about.get("schema") if isinstance(about, dict) else None
     if schema != SCHEMA:
         raise UserError(f"{path} holds {schema or 'something else'}, wanted {SCHEMA}.\n{remedy}")
-    network = PeopleEncoder(blank=True)
+    with valueless():
+        network = PeopleEncoder(blank=True)
     load_strictly(network, read_state(path), path, NAME, remedy=remedy)
     return network.eval(), about
 
@@ -89,7 +91,8 @@ class People:
     @torch.inference_mode()
     def __call__(self, pictures: Tensor) -> Tensor:
         """Return the scores of pictures (B, 3, H, W) in 0..1: (B,) float32 on the CPU, 0..100."""
-        return self.network(normalise(pictures.to(self.device))).clamp(0, 100).cpu()
+        parts = in_parts(pictures.to(self.device), self.device)
+        return torch.cat([self.network(normalise(part)).clamp(0, 100) for part in parts]).cpu()
 
 
 @lru_cache(maxsize=2)
@@ -97,4 +100,5 @@ def open_people(device: str) -> People:
     """Return the encoder that comes with the package, on a type of device; it stays loaded."""
     network, _ = load_people()
     digest, place = sha256_tensors(network.state_dict()), torch.device(device)
-    return People(network.requires_grad_(False).to(place, memory_format=torch.channels_last), place, digest)
+    fold_norms(network.requires_grad_(False))
+    return People(network.to(place, memory_format=torch.channels_last), place, digest)

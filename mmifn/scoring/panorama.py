@@ -27,6 +27,7 @@ from mmifn.data.padding import view_shares
 from mmifn.data.placement import Sphere, place
 from mmifn.data.resolution import resolution_note
 from mmifn.describe.measured.describer import Description, MeasuredDescriber, describe
+from mmifn.encoders.efficientnet_lite import fold_norms
 from mmifn.encoders.encode import (
     beside,
     embed_several_erps,
@@ -179,6 +180,8 @@ def open_predictor(preset: str = "offline", checkpoint: Path | None = None, devi
                    "(run_pipeline.py) and give the new checkpoint with --checkpoint")
     if model.checkpoint.tuned:
         model.checkpoint.tuned.into(encoders.views, encoders.erp)
+    for encoder in (encoders.views, encoders.erp):  # no longer to be tuned, nor asked for their hash
+        fold_norms(encoder.network)
     content = as_content(model.checkpoint)
     parts = [SCHEMA, sha256_tensors(content["state"]), content["model"], content["scale"], content["mos_scale"], method,
              vars(model.calibration) if model.calibration else None, vars(MeasuredDescriber().identity)]

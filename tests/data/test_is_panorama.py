@@ -98,6 +98,15 @@ def test_two_eyes_squeezed(scene):
     named(np.concatenate(eyes((512, 512)), axis=1), "side by side", "--projection stereo-lr")
 
 
+def test_blocks_are_compared_until_it_is_known_that_too_few_are_found_again():
+    picture = np.random.default_rng(0).normal(0, 30, (64, 256)).astype(np.float32)
+    half = picture.copy()
+    half[:, 128:] = picture[::-1, 128:]  # 32 of the 64 blocks
+    assert found_again(picture, picture, 2, 0.9) == 1.0
+    assert found_again(picture, half, 2) == found_again(picture, half, 2, 0.4) == 0.5
+    assert found_again(picture, half, 2, 0.7) == 0.0
+
+
 def test_two_half_spheres(scene):
     eyes = [np.roll(scene, shift, axis=1)[:, 256:768] for shift in (0, 8)]
     named(np.concatenate(eyes, axis=1), "VR180", "--projection vr180")

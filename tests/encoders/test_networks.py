@@ -20,8 +20,7 @@ from mmifn.core.packages import package_file
 from mmifn.data.features import GlobalFeatures, ViewportFeatures
 from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
-from mmifn.encoders import encode
-from mmifn.encoders.efficientnet_lite import CLASSIFIER, Lite0
+from mmifn.encoders.efficientnet_lite import CLASSIFIER, Lite0, fold_norms
 from mmifn.encoders.encode import encode_globals, encode_viewports
 from mmifn.encoders.encoder import HALF, IMAGENET, Encoder
 from mmifn.encoders.lite0 import build_lite0
@@ -202,6 +201,20 @@ def test_an_encoder_normalises_its_images():
     assert HALF == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
+def test_norms_folded_into_convolutions_change_no_feature():
+    torch.manual_seed(0)
+    network, images = Lite0().eval().requires_grad_(False), torch.randn(1, 3, 64, 96)
+    for norm in (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        norm.running_mean.normal_(0, 0.1), norm.running_var.uniform_(0.5, 2), norm.weight.uniform_(0.5, 2), norm.bias.normal_()
+    wanted = network(images)
+    tuned = network.blocks[6][0].conv_pwl
+    torch.nn.utils.parametrize.register_parametrization(tuned, "weight", torch.nn.Identity())
+    fold_norms(network)
+    assert [name for name, module in network.named_modules() if isinstance(module, torch.nn.BatchNorm2d)] == ["blocks.6.0.bn3"]
+    for folded, plain in zip(network(images), wanted, strict=True):
+        torch.testing.assert_close(folded, plain, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("change", "flag"),
     [
@@ -293,7 +306,7 @@ def pictures(tmp_path):
 @pytest.fixture(autouse=True)
 def _a_panorama_at_a_time(monkeypatch):
     """So that an encoder is asked once for each panorama, however few pictures a CPU takes at a time."""
-    monkeypatch.setattr(encode, "_CPU_PICTURES", 1000)
+    monkeypatch.setattr("mmifn.encoders.encoder._CPU_PICTURES", 1000)
 
 
 class Counting:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from mmifn.describe.measured.pixels import TILE_PX, Strip, tile_mean
+from mmifn.describe.measured.pixels import TILE_PX, Strip, steps_along, tile_mean
 
 # Blocks and transforms of all common codecs have sides of 4 to 32 (larger units have these inside); quarter steps,
 # because a panorama may have been scaled after it was compressed.
 PERIODS_PX = np.arange(4.0, 40.01, 0.25)
 _LINE_SHARE = 0.3  # a codec marks nearly all lines of its grid, a building only some of those that happen to fit it
-_STEP_LIMIT = 24.0  # grey levels; real edges must not outvote the grid
+_STEP_LIMIT = 24  # grey levels; real edges must not outvote the grid
 _BINS = 2 ** 16  # of the zero-padded spectrum, fine enough for any quarter-step period
 
 
@@ -32,18 +33,19 @@ class Grid:
 
 
 def excess_of(luma: np.ndarray, axis: int) -> np.ndarray:
-    """Return for every boundary between pixels of (H, W) by how much its step exceeds its two neighbours along axis."""
-    lines = luma.T if axis else luma
-    steps = np.empty_like(lines)  # filled in place: on large strips the copies of np.roll would take most of the time
-    np.subtract(lines[1:], lines[:-1], out=steps[:-1])
-    steps[-1] = lines[0] - lines[-1] if axis else 0
-    np.minimum(np.abs(steps, out=steps), _STEP_LIMIT, out=steps)
-    excess = np.empty_like(lines)
-    np.add(steps[:-2], steps[2:], out=excess[1:-1])
-    excess[0], excess[-1] = steps[-1] + steps[1], steps[-2] + steps[0]
-    excess *= 0.5
-    np.subtract(steps, excess, out=excess)
-    return excess.T if axis else excess
+    """Return for every boundary between pixels of (H, W) uint8 by how much its step exceeds the mean of its two neighbours
+    along axis, twice that: (H, W) int8."""
+    steps = steps_along(luma, axis)
+    if axis:
+        steps[:, -1:] = cv2.absdiff(luma[:, :1], luma[:, -1:])
+    steps = np.minimum(steps, _STEP_LIMIT, out=steps).view(np.int8)
+    steps = steps.T if axis else steps
+    twice = steps + steps  # changed in place: on large strips copies would take most of the time
+    twice[1:-1] -= steps[:-2]
+    twice[1:-1] -= steps[2:]
+    twice[0] -= steps[-1] + steps[1]
+    twice[-1] -= steps[-2] + steps[0]
+    return twice.T if axis else twice
 
 
 def profiles(lumas: Iterable[tuple[Strip, np.ndarray]], height: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,13 +56,18 @@ def profiles(lumas: Iterable[tuple[Strip, np.ndarray]], height: int) -> tuple[np
     cap = height // 8
     down, across, rows = [], 0.0, 0
     for strip, luma in lumas:
-        down.append(strip.inner(excess_of(luma, 0)).mean(axis=1))
+        down.append(_sum(strip.inner(excess_of(luma, 0)), 1) / luma.shape[1])
         start, stop = (int(np.clip(row, strip.top, strip.bottom)) - strip.first for row in (cap, height - cap))
-        across = across + excess_of(luma[start:stop], 1).sum(axis=0) if stop > start else across
+        across = across + _sum(excess_of(luma[start:stop], 1), 0) if stop > start else across
         rows += stop - start
     profile = np.concatenate(down)
     profile[:cap] = profile[height - cap:] = np.median(profile)
     return profile, across / rows
+
+
+def _sum(twice: np.ndarray, axis: int) -> np.ndarray:
+    """Add what excess_of returns up along an axis, in grey levels, float32 and without rounding."""
+    return cv2.reduce(twice.astype(np.int16), axis, cv2.REDUCE_SUM, dtype=cv2.CV_32F).ravel() / 2
 
 
 def _scores(profile: np.ndarray) -> np.ndarray:
@@ -95,10 +102,10 @@ class Lines:
     def tiles(self, luma: np.ndarray, first_row: int = 0) -> np.ndarray:
         """Return the mean excess on the lines of each tile of a strip, in grey levels; NaN where no line passes."""
         excess = excess_of(luma, self.axis)
-        on = (self.on if self.axis else self.on[first_row:first_row + len(luma)]).astype(np.float32)
-        share = on[:len(on) // TILE_PX * TILE_PX].reshape(-1, TILE_PX).mean(axis=1)  # of the pixels of a tile
+        on = self.on if self.axis else self.on[first_row:first_row + len(luma)]
+        share = on[:len(on) // TILE_PX * TILE_PX].reshape(-1, TILE_PX).mean(axis=1, dtype=np.float32)  # of the pixels of a tile
         excess *= on if self.axis else on[:, None]
-        excess_of_tile = tile_mean(excess)
+        excess_of_tile = tile_mean(excess) / 2
         lines = np.broadcast_to(share if self.axis else share[:, None], excess_of_tile.shape)
         with np.errstate(invalid="ignore", divide="ignore"):
             value = excess_of_tile / lines - self.off

@@ -85,11 +85,12 @@ def _ratio(finer: np.ndarray, coarser: np.ndarray, where: np.ndarray) -> np.ndar
 
 def _strip_maps(part: np.ndarray, lines: tuple[Lines, Lines], first_row: int) -> dict[str, np.ndarray]:
     """Measure the tile maps of some rows (R, W, 3) of an ERP; NaN where something cannot be told."""
-    luma, (red, blue) = pixels.luminance(part), pixels.chroma(part)
-    clipped = pixels.clipped_tiles(luma) > 0.02
-    residual = pixels.noise_residual(luma)
+    levels, (red, blue) = pixels.luminance(part), pixels.chroma(part)
+    luma = levels.astype(np.float32)
+    clipped = pixels.clipped_tiles(levels) > 0.02
+    residual = pixels.noise_residual(levels)
     bands = pixels.band_tiles(luma)
-    blocking = sum(np.nan_to_num(line.tiles(luma, first_row)) for line in lines) / 2
+    blocking = sum(np.nan_to_num(line.tiles(levels, first_row)) for line in lines) / 2
     chroma_std = np.hypot(pixels.tile_std(red), pixels.tile_std(blue))
     luma_std = pixels.tile_std(luma)
     chroma_noise = np.sqrt(pixels.tile_mean(pixels.noise_residual(red) ** 2 + pixels.noise_residual(blue) ** 2) / 2)
@@ -101,10 +102,10 @@ def _strip_maps(part: np.ndarray, lines: tuple[Lines, Lines], first_row: int) ->
         "fine": _ratio(bands[0], bands[1], told), "middle": _ratio(bands[1], bands[2], told),
         "fine_weak": _ratio(bands[0], bands[1], weak),
         "blocking": np.maximum(blocking, 0), "ringing": pixels.ringing_tiles(luma, residual),
-        "constant": np.where(clipped, np.nan, pixels.constant_tiles(luma)),
+        "constant": np.where(clipped, np.nan, pixels.constant_tiles(levels)),
         "flat_chroma": np.where(luma_std > 4, (chroma_std < 0.5).astype(np.float32), np.nan),
         "chroma_detail": chroma_std / (luma_std + 1),
-        "banding": np.where(clipped, np.nan, pixels.banding_tiles(luma)),
+        "banding": np.where(clipped, np.nan, pixels.banding_tiles(levels)),
     }
 
 
