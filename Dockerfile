@@ -23,7 +23,7 @@ RUN if [ -n "$TORCH_INDEX" ]; then pip install --index-url "$TORCH_INDEX" $(grep
 
 COPY . .
 # Writable for any user, so that `--user "$(id -u):$(id -g)"` gives results that belong to whoever runs it.
-RUN pip install --no-deps --editable . \
+RUN pip install -c constraints.txt --editable ".[stages]" \
  && useradd --no-create-home --home-dir /cache/home --uid 1000 mmifn \
  && mkdir -p datasets text features checkpoints results demo /cache/home \
  && chown -R mmifn:mmifn /mmifn /cache \

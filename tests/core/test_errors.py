@@ -31,6 +31,7 @@ def raising(error):
         (OSError(errno.ENOSPC, "no", "out.pt"), 2, "out.pt: No space left on device"),
         (PermissionError(errno.EACCES, "no", "x"), 2, "x: Permission denied"),
         (KeyboardInterrupt(), 130, "run the same command again"),
+        (ModuleNotFoundError("No module named 'timm'", name="timm"), 2, "pip install 'mmifn[stages]'"),
         (MemoryError("Unable to allocate 3 GiB"), 2, "memory is short (MemoryError: Unable to allocate 3 GiB)"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), 2, "memory is short"),
         (UserError("a\x1b[2J\r\x07\udcff.jpg is bad\n  b"), 2, "error: a\\x1b[2J\\r\\x07\\xff.jpg is bad\n  b\n"),

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_file, sha256_json, write_text
 
@@ -60,6 +58,8 @@ class Checkout:
         """Start inference on a list of questions; its messages go to `output`."""
         config = "config.yaml"
         if self.weights:
+            import yaml  # which commands that only look for a default do without
+
             changed = {**self.config, "model": {**self.config.get("model", {}), "delta_path": str(self.weights)}}
             write_text(scratch / "config.yaml", yaml.safe_dump(changed, sort_keys=False))
             config = str(scratch / "config.yaml")
@@ -118,6 +118,8 @@ def open_checkout(folder: Path | None, python: Path | None, experiment: str = DE
 
 
 def _read_config(path: Path) -> tuple[dict[str, Any], str]:
+    import yaml
+
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
