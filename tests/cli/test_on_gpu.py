@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from benchmarks import on_gpu
+from mmifn.data.placement import place
 
 CPU = torch.device("cpu")
 
@@ -34,3 +35,9 @@ def test_the_page_escapes_what_a_step_said():
 
 def test_differences_are_told_for_the_largest_value():
     assert on_gpu.furthest(torch.tensor([1.0, -3.9]), torch.tensor([1.0, -4.0])) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("height", [256, 2048])
+def test_what_is_scored_for_its_time_is_no_picture_that_is_refused(height):
+    erp = on_gpu.panorama(height)
+    assert place(erp, "drawn")[0].erp.shape == erp.shape == (height, 2 * height, 3)
