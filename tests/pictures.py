@@ -1,10 +1,12 @@
 """Pictures that are no equirectangular panoramas, made of some by FFmpeg's v360, which shares no code with ours."""
 
+import io
 from fractions import Fraction
 
 import av
 import cv2
 import numpy as np
+from PIL import Image
 
 
 def projected(erp, output, size=None, source="e"):
@@ -41,3 +43,23 @@ def page(ink, width=1024):
     for row in range(40, width // 2 - 20, 28):
         cv2.putText(picture, "the quick brown fox jumps over the dog", (60, row), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (ink,) * 3, 1)
     return picture
+
+
+def gpano(pixels, kind="JPEG", elements=False, **values):
+    """A file with GPano metadata, as attributes or as elements."""
+    if elements:
+        inner, outer = "".join(f"<GPano:{key}>{value}</GPano:{key}>" for key, value in values.items()), ""
+    else:
+        inner, outer = "", " ".join(f'GPano:{key}="{value}"' for key, value in values.items())
+    xmp = (f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+           f'<rdf:Description xmlns:GPano="http://ns.google.com/photos/1.0/panorama/" {outer}>{inner}</rdf:Description>'
+           f'</rdf:RDF></x:xmpmeta>')
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, xmp=xmp.encode(), quality=95)
+    return file.getvalue()
+
+
+def crop(left, top, width, height, full=(512, 256)):
+    """What GPano tells of a part of a panorama."""
+    return {"CroppedAreaLeftPixels": left, "CroppedAreaTopPixels": top, "CroppedAreaImageWidthPixels": width,
+            "CroppedAreaImageHeightPixels": height, "FullPanoWidthPixels": full[0], "FullPanoHeightPixels": full[1]}

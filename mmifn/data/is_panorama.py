@@ -6,17 +6,22 @@ import numpy as np
 
 from mmifn.core.errors import UserError
 from mmifn.data.colour import is_grey
-from mmifn.data.kinds import kind_of, no_sphere
+from mmifn.data.kinds import OF_SPHERES, kind_of, no_sphere
 from mmifn.data.seam import gaps, reduced
 
 _OPEN_SEAM = 0.95  # whole panoramas, however distorted, are below 0.85
 _DOUBTFUL = -0.5  # evidence that is rare in whole panoramas
 
 
-def closes(picture: np.ndarray) -> bool:
-    """Tell whether a picture (H, W, 3) uint8 of aspect 2:1 is a whole panorama: its edges meet, and it is nothing else."""
+def sphere_in(picture: np.ndarray) -> str | None:
+    """Return in words which sphere a picture (H, W, 3) uint8 of aspect 2:1 shows, and what to do; None for an ordinary one."""
     small = reduced(picture)
-    return not _doubts(small) and kind_of(picture, small) is None
+    kind = kind_of(picture, small)
+    if kind in OF_SPHERES:
+        return f"it is {kind.text}. In place of --perspective: {kind.way_out}"
+    if kind or _doubts(small):
+        return None
+    return "its left and right edges meet: a whole panorama. Score it without --perspective (mmifn.score in Python)"
 
 
 def examine(erp: np.ndarray, name: str, padded: bool = False) -> list[str]:

@@ -51,6 +51,7 @@ ONE_COLOUR = Kind("one colour", "all but one colour, with nothing to judge", "gi
 BACKDROP = Kind("backdrop", "an object before an even backdrop", _ORDINARY)
 PHOTOGRAPH = Kind("photograph", "an ordinary photograph or another projection of a sphere: its left and right edges do not meet, "
                   "and its upper and lower edges are no poles", _ORDINARY + ", or " + _ffmpeg("v360=INPUT:e").removeprefix("or "))
+OF_SPHERES = (DUAL_FISHEYE, STEREO_TB, STEREO_LR, VR180)  # what they show is a sphere all the same
 
 
 def kind_of(picture: np.ndarray, small: np.ndarray, padded: bool = False) -> Kind | None:

@@ -19,8 +19,9 @@ from mmifn.core.defaults import HEADSET_PPD, MAX_MEGAPIXELS
 from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError
 from mmifn.core.workers import one_thread
-from mmifn.data.images import ASPECT_TOLERANCE, check_header, read_image
-from mmifn.data.is_panorama import closes
+from mmifn.data.gpano import read_gpano
+from mmifn.data.images import ASPECT_TOLERANCE, check_header, open_picture, read_image
+from mmifn.data.is_panorama import sphere_in
 from mmifn.encoders.people import open_people
 from mmifn.scoring.prediction import in_words
 
@@ -61,26 +62,36 @@ def seen_size(height: int, width: int, fov_deg: float | None) -> tuple[int, int]
 
 
 def check_perspective(pixels: np.ndarray, name: str) -> None:
-    """Raise UserError for a picture (H, W, 3) that is too small, or that is a whole panorama."""
+    """Raise UserError for a picture (H, W, 3) that is too small, or that shows a whole sphere."""
     height, width = pixels.shape[:2]
     if min(height, width) < LEAST_PX:
         raise UserError(f"{name} is {width}x{height}; a perspective picture needs {LEAST_PX} px on its shorter side. "
                         "Give the picture in its original size; an enlarged one would be scored as a blurred one.")
-    if abs(width - 2 * height) <= ASPECT_TOLERANCE * 2 * height and closes(pixels):
-        raise UserError(f"{name} is {width}x{height} and its left and right edges meet: a whole panorama, not a perspective "
-                        "picture. Score it without --perspective (mmifn.score in Python).")
+    if abs(width - 2 * height) <= ASPECT_TOLERANCE * 2 * height and (sphere := sphere_in(pixels)):
+        raise UserError(f"{name} is {width}x{height}, but no perspective picture: {sphere}.")
+
+
+def check_told(path: Path) -> None:
+    """Raise UserError for a file that says of itself (GPano) that it is part of a panorama."""
+    with open_picture(path) as image:
+        told = read_gpano(image)
+    if told.crop and told.projection in ("", "equirectangular"):
+        raise UserError(f"{path} is no perspective picture: it says of itself (GPano) that it is {told.crop.width * 360:.0f} x "
+                        f"{told.crop.height * 180:.0f} degrees of a panorama. Score it without --perspective (mmifn.score in "
+                        "Python); if its metadata are wrong, save it without them.")
 
 
 def score_view(image: str | Path | np.ndarray, *, fov_deg: float | None = None, device: str = "auto") -> ViewPrediction:
     """Score a photograph or a view: a file, or its pixels (H, W, 3) uint8.
 
     fov_deg: the angle that the picture spans from left to right, where known, such as 90 for a view of a panorama.
-    Raises UserError where it is unreadable, under 224 px, a whole panorama, or fov_deg is not between 0 and 180.
+    Raises UserError where it is unreadable, under 224 px, shows a whole sphere or says that it is part of one, and where
+    fov_deg is not between 0 and 180.
     """
     if fov_deg is not None and not 0 < fov_deg < 180:
         raise UserError(f"fov_deg {fov_deg:g}: a perspective picture spans more than 0 and less than 180 degrees")
     name = "the image" if isinstance(image, np.ndarray) else str(image)
-    pixels = _checked(image) if isinstance(image, np.ndarray) else read_image(Path(image), panorama=False)
+    pixels = _checked(image) if isinstance(image, np.ndarray) else _read(Path(image))
     check_perspective(pixels, name)
     people = open_people(resolve_device(device).type)
     size = seen_size(pixels.shape[0], pixels.shape[1], fov_deg)
@@ -88,6 +99,11 @@ def score_view(image: str | Path | np.ndarray, *, fov_deg: float | None = None, 
         seen = _resized(pixels, size)
         value = float(people(torch.cat([seen, seen.flip(3)])).mean())  # and its mirror image: the same picture to people
     return ViewPrediction(value, in_words(value), size, fov_deg, people.digest[:16])
+
+
+def _read(path: Path) -> np.ndarray:
+    check_told(path)
+    return read_image(path, panorama=False)
 
 
 def _checked(pixels: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import io
 import cv2
 import numpy as np
 import pytest
-from pictures import projected, two_lenses
+from pictures import crop, gpano, projected, two_lenses
 from PIL import Image
 
 from mmifn.core.errors import UserError
@@ -122,25 +122,6 @@ def test_how_much_of_a_view_is_covered():
 
 
 # --- what files say of themselves --------------------------------------------------------------------------------------
-
-
-def gpano(pixels, kind="JPEG", elements=False, **values):
-    """A file with GPano metadata, as attributes or as elements."""
-    if elements:
-        inner, outer = "".join(f"<GPano:{key}>{value}</GPano:{key}>" for key, value in values.items()), ""
-    else:
-        inner, outer = "", " ".join(f'GPano:{key}="{value}"' for key, value in values.items())
-    xmp = (f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-           f'<rdf:Description xmlns:GPano="http://ns.google.com/photos/1.0/panorama/" {outer}>{inner}</rdf:Description>'
-           f'</rdf:RDF></x:xmpmeta>')
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind, xmp=xmp.encode(), quality=95)
-    return file.getvalue()
-
-
-def crop(left, top, width, height, full=(512, 256)):
-    return {"CroppedAreaLeftPixels": left, "CroppedAreaTopPixels": top, "CroppedAreaImageWidthPixels": width,
-            "CroppedAreaImageHeightPixels": height, "FullPanoWidthPixels": full[0], "FullPanoHeightPixels": full[1]}
 
 
 @pytest.mark.parametrize("elements", [False, True])

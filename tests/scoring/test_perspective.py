@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from pictures import crop, gpano, photograph, two_lenses
 from PIL import Image
 
 from mmifn.core.errors import UserError
@@ -47,13 +48,34 @@ def test_a_known_angle_limits_what_is_seen_to_what_a_headset_shows():
 def test_small_pictures_and_whole_panoramas_are_refused_in_words(panorama, view):
     with pytest.raises(UserError, match=r"256x128.*224 px on its shorter side"):
         check_perspective(panorama[:128, :256], "small.png")
-    with pytest.raises(UserError, match=r"768x384 and its left and right edges meet.*without --perspective"):
+    with pytest.raises(UserError, match=r"768x384, but no perspective picture: its left and right edges meet.*without --pers"):
         check_perspective(panorama, "whole.png")
     check_perspective(view, "view.png")
     with pytest.raises(UserError, match="more than 0 and less than 180"):
         score_view(view, fov_deg=180)
     with pytest.raises(UserError, match=r"\(H, W, 3\) uint8"):
         score_view(view[..., 0])
+
+
+def test_other_pictures_of_a_sphere_are_named_with_the_way_out(panorama):
+    other = np.roll(panorama, 9, axis=1)
+    for picture, words in ((two_lenses(panorama), "two round pictures.*--projection dual-fisheye"),
+                           (np.concatenate([panorama, other])[::2], "one above the other.*--projection stereo-tb"),
+                           (np.concatenate([panorama, other], axis=1)[:, ::2], "side by side.*--projection stereo-lr")):
+        with pytest.raises(UserError, match=rf"768x384, but no perspective picture: .*{words}"):
+            check_perspective(picture, "x.jpg")
+    check_perspective(photograph(panorama, 30), "x.jpg")
+
+
+@pytest.mark.parametrize(("told", "part"), [(crop(0, 40, 768, 300, (768, 384)), "360 x 141"),
+                                            (crop(0, 0, 600, 300, (768, 384)), "281 x 141")])
+def test_part_of_a_panorama_that_says_so_is_refused_and_wrong_metadata_are_passed_over(panorama, tmp_path, told, part):
+    width = told["CroppedAreaImageWidthPixels"]
+    (tmp_path / "part.jpg").write_bytes(gpano(panorama[40:340, :width], **told))
+    with pytest.raises(UserError, match=rf"part.jpg is no persp.*{part} degrees of a panorama.*without --perspective"):
+        score_view(tmp_path / "part.jpg")
+    (tmp_path / "cut.jpg").write_bytes(gpano(panorama[40:340, :400], **told))  # cut out later, its metadata kept
+    assert 0 <= score_view(tmp_path / "cut.jpg").score <= 100
 
 
 def test_noise_lowers_the_score_and_a_mirror_image_has_the_same(view):
