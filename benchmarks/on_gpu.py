@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -256,6 +257,21 @@ STEPS = {
 }
 
 
+def finish(argv: list[str], limit_s: float) -> tuple[int, str]:
+    """Run a command and return its exit code and what it said on stderr.
+
+    Raises subprocess.TimeoutExpired where it takes longer; it has then ended, and so have the processes that it started.
+    """
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                          env={**os.environ, "HF_HUB_OFFLINE": "1"}) as process:
+        try:
+            _, said = process.communicate(timeout=limit_s)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, said
+
+
 def run_step(name: str, device: torch.device, folder: Path, limit_s: float) -> dict[str, Any]:
     """Run a step in a process of its own and say how it went."""
     step, answer, start = STEPS[name], folder / f".{name}.json", time.monotonic()
@@ -266,8 +282,8 @@ def run_step(name: str, device: torch.device, folder: Path, limit_s: float) -> d
     spent = _children_s()
     argv = [sys.executable, __file__, "--step", name, "--device", device.type, "--out", str(folder)]
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=limit_s, env={**os.environ, "HF_HUB_OFFLINE": "1"})
-        state = "passed" if done.returncode == 0 else f"FAILED: {(done.stderr.strip().splitlines() or ['?'])[-1][:500]}"
+        code, said = finish(argv, limit_s)
+        state = "passed" if code == 0 else f"FAILED: {(said.strip().splitlines() or ['?'])[-1][:500]}"
     except subprocess.TimeoutExpired:
         state = f"stopped after {limit_s:.0f} s"
     figures = json.loads(answer.read_text(encoding="utf-8")) if state == "passed" else {}

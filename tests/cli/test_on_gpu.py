@@ -1,6 +1,9 @@
 """benchmarks/on_gpu.py where there is no GPU: what needs one is reported as not run, and a page and a file are written."""
 
 import json
+import subprocess
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,6 +28,16 @@ def test_a_step_whose_time_is_over_is_stopped_and_told(tmp_path):
     stopped = on_gpu.run_step("split", CPU, tmp_path, 1)
     assert stopped["state"] == "stopped after 1 s"  # importing torch takes longer
     assert stopped["seconds"] >= 1 and stopped["cpu_seconds"] > 0
+
+
+def test_what_a_stopped_step_had_started_ends_with_it(tmp_path):
+    told = tmp_path / "pid"
+    with pytest.raises(subprocess.TimeoutExpired):
+        on_gpu.finish(["sh", "-c", 'sleep 100 & echo $! > "$0"; wait', str(told)], 2)
+    stat, end = Path("/proc") / told.read_text().strip() / "stat", time.monotonic() + 30
+    while stat.exists() and stat.read_text().split()[2] != "Z":
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_the_page_escapes_what_a_step_said():
