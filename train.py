@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     targets = [] if args.test_dataset == "none" else [load_database(space, args.test_dataset)]
     for target in targets:
         require_same_method(source, target)
-    trial = Trial.drawn(source, args.split_by, config, args.split_seed)
+    trial = Trial.drawn(source, args.split_by, config, args.split_seed, args.whole)
     trained = train_and_tune(space, trial, targets, device)
     fit = trained.fit
     save_checkpoint(Checkpoint.of(fit, trial, trained.tuned), space.checkpoint)

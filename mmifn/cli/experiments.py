@@ -68,7 +68,7 @@ def run_branch_script(branch: str, doc: str | None, argv: list[str] | None) -> i
     print(f"{heading(SCRIPTS[branch].removesuffix('.py'))}: {branch.upper()} alone on {args.dataset}, "
           f"split {args.split_seed}, {config.train.branch_epochs} epochs, configuration {args.config}")
     space = Workspace(args.root)
-    trial = Trial.drawn(load_database(space, args.dataset), args.split_by, config, args.split_seed)
+    trial = Trial.drawn(load_database(space, args.dataset), args.split_by, config, args.split_seed, args.whole)
     cache, kept = make_branch_cache(branch, space, trial, announced_device(args.device, args.deterministic))
     chosen = cache.made_by.preprocess
     print(f"{space.features(args.dataset, CACHES[branch])}: {' x '.join(map(str, cache.fused.shape))}; best epoch "

@@ -180,6 +180,8 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
                        "tools/correct_model.py teaches later")
     group.add_argument("--worst-views", action="store_true", default=None,
                        help="learn by how much the worst viewports count more than the others, in place of their mean")
+    group.add_argument("--last-epoch", action="store_true", default=None,
+                       help="keep the last epoch, not the best on the validation scenes: for a number of epochs chosen before")
     group.add_argument("--loss", choices=sorted(LOSSES))
     group.add_argument("--schedule", choices=sorted(SCHEDULES), help="of the learning rate")
     group.add_argument("--split-by", choices=SPLIT_UNITS, default="reference",
@@ -216,6 +218,7 @@ def chosen_tuning(args: argparse.Namespace) -> Tuning | None:
 def add_split_argument(parser: argparse.ArgumentParser) -> None:
     """Give a script that trains one split its --split-seed flag."""
     parser.add_argument("--split-seed", type=int, default=0, metavar="N", help="which scene split (default: %(default)s)")
+    parser.add_argument("--whole", action="store_true", help="train on all scenes but those that validate")
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -249,4 +252,5 @@ def training_flags(args: argparse.Namespace) -> list[str]:
                  "text_dropout", "late", "loss", "schedule"):
         value = getattr(args, name)
         flags += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
-    return flags + [f"--{name.replace('_', '-')}" for name in ("freeze_branches", "worst_views") if getattr(args, name)]
+    switches = "freeze_branches", "worst_views", "last_epoch"
+    return flags + [f"--{name.replace('_', '-')}" for name in switches if getattr(args, name)]

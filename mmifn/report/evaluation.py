@@ -226,7 +226,8 @@ def training_table(fit: Fit, trial: Trial, targets: list[Database]) -> Table:
     scores = {database.name: image_scores(fit, database.inputs) for database in [source, *targets]}
     outcome = Outcome(run, scores, fit.epoch, fit.curve)
     table = Table(f"One split of {source.name}, a first look (Tables I-IV average over splits)", ["images", *FIGURE_COLUMNS])
-    for database, label in [(source, "test scenes"), *[(target, "whole") for target in targets]]:
+    tested = [(source, "test scenes")] if trial.split.test else []
+    for database, label in [*tested, *[(target, "whole") for target in targets]]:
         figures = _agreements([outcome], database, None, 4)
         table.rows.append(summary_row(f"{database.name} {label}", figures))
         table.notes += common_notes(database, [outcome], figures)

@@ -18,7 +18,7 @@ class TrainConfig:
     """How a model is fitted. AdaMax, 1e-3, MSE and 100 epochs are the paper's; batch size and decay are not given.
 
     branch_epochs: epochs for which GFF and LFF are first fitted alone (0: from scratch);
-    freeze_branches: then train AFM and the head only.
+    freeze_branches: then train AFM and the head only; last_epoch: keep the last one, whatever the validation scenes say.
     """
 
     epochs: int = 100
@@ -29,6 +29,7 @@ class TrainConfig:
     loss: str = "mse"
     schedule: str = "constant"
     freeze_branches: bool = False
+    last_epoch: bool = False
 
     def __post_init__(self) -> None:
         for name, low in (("epochs", 1), ("branch_epochs", 0), ("batch_size", 1)):

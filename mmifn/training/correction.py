@@ -36,7 +36,7 @@ class CorrectionConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
     folds: int = 9
-    flawless_weight: float = 8.0
+    flawless_weight: float = 4.0
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -114,7 +114,7 @@ def _validation_quality(fit: Fit, inputs: Inputs, mos: np.ndarray) -> float:
 
 def fit_network(network: nn.Module, trial: Trial, epochs: int, *, seed_parts: tuple[Any, ...], device: torch.device,
                 tick: Tick | None = None) -> Fit:
-    """Train a network of viewport scores on the training scenes of a trial and keep its best epoch on validation.
+    """Train a network of viewport scores on the training scenes of a trial and keep its best epoch on validation, or its last.
 
     Only training rows are learnt from, only validation rows choose; MOS scale and feature scales come from training.
     seed_parts: seed the order of batches and the dropout; tick: told every epoch's row of the curve.
@@ -136,7 +136,7 @@ def fit_network(network: nn.Module, trial: Trial, epochs: int, *, seed_parts: tu
             loss = _epoch(network, inputs, target, config, optimizer, scaler, shuffler)
             quality = _validation_quality(best, val_inputs, database.mos[val_rows])
             best.curve.append({"epoch": epoch, "loss": loss, "validation": quality})
-            if quality >= best_quality:
+            if config.last_epoch or quality >= best_quality:
                 best_quality, best.epoch = quality, epoch
                 state = copy.deepcopy(network.state_dict())
             if tick:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmifn.data.splits import Split, make_split
+from mmifn.data.splits import Split, make_split, whole_database_split
 from mmifn.fusion.inputs import Database
 from mmifn.training.configs import Config
 
@@ -19,9 +19,10 @@ class Trial:
     seed: int
 
     @classmethod
-    def drawn(cls, database: Database, unit: str, config: Config, seed: int) -> Trial:
-        """Draw the split by the seed of the training, as all scripts do; unit: "reference" or "image"."""
-        split = make_split(database.manifest.scenes(unit), seed, dataset=database.name, unit=unit)
+    def drawn(cls, database: Database, unit: str, config: Config, seed: int, whole: bool = False) -> Trial:
+        """Draw the split by the seed of the training, as all scripts do; unit: "reference" or "image"; whole: none is tested."""
+        draw = whole_database_split if whole else make_split
+        split = draw(database.manifest.scenes(unit), seed, dataset=database.name, unit=unit)
         return cls(database, split, config, seed)
 
     def rows(self, side: str) -> list[int]:

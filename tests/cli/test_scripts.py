@@ -336,6 +336,7 @@ def test_stage_7_without_5_and_6_or_of_another_split(space, capsys):
     assert "train.batch_size: file 16, run 8" in refused(train.main, [*one, "--batch-size", "8"], space, capsys)
     assert train.main(["--root", str(space.root), *one]) == 0
     kept = space.checkpoint.read_bytes()
+    assert train.main(["--root", str(space.root), *one, "--whole", "--last-epoch", "--from-scratch"]) == 0
     assert (
         train.main(["--root", str(space.root), *one, "--split-seed", "3", "--from-scratch"]) == 0
         and space.checkpoint.read_bytes() != kept

@@ -55,6 +55,12 @@ def rows_of(database, *sides):
     return [i for side in sides for i in SPLIT.rows(database.manifest.scenes(), side)]
 
 
+def test_a_whole_database_is_trained_on_but_for_what_validates(database):
+    trial = Trial.drawn(database, "reference", Config(MODEL, TRAIN), 0, whole=True)
+    assert trial.rows("test") == [] and sorted(trial.rows("train") + trial.rows("val")) == list(range(len(database.mos)))
+    assert len(trial.split.val) == 1 == len(Trial.drawn(database, "reference", Config(MODEL, TRAIN), 0).split.test)
+
+
 def test_it_learns(database):
     fit, scores = run(database, train=replace(TRAIN, epochs=12))
     test = rows_of(database, "test")
@@ -122,7 +128,8 @@ def test_feature_scales_come_from_training_images(database, base):
 # The best epoch.
 
 
-def test_the_epoch_is_the_best_on_validation_and_its_state_is_kept(database, monkeypatch):
+@pytest.mark.parametrize(("last", "kept_epoch"), [(False, 2), (True, 4)])
+def test_the_epoch_is_the_best_on_validation_or_the_last_and_its_state_is_kept(database, monkeypatch, last, kept_epoch):
     real, seen = training._validation_quality, []
     script = iter([0.1] * 6 + [0.2, 0.8, 0.5, 0.3])  # 3 + 3 epochs of the branches, then 4 of the joint training
 
@@ -132,12 +139,11 @@ def test_the_epoch_is_the_best_on_validation_and_its_state_is_kept(database, mon
         return next(script)
 
     monkeypatch.setattr(training, "_validation_quality", scripted)
-    fit, _ = run(database)
-    assert fit.epoch == 2 and [row["validation"] for row in fit.curve] == [0.2, 0.8, 0.5, 0.3]
+    fit, _ = run(database, train=replace(TRAIN, last_epoch=last))
+    assert fit.epoch == kept_epoch and [row["validation"] for row in fit.curve] == [0.2, 0.8, 0.5, 0.3]
     kept = fit.network.state_dict()
-    assert all(torch.equal(kept[key], seen[7][key]) for key in kept) and not all(
-        torch.equal(kept[key], seen[9][key]) for key in kept
-    )
+    same = [all(torch.equal(kept[key], state[key]) for key in kept) for state in seen[6:]]
+    assert same == [epoch == kept_epoch for epoch in range(1, 5)]
 
 
 def test_validation_is_the_mean_of_plcc_and_srcc_of_the_validation_scenes(database, base):
