@@ -14,7 +14,7 @@ def parse_json(text: str | bytes) -> Any:
     """
     try:
         text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
+        return _DECODER.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
 
@@ -35,3 +35,6 @@ def _finite(digits: str) -> float:
     if not math.isfinite(value):
         _refuse(digits[:20])
     return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, parse_int=_whole)  # made once: a table has many cells

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import sys
+from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -55,19 +57,19 @@ class Seen:
     """A growing set of numbers below 2^64, of eight bytes each."""
 
     def __init__(self) -> None:
-        self._old = np.empty(0, np.uint64)
+        self._old = array("Q")
         self._new: set[int] = set()
 
     def add(self, number: int) -> bool:
         """Add a number; tell whether it is new."""
         if number in self._new:
             return False
-        position = int(np.searchsorted(self._old, np.uint64(number)))
-        if position < len(self._old) and int(self._old[position]) == number:
+        position = bisect_left(self._old, number)
+        if position < len(self._old) and self._old[position] == number:
             return False
         self._new.add(number)
         if len(self._new) >= _NEW_LABELS:
-            self._old = np.union1d(self._old, np.fromiter(self._new, np.uint64, len(self._new)))
+            self._old = array("Q", np.union1d(self._old, np.fromiter(self._new, np.uint64, len(self._new))).tobytes())
             self._new = set()
         return True
 
