@@ -119,6 +119,7 @@ def going_on(done: int) -> None:
     words = "Clear loss of texture to compression, most visible to the left, with smooth patches between the edges it has. "
     views = tuple(View(18.0 * i, 10.8, 60.0 + i) for i in range(20))
     said = Prediction(61.2345, "good", (50.1, 72.4), 0.9, views, 40.0, 2 * words, (), identity, 66.0, (words,) * 3)
+    row = said.to_row("", "0" * 64, {})
     with tempfile.TemporaryDirectory() as place:
         pictures = Path(place) / "pictures"
         names = [f"{i // 1000:03d}/{i:06d}.jpg" for i in range(done)]
@@ -128,9 +129,9 @@ def going_on(done: int) -> None:
         for name in names:
             (pictures / name).parent.mkdir(parents=True, exist_ok=True)
             (pictures / name).write_bytes(b"x")
-            row = said.to_row(name, "0" * 64, {}, stamp_of(pictures / name))
+            stamp = stamp_of(pictures / name)
             for file in kinds.values():
-                file.add(row)
+                file.add(row | {"image": name, "image_bytes": stamp.bytes, "image_modified_us": stamp.modified_us})
         for kind, file in kinds.items():
             file.finish()
             file.close()

@@ -144,7 +144,7 @@ def _execute(ray: Any, folder: Folder, task: Task, fleet: Fleet, attempts: Any) 
     from ray.data import ActorPoolStrategy
     from ray.data.checkpoint import CheckpointConfig
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells each plan; what matters comes as an exception
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it tells plans and tracebacks; what matters is raised as well
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = 0
     context.max_consecutive_actor_init_deaths = _INIT_DEATHS
@@ -164,8 +164,8 @@ def _execute(ray: Any, folder: Folder, task: Task, fleet: Fleet, attempts: Any) 
     try:
         scored.write_parquet(_for_ray(folder.rows))
     except Exception as error:  # of Ray, of the file system, of a Scorer: wrapped in one another
-        raise UserError(f"Ray gave up: {_cause(error)}\nRows that are written are kept, half-written ones go when the same "
-                        "command is run again, which goes on.") from error
+        raise UserError(f"Ray gave up: {_cause(error)}\nWhat is written to {folder.rows} is kept; mend it, and run the same "
+                        "command again, which goes on.") from error
 
 
 def _for_ray(place: str) -> str:
