@@ -213,12 +213,11 @@ def prepare_erp(erp: np.ndarray | Tensor, fov_deg: float, size_px: int, reach_de
 
 def sample_views(prepared: Tensor, rays: Tensor) -> Tensor:
     """Sample a prepared ERP at rays (V, S, S, 3) by bicubic interpolation; returns (V, 3, S, S) float32 in 0..1."""
-    return _sample(prepared, _positions(rays, *prepared.shape[1:]))
+    return _sample(prepared, _positions(*directions_to_degrees(rays), *prepared.shape[1:]))
 
 
-def _positions(rays: Tensor, height: int, width: int) -> Tensor:
-    """Return where rays (V, S, S, 3) lie in a prepared ERP of this padded size: (V, S, S, 2) float32 in -1..1."""
-    lon, lat = directions_to_degrees(rays)
+def _positions(lon: Tensor, lat: Tensor, height: int, width: int) -> Tensor:
+    """Return where directions (V, S, S), degrees, lie in a prepared ERP of this padded size: (V, S, S, 2) float32 in -1..1."""
     x = ((lon + 180) / 360 * (width - 2 * _PAD_PX) + _PAD_PX) / width * 2 - 1
     y = ((90 - lat) / 180 * (height - 2 * _PAD_PX) + _PAD_PX) / height * 2 - 1
     return torch.stack([x, y], dim=-1).float()
@@ -231,15 +230,12 @@ def _sample(prepared: Tensor, positions: Tensor) -> Tensor:
     return views[0].reshape(3, v, s, -1).transpose(0, 1).clamp(0, 1)
 
 
-@lru_cache(maxsize=8)
-def _rays(centres: tuple[tuple[float, float], ...], fov_deg: float, size_px: int) -> Tensor:
-    return torch.stack([viewport_directions(lon, lat, fov_deg, size_px) for lon, lat in centres])
-
-
 @lru_cache(maxsize=4)
 def _view_positions(centres: tuple[tuple[float, float], ...], fov_deg: float, size_px: int, height: int, width: int) -> Tensor:
-    """Panoramas of one size after another are seen in the same places."""
-    return _positions(_rays(centres, fov_deg, size_px), height, width)
+    """Panoramas of one size after another are seen in the same places, and views of one latitude differ by their longitude."""
+    seen = {lat: directions_to_degrees(viewport_directions(0.0, lat, fov_deg, size_px)) for lat in {lat for _, lat in centres}}
+    lon = torch.stack([(seen[lat][0] + lon + 180) % 360 - 180 for lon, lat in centres])
+    return _positions(lon, torch.stack([seen[lat][1] for _, lat in centres]), height, width)
 
 
 def render_viewports(erp: np.ndarray | Tensor, centres_deg: Tensor, fov_deg: float, size_px: int) -> Tensor:

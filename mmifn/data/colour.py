@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
@@ -45,5 +46,6 @@ def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
 
 def is_grey(pixels: np.ndarray) -> bool:
     """Say whether a picture (H, W, 3) uint8 has no colour at all, apart from what a compression leaves."""
-    some = pixels[::4, ::4].astype(np.int16)
-    return float((some.max(axis=2) - some.min(axis=2)).mean()) <= _GREY
+    red, green, blue = cv2.split(np.ascontiguousarray(pixels[::4, ::4]))
+    spread = cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)
+    return float(spread.mean()) <= _GREY

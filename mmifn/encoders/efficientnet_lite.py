@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import fuse_conv_bn_eval, parametrize
+from torch.nn.utils import fuse_conv_bn_weights, parametrize
 
 STEM, EPSILON = 32, 1e-3
 # Of every stage: kernel and stride of its depthwise convolutions, expansion, channels, blocks.
@@ -109,7 +109,8 @@ def fold_norms(network: nn.Module) -> None:
     beside a weight (parametrizations) stays as it is.
     """
     for block in [module for module in network.modules() if isinstance(module, Lite0 | _Separable | _Inverted)]:
-        for (name, convolution), (norm_name, norm) in pairwise([*block.named_children()]):
+        for (_, convolution), (name, norm) in pairwise([*block.named_children()]):
             if isinstance(convolution, _Convolution) and isinstance(norm, _Norm) and not parametrize.is_parametrized(convolution):
-                setattr(block, name, fuse_conv_bn_eval(convolution, norm))
-                setattr(block, norm_name, nn.Identity() if norm.ends else nn.ReLU6(inplace=True))
+                convolution.weight, convolution.bias = fuse_conv_bn_weights(
+                    convolution.weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+                setattr(block, name, nn.Identity() if norm.ends else nn.ReLU6(inplace=True))
