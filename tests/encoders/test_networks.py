@@ -20,7 +20,7 @@ from mmifn.core.packages import package_file
 from mmifn.data.features import GlobalFeatures, ViewportFeatures
 from mmifn.data.manifest import read_manifest
 from mmifn.data.workspace import Workspace
-from mmifn.encoders.efficientnet_lite import CLASSIFIER, Lite0, fold_norms
+from mmifn.encoders.efficientnet_lite import CLASSIFIER, LITE2, STAGES, Lite0, fold_norms
 from mmifn.encoders.encode import encode_globals, encode_viewports
 from mmifn.encoders.encoder import HALF, IMAGENET, Encoder
 from mmifn.encoders.lite0 import build_lite0
@@ -114,13 +114,14 @@ def test_lite0_starts_as_its_parameters_say():
     assert [each.shape[1:] for each in maps] == [(16, 32, 32), (24, 16, 16), (40, 8, 8), (112, 4, 4), (320, 2, 2)]
 
 
-def test_lite0_is_timms_to_the_bit():
+@pytest.mark.parametrize(("name", "stages", "top"), [("lite0", STAGES, 320), ("lite2", LITE2, 352)])
+def test_lite0_and_lite2_are_timms_to_the_bit(name, stages, top):
     import timm  # once networks has made its torchvision importable
 
-    theirs = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True).eval()
-    ours, whole = Lite0().eval(), timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
+    theirs = timm.create_model(f"tf_efficientnet_{name}", pretrained=False, features_only=True).eval()
+    ours, whole = Lite0(stages).eval(), timm.create_model(f"tf_efficientnet_{name}", pretrained=False).state_dict()
     assert list(ours.state_dict()) == list(theirs.state_dict()) == list(whole)[:len(ours.state_dict())]
-    assert [tuple(value.shape) for value in whole.values()][len(ours.state_dict()):] == list(CLASSIFIER)
+    assert [tuple(value.shape) for value in whole.values()][len(ours.state_dict()):] == [(1280, top, 1, 1), *CLASSIFIER[1:]]
     theirs.load_state_dict(ours.state_dict())
     images = torch.randn(1, 3, 65, 98, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
