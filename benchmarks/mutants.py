@@ -18,7 +18,6 @@ import ast
 import csv
 import json
 import os
-import random
 import resource
 import shutil
 import signal
@@ -34,7 +33,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mmifn.cli.flags import command_parser
-from mmifn.core.files import sha256_file, sha256_json
+from mmifn.core.files import sha256_file, sha256_json, sha256_text
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("core", "data", "simulate", "fusion", "scoring", "experiment")
@@ -128,11 +127,15 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
 
 
 def drawn(rooms: list[str], only: str, seed: int, count: int) -> list[Mutant]:
-    """Return `count` mutants of these rooms, of each kind as many."""
+    """Return `count` mutants of these rooms, of each kind as many; an edit of one module leaves those of the others drawn."""
     paths = [path for room in rooms for path in sorted((ROOT / "mmifn" / room).rglob("*.py")) if only in str(path)]
     every = [mutant for path in paths for mutant in mutants_of(path)]
-    draw = random.Random(seed)
-    piles = [draw.sample(pile, len(pile)) for kind in KINDS if (pile := [mutant for mutant in every if mutant.kind == kind])]
+    alike, order = Counter(), []
+    for mutant in every:
+        order.append(sha256_text(f"{seed} {alike[mutant.key]} {mutant.key}"))
+        alike[mutant.key] += 1
+    drawn_in_turn = [every[i] for i in sorted(range(len(every)), key=order.__getitem__)]
+    piles = [pile for kind in KINDS if (pile := [mutant for mutant in drawn_in_turn if mutant.kind == kind])]
     rounds = [mutant for i in range(max(map(len, piles), default=0)) for pile in piles for mutant in pile[i: i + 1]]
     return rounds[:count]
 

@@ -51,6 +51,19 @@ def test_reasons_are_of_mutants_that_exist():
     assert set(mutants.explained()) - every == set() and all(mutants.explained().values())
 
 
+def test_a_draw_stays_where_other_modules_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(mutants, "ROOT", tmp_path)
+    (tmp_path / "mmifn" / "core").mkdir(parents=True)
+    for name in "ab":
+        (tmp_path / "mmifn" / "core" / f"{name}.py").write_text("".join(f"{name}{i} = {i} + 1\n" for i in range(9)))
+    before = mutants.drawn(["core"], "", 1, 14)
+    (tmp_path / "mmifn" / "core" / "b.py").write_text("x = 1\n")
+    after = mutants.drawn(["core"], "", 1, 14)
+    own = {mutant for mutant in before if mutant.module.endswith("a.py")}
+    assert len(before) == 14 and 0 < len(own) < 14 and own <= set(after)
+    assert len({mutant.kind for mutant in before}) == 2 and set(before) != set(mutants.drawn(["core"], "", 2, 14))
+
+
 def test_a_hunt_goes_on_where_it_was(module, tmp_path):
     first, second = list(mutants.mutants_of(module))[:2]
     (tmp_path / "test_m.py").write_text("old")
