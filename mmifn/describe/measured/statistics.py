@@ -11,6 +11,7 @@ import torch
 
 from mmifn.core.errors import UserError
 from mmifn.describe.measured import pixels
+from mmifn.describe.measured.camera import burnt_shares, doubling
 from mmifn.describe.measured.grid import Grid, Lines, find_grid, profiles
 from mmifn.describe.measured.local import patch_statistics
 from mmifn.describe.measured.views import FOV_DEG, VIEW_STATISTICS, measure_views
@@ -37,7 +38,8 @@ class Statistics:
 
     values: every statistic of NAMES over the sphere; per_viewport: one dict per viewport with the view statistics and
     the viewport's mean of each tile map; centres_deg: (V, 2) longitude and latitude; grids: across (vertical edges)
-    and down (horizontal edges); patches: statistics of small parts of the sphere (local.py).
+    and down (horizontal edges); patches: statistics of small parts of the sphere (local.py); doubled, burnt: how much contours
+    are doubled by longitude, and which share of each patch is white (camera.py).
     """
 
     values: dict[str, float]
@@ -45,6 +47,8 @@ class Statistics:
     centres_deg: np.ndarray
     grids: tuple[Grid, Grid]
     patches: np.ndarray
+    doubled: np.ndarray
+    burnt: np.ndarray
 
     def vector(self) -> np.ndarray:
         """Return the statistics in the order of NAMES, (len(NAMES),) float64."""
@@ -141,7 +145,8 @@ def measure(erp: np.ndarray, threads: int = 1) -> Statistics:
     views = measure_views(erp, torch.from_numpy(centres), threads)
     for view, footprint in zip(views, inside, strict=True):
         view.update({name: _mean(maps[name][footprint], weights[footprint]) for name in TILE_MAPS})
-    return Statistics(_summary(maps, grids, views, weights), views, centres, grids, patch_statistics(maps))
+    return Statistics(_summary(maps, grids, views, weights), views, centres, grids, patch_statistics(maps),
+                      doubling(erp), burnt_shares(erp))
 
 
 def _summary(maps: dict[str, np.ndarray], grids: tuple[Grid, Grid], views: list[dict[str, float]],

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmifn.describe.measured.calibration import KINDS, Verdict
+from mmifn.describe.measured.camera import camera_faults, faults_of_view
 from mmifn.describe.measured.local import Finding, covers, here
 from mmifn.describe.measured.places import SMEAR, strength_by_view, worst_region
 from mmifn.describe.measured.statistics import Statistics
@@ -21,6 +22,7 @@ _OVERALL = ((0.3, "excellent"), (0.7, "very good"), (1.3, "good"), (2.0, "fair")
             (4.1, "bad"), (9.9, "very bad"))
 _MIN_BLOCKING = 0.3  # grey levels of excess step from which a grid is seen
 _MAX_BLOCK_PX = 32.0  # longer periods are patterns of the scene rather than a codec's
+_CLEAN_VIEW = "clean, no visible distortion."
 _CLEAN = (("sharp and clean, with fine texture intact", "no visible distortion: crisp edges and clean surfaces",
            "clean and detailed throughout"),) * 3
 
@@ -157,19 +159,22 @@ def causes_in_words(statistics: Statistics, verdict: Verdict) -> str:
 
 
 def reader_in_words(statistics: Statistics, verdict: Verdict, parts: Sequence[Finding], least: float = 0.0) -> str:
-    """Return what a reader is told: what covers a part of the sphere by its place, else what covers all of it; no verdict.
+    """Return what a reader is told: what covers a part of the sphere by its place, else what covers all of it, and what a camera
+    or a stitcher did; no verdict.
 
     parts: what covers a part, the strongest first; least: severity below which a cause that covers all is not told.
     """
-    look = _joined(_look(statistics.values))
-    if not parts:
-        return causes_in_words(statistics, verdict) if _told(verdict, least) else _clean(verdict, look)
-    phrases = [f"{strength_word(part.severity)} {part.kind} {part.region}" for part in parts]
-    if parts[0].rest_clean:
+    look, camera = _joined(_look(statistics.values)), camera_faults(statistics.doubled, statistics.burnt)
+    spread = _told(verdict, least)
+    if not parts and not (spread and verdict.dominant != "none"):
+        clean = causes_in_words(statistics, verdict) if spread else _clean(verdict, look)
+        return " ".join(filter(None, [_joined(camera), look])) if camera else clean
+    phrases = [f"{strength_word(part.severity)} {part.kind} {part.region}" for part in parts] + camera
+    if parts and parts[0].rest_clean:
         return " ".join(filter(None, [_joined([*phrases, "the rest is clean"]), look]))
-    if verdict.dominant in ("none", *(part.kind for part in parts)) or not _told(verdict, least):
+    if parts and (verdict.dominant in ("none", *(part.kind for part in parts)) or not spread):
         return " ".join(filter(None, [_joined(phrases), look]))
-    return f"{causes_in_words(statistics, verdict)} {_joined(phrases)}"
+    return " ".join(filter(None, [causes_in_words(statistics, verdict), _joined(phrases)]))
 
 
 def _told(verdict: Verdict, least: float) -> bool:
@@ -191,7 +196,7 @@ def view_in_words(statistics: Statistics, verdict: Verdict, index: int) -> str:
     """Return how the panorama's distortion shows in one viewport, and the viewport's look."""
     kind, look = verdict.dominant, _joined(_look(statistics.per_viewport[index]))
     if kind == "none":
-        return " ".join(filter(None, ["clean, no visible distortion.", look]))
+        return " ".join(filter(None, [_CLEAN_VIEW, look]))
     relative = float(strength_by_view(_sign(kind, statistics), statistics.per_viewport)[index])
     compared = ("stronger than elsewhere" if relative > 1.15 else "weaker than elsewhere" if relative < 0.85
                 else "about as everywhere")
@@ -205,13 +210,21 @@ def views_for_reader(statistics: Statistics, verdict: Verdict, parts: Sequence[F
     parts, least: as of `reader_in_words`.
     """
     if not parts and _told(verdict, least):
-        return [view_in_words(statistics, verdict, i) for i in range(len(statistics.per_viewport))]
+        words = [view_in_words(statistics, verdict, i) for i in range(len(statistics.per_viewport))]
+    else:
+        words = _views_of_parts(statistics, parts, least)
+    faults = [faults_of_view(statistics.doubled, statistics.burnt, *centre) for centre in statistics.centres_deg.tolist()]
+    return [f"{'; '.join(seen)}. {text.removeprefix(_CLEAN_VIEW).strip()}".strip() if seen else text
+            for text, seen in zip(words, faults, strict=True)]
+
+
+def _views_of_parts(statistics: Statistics, parts: Sequence[Finding], least: float) -> list[str]:
     words = []
     for (lon, lat), values in zip(statistics.centres_deg, statistics.per_viewport, strict=True):
         kind, severity = here(statistics.patches, float(lon), float(lat))
         covering = next((part for part in parts if covers(part.region, float(lon), float(lat))), None)
         if covering and severity <= least:  # what is told of the region holds for its views
             kind, severity = covering.kind, covering.severity
-        first = f"{strength_word(severity)} {kind}" if parts and severity > least else "clean, no visible distortion"
-        words.append(" ".join(filter(None, [f"{first}.", _joined(_look(values))])))
+        first = f"{strength_word(severity)} {kind}." if parts and severity > least else _CLEAN_VIEW
+        words.append(" ".join(filter(None, [first, _joined(_look(values))])))
     return words

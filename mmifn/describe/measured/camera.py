@@ -1,0 +1,124 @@
+"""Faults of cameras and stitchers in a part of the sphere: contours doubled about seams, and light that burnt out.
+
+A seam whose lenses do not meet shows things twice, side by side: the slopes along the rows repeat at one distance, and at twice
+that distance they do not, as those of a fence would. Lenses that do not meet at one seam do not at another. Limits were chosen
+on the calibration scenes (docs/words.md).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from mmifn.describe.directions import direction_words
+from mmifn.describe.measured.local import directions, shares_of
+from mmifn.describe.measured.pixels import CLIPPED_HIGH, luminance
+
+WINDOWS = 32  # of longitude, each twice as wide as it is apart from the next
+_MIDDLES = -180 + (np.arange(WINDOWS) + 1) * 360 / WINDOWS
+_HEIGHT = 1024  # rows at which doubled contours are looked for; larger panoramas are reduced
+_REACH_DEG = 50.0  # latitudes on both sides of the horizon in which they are
+_LAGS = np.arange(3, 26)  # pixels between the contours: 0.5 to 4.4 degrees of 2048 px
+_NEAR = 3  # lags on both sides that a lag is compared with
+_STEEPEST = 20.0  # grey levels a pixel: no single edge rules
+_SMOOTH = 1 / 6  # of a window: how far the spectrum of the texture is smoothed
+_FENCE = 1.5  # how much of the likeness at twice the distance is taken off
+_DOUBLED, _BURNT = 0.14, 0.15
+_APART_DEG = 30.0  # between seams; lenses of a ring of six lie 60 apart
+_BESIDE_DEG = 20.0  # between a seam and the middle of a view that it is told of
+_CELLS = (45, 90)
+
+
+def doubling(erp: np.ndarray) -> np.ndarray:
+    """Return how much contours are doubled in each window of longitude and, at the same distance, in one elsewhere, (WINDOWS,),
+    about 0 to 0.5; window i begins at -180 + 360 i / WINDOWS degrees. All over the sphere alike (a codec's grid) counts as 0.
+
+    erp: (H, 2H, 3) uint8.
+    """
+    height = len(erp)
+    rows = erp[round(height * (90 - _REACH_DEG) / 180):round(height * (90 + _REACH_DEG) / 180)]
+    if height > _HEIGHT:
+        rows = cv2.resize(rows, (2 * _HEIGHT, round(len(rows) * _HEIGHT / height)), interpolation=cv2.INTER_AREA)
+    plane = luminance(rows).astype(np.float32)
+    width, starts = plane.shape[1] // WINDOWS * 2, np.arange(WINDOWS) * plane.shape[1] // WINDOWS
+    if width // 2 < 2 * _LAGS[-1]:
+        return np.zeros(WINDOWS)
+    slopes = np.clip(np.diff(plane, axis=1, append=plane[:, :1]), -_STEEPEST, _STEEPEST)
+    slopes = np.concatenate([slopes, slopes[:, :width]], axis=1)
+    likeness = np.array([_likeness(slopes[:, start:start + width]) for start in starts])
+    once, twice = (_standing_out(likeness, lags) for lags in (_LAGS, 2 * _LAGS))
+    alone = once - np.maximum(np.median(once, axis=0), 0) - _FENCE * np.maximum(twice, 0)
+    beside = np.pad(alone, ((0, 0), (1, 1)), constant_values=-1)
+    near = np.maximum(np.maximum(beside[:, :-2], alone), beside[:, 2:])  # at this distance, a pixel more or less
+    elsewhere = np.where((away(_MIDDLES[:, None], _MIDDLES) >= _APART_DEG)[..., None], near, -1).max(axis=1)
+    return np.maximum(np.minimum(alone, elsewhere).max(axis=1), 0)
+
+
+def away(one_deg: np.ndarray | float, other_deg: np.ndarray | float) -> np.ndarray:
+    """Return by how much two longitudes differ, 0..180 degrees."""
+    return np.abs((np.subtract(one_deg, other_deg) + 180) % 360 - 180)
+
+
+def _likeness(slopes: np.ndarray) -> np.ndarray:
+    """Return how alike slopes (R, W) are to themselves some pixels on, (W,), 1 at 0; the texture's own spectrum levelled."""
+    width = slopes.shape[1]
+    power = np.abs(np.fft.rfft(slopes * np.hanning(width).astype(np.float32), 2 * width, axis=1)) ** 2
+    strength = power.sum(axis=1, keepdims=True)
+    rows = strength[:, 0] > np.median(strength) / 2
+    mean = (power[rows] / (strength[rows] + 1e-3)).mean(axis=0, dtype=np.float64) if rows.any() else power[0]
+    level = cv2.GaussianBlur(mean[None].astype(np.float32), (0, 0), width * _SMOOTH)[0]
+    likeness = np.fft.irfft(mean / (level + 1e-9))[:width]
+    return likeness / max(likeness[0], 1e-9)
+
+
+def _standing_out(likeness: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    """Return by how much the likeness (W, N) at each lag stands out from that at the lags around, (W, len(lags))."""
+    return np.stack([likeness[:, lag] - np.median(likeness[:, max(2, lag - _NEAR):lag + _NEAR + 1], axis=1) for lag in lags],
+                    axis=1)
+
+
+def burnt_shares(erp: np.ndarray) -> np.ndarray:
+    """Return which share of every patch is burnt out to white, (32,); erp: (H, 2H, 3) uint8."""
+    white = (erp.min(axis=2) > CLIPPED_HIGH).astype(np.float32)
+    return shares_of(cv2.resize(white, _CELLS[::-1], interpolation=cv2.INTER_AREA).ravel(), *_CELLS)
+
+
+def seams_of(doubled: np.ndarray) -> list[float]:
+    """Return the longitudes, degrees, of the seams about which contours are doubled, the clearest first.
+
+    doubled: (WINDOWS,) of `doubling`. A seam lies in several windows, which overlap: those that are told lie 30 degrees apart.
+    """
+    seams: list[float] = []
+    for i in np.argsort(-doubled, kind="stable"):
+        if doubled[i] > _DOUBLED and all(away(_MIDDLES[i], lon) >= _APART_DEG for lon in seams):
+            seams.append(float(_MIDDLES[i]))
+    return seams
+
+
+def burnt_at(shares: np.ndarray) -> tuple[float, float] | None:
+    """Return longitude and latitude, degrees, of the patch that is burnt out most, or None where none is clearly.
+
+    shares: (32,) of `burnt_shares`.
+    """
+    worst = int(shares.argmax())
+    east, up, ahead = directions()[worst]
+    return (float(np.degrees(np.arctan2(east, ahead))), float(np.degrees(np.arcsin(up)))) if shares[worst] > _BURNT else None
+
+
+def faults_of_view(doubled: np.ndarray, shares: np.ndarray, lon_deg: float, lat_deg: float) -> list[str]:
+    """Return what of `camera_faults` is told of a view that looks to a direction, a phrase each."""
+    near = [lon for lon in seams_of(doubled) if away(lon, lon_deg) <= _BESIDE_DEG]
+    lon, lat = np.radians((lon_deg, lat_deg))
+    facing = int((directions() @ (np.cos(lat) * np.sin(lon), np.sin(lat), np.cos(lat) * np.cos(lon))).argmax())
+    return ((["double contours at a seam of the stitching"] if near and abs(lat_deg) <= _REACH_DEG else [])
+            + (["light burnt out to white"] if shares[facing] > _BURNT else []))
+
+
+def camera_faults(doubled: np.ndarray, shares: np.ndarray) -> list[str]:
+    """Return what is told of a panorama's `doubling` and `burnt_shares`, a phrase each; nothing where both are in order."""
+    phrases = []
+    sides = list(dict.fromkeys(direction_words(lon, 0.0) for lon in seams_of(doubled)))
+    if sides:
+        phrases.append("double contours at seams of the stitching, " + (" and ".join(sides) if len(sides) < 3 else "all around"))
+    burnt = burnt_at(shares)
+    return phrases + ([f"light burnt out to white {direction_words(*burnt)}"] if burnt else [])
