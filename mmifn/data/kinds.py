@@ -19,6 +19,7 @@ _DARK = 16.0  # grey levels: black, as compression leaves it
 _TEXTURE = 2.0  # grey levels of standard deviation from which a block can be found again
 _BLOCK_PX, _ALIKE, _BLOCKS = 16, 0.8, 24  # blocks compared, correlation of a match, and how many must have texture
 _MIRRORED, _TWICE = 0.85, 0.7  # shares of blocks found again in a mirror image, and in the picture of the other eye
+_CLOSED = 0.8  # what a closed seam counts against uneven poles
 _SEVERAL_TIMES = 0.6  # share of blocks that also match a quarter around: a pattern that repeats, not a second picture
 
 
@@ -144,7 +145,8 @@ def no_sphere(small: np.ndarray) -> float:
     """Return the evidence that a reduced picture is no sphere, above 0 for one; whole panoramas are below -0.2.
 
     The first and last rows of a sphere are its poles, one point each: they hold no fine detail and change little. Beside
-    that counts how far the seam is open. What noise adds to every row, taken from the finest detail, does not count. The
+    that counts how far the seam is open; where it closes, poles alone must tell more, for lenses of unlike exposure make rows of
+    one point uneven. What noise adds to every row, taken from the finest detail, does not count. The
     weights are those of logistic regressions on panoramas and photographs, rounded.
     """
     grey = small.mean(axis=2)
@@ -157,4 +159,5 @@ def no_sphere(small: np.ndarray) -> float:
     rich = np.log([np.median(detail[:4]) + 0.05, np.median(detail[-4:]) + 0.05]).sum()
     wide = np.log([spread[:3].mean() + 0.05, spread[-3:].mean() + 0.05]).sum()
     seam = np.log(np.add(gaps(small), 0.1)).sum()
-    return float(max(1.1 * seam + 0.9 * rich + 1.4 * wide + 4.3 - 2.6, rich + 1.5 * wide + 4.6 - 3.0))
+    closed = _CLOSED if gaps(small)[1] < 0.7 else 0.0
+    return float(max(1.1 * seam + 0.9 * rich + 1.4 * wide + 4.3 - 2.6, rich + 1.5 * wide + 4.6 - 3.0 - closed))

@@ -119,12 +119,13 @@ def common_notes(database: Database, outcomes: list[Outcome], figures: list[Agre
     sides = f"{len(run.split.train)} train / {len(run.split.val)} validation / {len(run.split.test)} test"
     seeds = f"{len(outcomes)} runs, seeds {', '.join(str(outcome.run.seed) for outcome in outcomes)}"
     unit = "scenes" if run.split.unit == "reference" else "IMAGES (--split-by image: scenes leak into the test)"
+    epoch = "Last epoch kept" if run.config.train.last_epoch else "Epoch chosen on validation scenes"
     computed = sorted({outcome.computed for outcome in outcomes} - {""})
     notes += [
         f"{manifest.dataset}: {len(manifest)} images, {scenes} scenes, MOS scale {manifest.mos_scale}; "
         f"{run.source} split {sides} {unit}; {seeds}.",
-        "Epoch chosen on validation scenes; every test image scored once per run; mean ± SD over runs. PLCC and RMSE after "
-        f"a {logistic}-parameter logistic fit on the scored images, SRCC, KRCC and raw PLCC before it.",
+        f"{epoch}; every test image scored once per run; mean ± SD over runs. PLCC and RMSE after a "
+        f"{logistic}-parameter logistic fit on the scored images, SRCC, KRCC and raw PLCC before it.",
         f"Model: {configuration_words(run.config)}."
         + (f" Computed on: {'; '.join(computed)}." if computed else ""),
         f"RMSE from PLCC = SD(MOS of the scored images) x sqrt(1 - PLCC²), which a least-squares fit implies; "

@@ -12,6 +12,7 @@ from mmifn.data.images import read_image
 from mmifn.data.is_panorama import examine, sphere_in
 from mmifn.data.kinds import alike_columns, found_again
 from mmifn.data.seam import gaps, reduced
+from mmifn.simulate.light import lens_weights, relit
 from mmifn.simulate.rendered.panorama import render_scene
 
 
@@ -56,6 +57,15 @@ def test_photographed_panoramas_are_not_doubted(name):
     erp = cv2.resize(read_image(SHARED / "panoramas" / f"{name}.webp"), (1024, 512), interpolation=cv2.INTER_AREA)
     for quality in (95, 8):
         assert examine(cv2.imdecode(cv2.imencode(".jpg", erp, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1), name) == []
+
+
+@needs_shared("panoramas")
+@pytest.mark.parametrize("name", ["zwinger_night", "wide_street_01", "portland_landing_pad"])
+def test_panoramas_of_unlike_lenses_are_not_refused(name):
+    """Where lenses meet at a pole a row that is one point is uneven, but the seam closes."""
+    erp = cv2.resize(read_image(SHARED / "panoramas" / f"{name}.webp"), (512, 256), interpolation=cv2.INTER_AREA)
+    gains = 2.0 ** (0.97 * np.array([1.0, -0.6, 0.2, -1.2, 1.2, -0.6])) @ lens_weights(512, 6, 8.0, 35.0)
+    examine(relit(erp, gains), "x")
 
 
 def test_an_edge_of_an_object_on_the_seam_is_no_gap(scene):

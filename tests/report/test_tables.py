@@ -257,6 +257,13 @@ def test_every_method_by_type_has_the_figures_of_its_images(tmp_path):
     assert rows[1][4] == mean_sd([each.krcc for each in wanted]) and rows[1][2] == mean_sd([each.plcc for each in wanted])
 
 
+def test_how_the_epoch_was_chosen_stands_below_every_table(database, runs):
+    config = Config(ModelConfig(), TrainConfig(last_epoch=True))
+    last = [replace(outcome, run=replace(outcome.run, config=config)) for outcome in runs]
+    for outcomes, words in ((runs, "Epoch chosen on validation scenes; "), (last, "Last epoch kept; ")):
+        assert any(note.startswith(words) for note in reporting.common_notes(database, outcomes, []))
+
+
 def test_a_partial_import_is_named_in_every_table(database, runs):
     human = replace(database, manifest=replace(database.manifest, mos_source="human"))
     note = "PARTIAL IMPORT: 36 of 320 images, 6 of 16 scenes of OIQA; not to be compared with figures of the whole."
