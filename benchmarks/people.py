@@ -2,7 +2,7 @@
 
     python benchmarks/people.py --opinions DIR [--last] [--weights FILE]
 
-The encoder of the package learnt from folds 0-3; only the last fold, which --last adds, says what it is worth on
+Both judges of the package learnt from folds 0-3; only the last fold, which --last adds, says what it is worth on
 photographs that it has not seen, and no option may be chosen by it. Prints SRCC, PLCC and RMSE of scores as they are (no
 curve fitted).
 """
