@@ -4,8 +4,8 @@
 
 The photograph is enlarged to both sizes and saved as JPEG in a temporary folder; every size runs in a process of its own.
 First: from the start of the process to the first score, imports and weights included. Score: whole calls afterwards, best of
-the repeats; the processor time of one call tells more on a busy machine. The steps are timed one after the other on one thread
-(words on two), as a share of their sum; in a call the words run beside the networks, so that the call is shorter than the sum.
+the repeats, by the clock. What a call and each of its steps take is processor time, which on a busy machine tells more; steps
+come one after the other, as a share of their sum, and in a call the words run beside the networks, on threads of their own.
 Kind: whether it is a panorama at all. Beside: what people and lens steps say of the views. Peak: of the process, up to then.
 """
 
@@ -31,10 +31,10 @@ from mmifn.data.images import read_image
 SIZES_PX = (4096, 13320)  # widths: CVIQ's, and OIQA's largest
 
 
-def timed(function: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
+def timed(function: Callable[[], Any], clock: Callable[[], float] = time.process_time) -> tuple[float, Any]:
+    start = clock()
     result = function()
-    return time.perf_counter() - start, result
+    return clock() - start, result
 
 
 def measure_here(path: Path, checkpoint: Path | None, repeats: int, started: float) -> dict[str, float]:
@@ -50,10 +50,8 @@ def measure_here(path: Path, checkpoint: Path | None, repeats: int, started: flo
     predictor = open_predictor("offline", checkpoint, "cpu")
     predictor.score_pixels(read_image(path))
     seconds = {"first": time.time() - started}
-    seconds["score"] = min(timed(lambda: predictor.score_pixels(read_image(path)))[0] for _ in range(repeats))
-    before = time.process_time()
-    predictor.score_pixels(read_image(path))
-    seconds["processor"] = time.process_time() - before
+    seconds["score"] = min(timed(lambda: predictor.score_pixels(read_image(path)), time.perf_counter)[0] for _ in range(repeats))
+    seconds["processor"] = timed(lambda: predictor.score_pixels(read_image(path)))[0]
     seconds["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
     encoders, preset = predictor.encoders, predictor.preset
     seconds["decoding"], erp = timed(lambda: read_image(path))
@@ -81,9 +79,8 @@ def measure_apart(path: Path, args: argparse.Namespace) -> dict[str, float]:
 def report(width: int, seconds: dict[str, float]) -> None:
     steps = {name: value for name, value in seconds.items() if name not in ("first", "score", "processor", "peak_gib")}
     total = sum(steps.values())
-    print(f"{width}x{width // 2}: first {seconds['first']:.1f} s, then {seconds['score']:.2f} s each, "
-          f"processor {seconds['processor']:.2f} s ({seconds['score'] / total:.2f} of the steps' sum), "
-          f"peak {seconds['peak_gib']:.2f} GiB")
+    print(f"{width}x{width // 2}: first {seconds['first']:.1f} s, then {seconds['score']:.2f} s each by the clock, "
+          f"{seconds['processor']:.2f} s of processor time, peak {seconds['peak_gib']:.2f} GiB")
     print("  " + ", ".join(f"{name} {value:.2f} s ({100 * value / total:.0f} %)" for name, value in steps.items()), flush=True)
 
 
