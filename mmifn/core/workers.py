@@ -79,10 +79,16 @@ def run_tasks(function: Callable[[Any], Any], jobs: Iterable[Any], workers: int,
 
 
 def run_apart(function: Callable[[Any], Any], job: Any, preload: str | None = None) -> Any:
-    """Return function(job), computed by a process of its own: what it loads does not stay here. See `run_tasks`."""
-    with _pool(_context(preload), 1, None, ()) as pool:
-        outcome = next(_run(pool, function, iter([(0, job)]), 1), None)
-    return _refuse(job) if outcome is None else outcome[1]
+    """Return function(job), computed by a process of its own: what it loads does not stay here. See `run_tasks`.
+
+    Where that is killed from outside, a fresh one does it once more; where that is killed, too, UserError is raised.
+    """
+    for _ in range(2):
+        with _pool(_context(preload), 1, None, ()) as pool:
+            outcome = next(_run(pool, function, iter([(0, job)]), 1), None)
+        if outcome is not None:
+            return outcome[1]
+    return _refuse(job)
 
 
 def _context(preload: str | None) -> Any:

@@ -52,9 +52,12 @@ def deadly(job: tuple[int, Path | None]) -> int:
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system kills otherwise")
 def test_a_killed_worker_costs_nothing_but_a_job_that_kills_each_time_is_given_up(tmp_path):
     jobs = [(value, tmp_path if value == 2 else None) for value in range(5)]
+    assert workers.run_apart(deadly, (3, tmp_path), preload=PRELOAD) == 9
     assert dict(run_tasks(deadly, jobs, 2, preload=PRELOAD)) == {i: i * i for i in range(5)}
     (tmp_path / "always").touch()
     (tmp_path / "2.seen").unlink()
+    with pytest.raises(UserError, match="killed twice"):
+        workers.run_apart(deadly, (4, tmp_path), preload=PRELOAD)
     results = dict(run_tasks(deadly, jobs, 2, preload=PRELOAD, killed=lambda job: -job[0]))
     assert results == {0: 0, 1: 1, 2: -2, 3: 9, 4: 16}
     with pytest.raises(UserError, match=r"killed twice.*fewer --workers"):
