@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,8 @@ class Predictions:
     labels: dict[str, str]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.runs, list) or not isinstance(self.labels, dict):
+            raise ValueError("no list of runs, or no labels by database")
         if not self.runs or any({*RUN, "split", "epoch", "curve"} - set(run) for run in self.runs):
             raise ValueError("runs without split, epoch or curve")
         if wrong := [words for run in self.runs for words in misfits(_StoredRun(**run))]:
@@ -128,6 +131,11 @@ def read_predictions(path: Path, script: str) -> Predictions | None:
     if found != SCHEMA:
         raise ArtefactError(f"{path} is not what the report reads:\n  schema  found {found}, wanted {SCHEMA}{again}")
     try:
+        if not isinstance(content["columns"], dict):
+            raise ValueError("no columns by name")
+        cells = itertools.chain.from_iterable(content["columns"][name] for name in COLUMNS)
+        if not all(isinstance(cell, str | int | float) for cell in cells):
+            raise ValueError("columns hold other things than texts and numbers")
         return Predictions(pd.DataFrame(content["columns"])[COLUMNS], content["runs"], content["labels"])
     except (LookupError, TypeError, ValueError) as error:
         raise ArtefactError(f"{path} is not whole ({error}){again}") from error

@@ -148,15 +148,18 @@ def test_a_model_of_wrong_content_is_refused(tmp_path, change, words):
 
 @pytest.mark.parametrize("change", [
     {"runs": 3}, {"runs": [3]}, {"runs": [{}]}, {"labels": []}, {"labels": {}}, {"columns": {}}, {"columns": None},
-    {"runs": "split"}, {"runs": "curve"}, {"runs": "epoch"}, {"columns": "text"}, {"columns": "short"},
+    {"runs": "split"}, {"runs": "curve"}, {"runs": "epoch"}, {"columns": "text"}, {"columns": "short"}, {"columns": "tensor"},
+    {"runs": torch.zeros(2, 3)}, {"labels": torch.zeros(2, 3)}, {"columns": torch.zeros(2, 3)},
 ])  # fmt: skip
 def test_predictions_of_the_wrong_type_are_refused(tmp_path, change):
     path = tmp_path / "p.pt"
     made._write_predictions(path)
     content = load_torch(path)
-    if change == {"columns": "text"}:
+    if change.get("columns") == "tensor":
+        change = {"columns": content["columns"] | {"score": [torch.zeros(2)] * len(content["columns"]["score"])}}
+    elif change.get("columns") == "text":
         change = {"columns": content["columns"] | {"mos": ["x"] * len(content["columns"]["mos"])}}
-    elif change == {"columns": "short"}:
+    elif change.get("columns") == "short":
         change = {"columns": content["columns"] | {"mos": [1.0]}}
     elif isinstance(change.get("runs"), str):
         change = {"runs": [content["runs"][0] | {change["runs"]: [None]}]}
