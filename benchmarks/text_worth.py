@@ -1,6 +1,7 @@
 """What are words worth to the model? Its text taken away, mixed up and replaced, with and without places, on the same splits.
 
     python benchmarks/text_worth.py --root W --dataset REGIONAL --config compact [--splits 10] [--text-dropouts 0,0.5]
+    python benchmarks/text_worth.py --root W --dataset REGIONAL --linear     seconds: ridge regressions in place of the model
 
 Reads the features of a database (stages 2-4). A table for each share of hidden text; every row is trained anew on the same splits
 and seeds (half the epochs, as in Table IV), with a paired test against the full model, which reads the words of the whole sphere:
@@ -9,7 +10,10 @@ sphere (what a reader is told, by the words alone), and with what those say of e
 place (simulate_dataset.py --like REGIONAL): with the true kind, place and parameter, which no measurement knows, and how often
 the measured words name kind and place.
 
-Writes results/text_worth_<DS>.txt, .md, .csv
+--linear: a ridge regression on mean, deviation and least of the views' features, and one on each text's vector for what that
+leaves, of which the validation scenes choose none, a quarter, half or all.
+
+Writes results/text_worth_<DS>.txt (--linear: text_worth_<DS>_linear.txt), .md, .csv
 """
 
 from __future__ import annotations
@@ -33,19 +37,25 @@ from mmifn.core.json_text import parse_json
 from mmifn.core.workers import run_tasks
 from mmifn.data.images import read_image
 from mmifn.data.manifest import image_paths
+from mmifn.data.split_files import wished_splits
+from mmifn.data.splits import SIDES
 from mmifn.describe.measured import calibration, local
 from mmifn.describe.measured.describer import describe
 from mmifn.describe.measured.wording import WORDING
 from mmifn.encoders.presets import choose
 from mmifn.encoders.text import encode_descriptions, load_text_encoder, with_viewport_words
-from mmifn.experiment.controls import SHUFFLED, TYPE_ONLY
+from mmifn.experiment.baselines import ridge
+from mmifn.experiment.controls import SHUFFLED, TYPE_ONLY, controlled
 from mmifn.experiment.runs import Experiments, Outcome, split_runs
 from mmifn.fusion.inputs import Database
+from mmifn.metrics import holm, plcc, selection_quality
 from mmifn.report.comparisons import ablation_table
-from mmifn.report.tables import Table, write_tables
+from mmifn.report.evaluation import p_text, paired_p
+from mmifn.report.tables import Table, mean_sd, write_tables
 from mmifn.training.configs import Config
 
 WITHOUT, PLACES, VIEWS, TRUE = "w/o text", "words with places", "and each viewport's own", "true kind, place and parameter"
+SHARES = (0.0, 0.25, 0.5, 1.0)  # of a text's regression that may be added
 KINDS = {"GB": "blur", "GN": "noise", "JPEG": "compression", "JP2K": "compression", "AVC": "compression", "HEVC": "compression"}
 NAMES = {"front": "in the front half", "right": "in the right half", "rear": "in the rear half", "left": "in the left half",
          "front lens": "ahead, from the zenith to the floor", "right lens": "to the right, from the zenith to the floor",
@@ -152,11 +162,43 @@ def tables(experiments: Experiments, args: argparse.Namespace) -> list[Table]:
     return made
 
 
+def linear(experiments: Experiments, args: argparse.Namespace) -> Table:
+    """Regress the opinions on the views, alone and with the vector of each text, on every split; return the table."""
+    own = experiments.databases[args.dataset]
+    texts, note = ({}, []) if args.own_words else other_words(experiments, own, args.preset)
+    mos, views = own.mos, own.inputs.views.numpy()
+    seen = np.concatenate([views.mean(axis=1), views.std(axis=1), views.min(axis=1)], axis=1)
+    beside = {"views alone": np.empty((len(mos), 0), dtype=np.float32),
+              "words of the whole sphere": own.inputs.pooled_text.numpy(),
+              SHUFFLED: controlled(own, SHUFFLED, 0).inputs.pooled_text.numpy(),
+              TYPE_ONLY: pd.get_dummies(own.manifest.types).to_numpy(float),
+              **{name: text.inputs.pooled_text.numpy() for name, text in texts.items()}}
+    scenes = own.manifest.scenes(args.split_by)
+    splits = wished_splits(args.splits, experiments.space.root, args.dataset, scenes, args.split_by)
+    figures = {name: [] for name in beside}
+    for split in splits:
+        train_rows, val, test = (split.rows(scenes, side) for side in SIDES)
+        for name, told in beside.items():
+            scores = base = ridge(seen, mos)(train_rows, val)
+            if told.size:
+                more = ridge(told, mos - base)(train_rows, val)
+                scores = max((base + share * more for share in SHARES), key=lambda s: selection_quality(s[val], mos[val]))
+            figures[name].append(plcc(scores[test], mos[test]))
+    alone = np.array(figures["views alone"])
+    p_values = [paired_p(list(values - alone)) for values in figures.values()]
+    table = Table(f"Ridge on views and words of {own.name}, {len(splits)} splits",
+                  ["beside the views", "PLCC", "- alone", "p (Wilcoxon)", "p (Holm)"], notes=note)
+    table.rows = [[name, mean_sd(values), mean_sd(list(values - alone)), p_text(raw), p_text(held)]
+                  for (name, values), raw, held in zip(figures.items(), p_values, holm(p_values), strict=True)]
+    return table
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = experiment_parser(__doc__)
     add_dataset_argument(parser)
     add_preset_argument(parser)
     parser.add_argument("--own-words", action="store_true", help="the database's own descriptions and their controls alone")
+    parser.add_argument("--linear", action="store_true", help="ridge regressions on views and words, in place of the model")
     parser.add_argument("--text-dropouts", default="0,0.5", metavar="A,B", help="shares of the training images whose text is "
                         "hidden (default: %(default)s)")
     return parser
@@ -170,8 +212,8 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError:
         raise UserError(f"--text-dropouts: wanted numbers with commas, such as 0,0.5; got {args.text_dropouts!r}") from None
     experiments = open_experiments(args, [args.dataset])
-    made = tables(experiments, args)
-    path = experiments.space.results / f"text_worth_{args.dataset}.txt"
+    made = [linear(experiments, args)] if args.linear else tables(experiments, args)
+    path = experiments.space.results / f"text_worth_{args.dataset}{'_linear' if args.linear else ''}.txt"
     write_tables(made, path)
     print(path.read_text(encoding="utf-8"))
     return 0
