@@ -26,7 +26,8 @@ from mmifn.data.mos_scale import SCALES
 from mmifn.data.padding import view_shares
 from mmifn.data.placement import Sphere, place
 from mmifn.data.resolution import resolution_note
-from mmifn.describe.measured.describer import Description, MeasuredDescriber, describe
+from mmifn.describe.measured.describer import Description, MeasuredDescriber, Reading, describe
+from mmifn.describe.measured.wording import unexplained
 from mmifn.encoders.efficientnet_lite import fold_norms
 from mmifn.encoders.encode import (
     beside,
@@ -52,6 +53,7 @@ from mmifn.training.fit import pooled, viewport_scores
 
 SCHEMA = "prediction/4"  # bump when the same picture and model would give other numbers or words
 _LEAST_SEEN = 0.5  # of a view that must have content for the view to count
+_LOW = 15.0  # points below a flawless panorama of the size from which no view is called clean
 _WORD_THREADS = 2  # the words of a large panorama take longer than its networks
 
 
@@ -153,11 +155,19 @@ class Predictor:
                           self.preset.fov_deg, reading.told, tuple(warnings), self.identity, ceiling,
                           judged_px=judged_px, covered=sphere.share,
                           heading_deg=sphere.heading_deg)
-        return replace(said, worst_words=tuple(reading.of_view(*kept[i]) for i in said.worst()))
+        return replace(said, worst_words=_worst_words(said, reading))
 
     def ceiling(self, erp_width_px: int) -> float | None:
         """Return the score of a flawless panorama of that width, or None where the model's labels do not count the size."""
         return ceiling(erp_width_px, self.preset.headset_ppd) if self.model.counts_size else None
+
+
+def _worst_words(said: Prediction, reading: Reading) -> tuple[str, ...]:
+    """Return the words of the views of `worst()`, none of which is called clean where the model scores it low."""
+    views = [said.viewports[i] for i in said.worst()]
+    told = [(reading.of_view(view.lon_deg, view.lat_deg), view.score) for view in views]
+    low = said.ceiling - _LOW if said.ceiling is not None else -np.inf
+    return tuple(unexplained(words) if score < low else words for words, score in told)
 
 
 @lru_cache(maxsize=2)

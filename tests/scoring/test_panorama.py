@@ -87,6 +87,19 @@ def test_a_finer_headset_sees_other_views(model, said):
         open_predictor("offline", model, "cpu", 3.0)
 
 
+def test_a_view_that_is_scored_low_is_not_called_clean(said):
+    class Clean:
+        def of_view(self, _lon, _lat):
+            return "clean, no visible distortion. Vivid colours."
+
+    views = tuple(dataclasses.replace(view, score=score) for view, score in zip(said.viewports, (51.6, 51.4, 90.0), strict=False))
+    other = dataclasses.replace(said, viewports=views, ceiling=66.5)  # 15 points below which is 51.5
+    assert predictor._worst_words(other, Clean()) == (
+        "scored low for what words do not tell. Vivid colours.", *["clean, no visible distortion. Vivid colours."] * 2)
+    assert set(predictor._worst_words(dataclasses.replace(other, ceiling=None), Clean())) == {
+        "clean, no visible distortion. Vivid colours."}
+
+
 def test_worst_views_come_in_order(said):
     order = said.worst(20)
     scores = [said.viewports[i].score for i in order]

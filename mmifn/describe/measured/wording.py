@@ -23,6 +23,7 @@ _OVERALL = ((0.3, "excellent"), (0.7, "very good"), (1.3, "good"), (2.0, "fair")
 _MIN_BLOCKING = 0.3  # grey levels of excess step from which a grid is seen
 _MAX_BLOCK_PX = 32.0  # longer periods are patterns of the scene rather than a codec's
 _CLEAN_VIEW = "clean, no visible distortion."
+_UNEXPLAINED_VIEW = "scored low for what words do not tell."
 _CLEAN = (("sharp and clean, with fine texture intact", "no visible distortion: crisp edges and clean surfaces",
            "clean and detailed throughout"),) * 3
 
@@ -216,6 +217,11 @@ def views_for_reader(statistics: Statistics, verdict: Verdict, parts: Sequence[F
     faults = [faults_of_view(statistics.doubled, statistics.burnt, *centre) for centre in statistics.centres_deg.tolist()]
     return [f"{'; '.join(seen)}. {text.removeprefix(_CLEAN_VIEW).strip()}".strip() if seen else text
             for text, seen in zip(words, faults, strict=True)]
+
+
+def unexplained(words: str) -> str:
+    """Return what is told of a view that a model scores low, without the claim that it is clean."""
+    return words.replace(_CLEAN_VIEW, _UNEXPLAINED_VIEW, 1)
 
 
 def _views_of_parts(statistics: Statistics, parts: Sequence[Finding], least: float) -> list[str]:
