@@ -8,6 +8,7 @@ import sys
 import pytest
 from conftest import ROOT
 from PIL import Image
+from skips import NO_MOUNT
 from stand_in import needs_encoders, panorama
 
 from mmifn.scoring.files import ImageJob, Task, score_job
@@ -33,7 +34,7 @@ def disk(tmp_path):
             yield place
             subprocess.run(["umount", "-l", str(place)], check=True)
             return
-    pytest.skip("no file system may be mounted here")
+    pytest.skip(NO_MOUNT)
 
 
 def run(folder, out, *flags):
