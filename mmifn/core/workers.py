@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,23 @@ def _context(preload: str | None) -> Any:
     context = multiprocessing.get_context("forkserver" if forkserver else "spawn")
     if forkserver:
         context.set_forkserver_preload([str(preload)])
+        with _only_our_modules():
+            ensure_running()
     return context
+
+
+@contextlib.contextmanager
+def _only_our_modules() -> Iterator[None]:
+    """Start Python without the current folder among its modules: another `mmifn` that lies there must not be preloaded."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def _run(pool: ProcessPoolExecutor, function: Callable[[Any], Any], todo: Iterator[tuple[int, Any]],

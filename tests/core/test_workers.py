@@ -113,6 +113,22 @@ def test_workers_end_with_their_parent_and_stops_are_answered(tmp_path, number, 
         time.sleep(0.05)
 
 
+def test_workers_do_not_take_another_package_of_our_name_from_the_current_folder(tmp_path):
+    (tmp_path / "mmifn" / "core").mkdir(parents=True)
+    for name in ("__init__", "core/__init__", "core/errors"):
+        (tmp_path / "mmifn" / f"{name}.py").write_text("class UserError(Exception):\n    pass\n")
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "ask.py").write_text(
+        "import inspect\nfrom mmifn.core.errors import UserError\nfrom mmifn.core.workers import run_tasks\n"
+        "if __name__ == '__main__':\n"
+        "    jobs = run_tasks(inspect.getsourcefile, [UserError] * 3, 2, preload='mmifn.core.errors')\n"
+        "    print(*sorted({path for _, path in jobs}))\n")
+    ours = Path(workers.__file__).parents[2]
+    done = subprocess.run([sys.executable, tmp_path / "scripts" / "ask.py"], cwd=tmp_path, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ours)}, timeout=120, check=True)
+    assert done.stdout.strip() == str(ours / "mmifn" / "core" / "errors.py")
+
+
 def test_processes_are_limited_by_memory():
     assert workers.affordable_workers(16, 2_000_000_000, free=10_000_000_000) == 4  # nine tenths of 10 GB hold four times 2 GB
     assert workers.affordable_workers(16, 2_000_000_000, free=1_000_000_000) == 1  # one always begins
