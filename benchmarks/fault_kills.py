@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def in_a_child(work: Callable[[], str], seconds: float = HANG_S) -> str:
     (said, to_said), (shown, to_shown) = os.pipe(), os.pipe()
     child = os.fork()
     if not child:
+        forkserver._forkserver._forkserver_pid = None  # the parent's, for which a child cannot wait
         os.dup2(to_shown, 1)
         os.dup2(to_shown, 2)
         sys.stdout = sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115

@@ -13,8 +13,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from mmifn.cli.flags import command_parser
 from mmifn.core.errors import user_main
 from mmifn.core.outputs import check_outputs
@@ -31,6 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    import numpy as np
+
     from mmifn.adapt.opinions import LAST, read_photographs
     from mmifn.adapt.people import agreement
     from mmifn.adapt.photographs import features_of, fit, start, write_photographs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 
-import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
@@ -46,6 +45,8 @@ def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
 
 def is_grey(pixels: np.ndarray) -> bool:
     """Say whether a picture (H, W, 3) uint8 has no colour at all, apart from what a compression leaves."""
+    import cv2  # which handing out the work to others must not load
+
     red, green, blue = cv2.split(np.ascontiguousarray(pixels[::4, ::4]))
     spread = cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)
     return float(spread.mean()) <= _GREY

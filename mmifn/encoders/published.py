@@ -104,19 +104,22 @@ def unreachable(url: str) -> str:
         wait_s = float(os.environ.get(WAIT_VARIABLE) or WAIT_S)
     except ValueError:
         raise UserError(f"{WAIT_VARIABLE}={os.environ[WAIT_VARIABLE]}: wanted a number of seconds") from None
-    answers: list[str] = []
+    answers: list[str | None] = []
     # In a thread: looking a name up may hang for longer than any time limit that can be set for it.
     thread = threading.Thread(target=lambda: answers.append(_ask(url, wait_s)), daemon=True)
     thread.start()
     thread.join(wait_s)
-    return answers[0] if answers else f"no answer within {wait_s:g} s ({WAIT_VARIABLE} waits longer)"
+    answer = answers[0] if answers else None
+    return f"no answer within {wait_s:g} s ({WAIT_VARIABLE} waits longer)" if answer is None else answer
 
 
-def _ask(url: str, wait_s: float) -> str:
+def _ask(url: str, wait_s: float) -> str | None:
+    """Return why there is no answer, "" where there is one, None where the time was over."""
     try:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=wait_s).close()
     except urllib.error.HTTPError:
         return ""  # an answer; what it means is told by the download
     except (OSError, ValueError) as error:
-        return str(getattr(error, "reason", error))
+        reason = getattr(error, "reason", error)
+        return None if isinstance(reason, TimeoutError) else str(reason)
     return ""

@@ -133,6 +133,9 @@ def read_predictions(path: Path, script: str) -> Predictions | None:
     try:
         if not isinstance(content["columns"], dict):
             raise ValueError("no columns by name")
+        lacking = [name for name in COLUMNS if name not in content["columns"]]
+        if lacking:
+            raise ValueError(f"columns lack {', '.join(lacking)}")
         cells = itertools.chain.from_iterable(content["columns"][name] for name in COLUMNS)
         if not all(isinstance(cell, str | int | float) for cell in cells):
             raise ValueError("columns hold other things than texts and numbers")

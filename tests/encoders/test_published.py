@@ -70,7 +70,8 @@ def test_a_publisher_that_keeps_silent_is_given_up_and_waited_for_on_request(mon
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/file"
     monkeypatch.setenv(published.WAIT_VARIABLE, "0.1")
-    assert published.unreachable(url).endswith("(MMIFN_NETWORK_WAIT_S waits longer)") or "timed out" in published.unreachable(url)
+    assert published.unreachable(url) == "no answer within 0.1 s (MMIFN_NETWORK_WAIT_S waits longer)"
+    assert published._ask(url, 0.1) is None  # the socket's own limit, which may be the quicker of the two
     monkeypatch.setenv(published.WAIT_VARIABLE, "5")
     assert published.unreachable(url) == ""  # "not found" is an answer
     monkeypatch.setenv(published.WAIT_VARIABLE, "soon")

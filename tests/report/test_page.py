@@ -274,7 +274,7 @@ def test_damaged_and_foreign_predictions(space, capsys, name, script):
 
 @pytest.mark.parametrize(
     ("part", "worthless", "words"),
-    [("columns", {"mos": [1.0]}, "not in index"), ("columns", None, "scores that are not finite"),
+    [("columns", {"mos": [1.0]}, "columns lack "), ("columns", None, "scores that are not finite"),
      ("runs", [{"seed": 0}], "runs without split, epoch or curve"), ("runs", [], "runs without split"),
      ("labels", {}, "no origin of the labels of OIQA")],
 )
