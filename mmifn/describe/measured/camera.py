@@ -79,7 +79,8 @@ def _standing_out(likeness: np.ndarray, lags: np.ndarray) -> np.ndarray:
 
 def burnt_shares(erp: np.ndarray) -> np.ndarray:
     """Return which share of every patch is burnt out to white, (32,); erp: (H, 2H, 3) uint8."""
-    white = (erp.min(axis=2) > CLIPPED_HIGH).astype(np.float32)
+    red, green, blue = cv2.split(erp)
+    white = (cv2.min(cv2.min(red, green), blue) > CLIPPED_HIGH).astype(np.float32)
     return shares_of(cv2.resize(white, _CELLS[::-1], interpolation=cv2.INTER_AREA).ravel(), *_CELLS)
 
 
