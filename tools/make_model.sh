@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make the model that ships with the package anew (docs/model_card.md), about three hours on two cores:
+# Make the model that ships with the package anew (docs/model_card.md), about two hours on two busy cores:
 #   bash env.sh bash tools/make_model.sh LARGE SMALL ROOT [MODEL.safetensors]
 # LARGE: folder of the 23 CC0 photographs of 4096 px, SMALL: of the 62 of 2048 px (docs/model_card.md names them).
 # The encoders come first, and stay as they are in mmifn/encoders/weights unless made anew:
