@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,6 +24,8 @@ from mmifn.encoders.encoder import in_parts
 from mmifn.encoders.lite0 import build_lite0
 from mmifn.encoders.pooling import mean_std
 from mmifn.encoders.state import load_strictly, read_state, valueless
+
+Network = TypeVar("Network", bound=nn.Module)
 
 NAME = "lite0_people"
 SCHEMA = "people encoder/1"
@@ -101,10 +103,14 @@ class People:
         return torch.cat([self.network(normalise(part)).clamp(0, 100) for part in parts]).cpu()
 
 
+def placed(network: Network, device: str) -> tuple[Network, torch.device, str]:
+    """Return a loaded network ready to be asked on a type of device, that device, and the digest of the weights as loaded."""
+    digest, place = sha256_tensors(network.state_dict()), torch.device(device)
+    fold_norms(network.requires_grad_(False))
+    return network.to(place, memory_format=torch.channels_last), place, digest
+
+
 @lru_cache(maxsize=2)
 def open_people(device: str) -> People:
     """Return the encoder that comes with the package, on a type of device; it stays loaded."""
-    network, _ = load_people()
-    digest, place = sha256_tensors(network.state_dict()), torch.device(device)
-    fold_norms(network.requires_grad_(False))
-    return People(network.to(place, memory_format=torch.channels_last), place, digest)
+    return People(*placed(load_people()[0], device))

@@ -15,11 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmifn.core.artefact import sha256_tensors
 from mmifn.encoders.adaptable import FOLDER
-from mmifn.encoders.efficientnet_lite import LITE2, Lite0, fold_norms
+from mmifn.encoders.efficientnet_lite import LITE2, Lite0
 from mmifn.encoders.lite0 import build_lite0
-from mmifn.encoders.people import described, normalise
+from mmifn.encoders.people import described, normalise, placed
 from mmifn.encoders.pooling import mean_std
 from mmifn.encoders.state import load_strictly, read_state, valueless
 
@@ -102,7 +101,4 @@ class Judge:
 @lru_cache(maxsize=2)
 def open_photographs(device: str) -> Judge:
     """Return the judge that comes with the package, on a type of device; it stays loaded."""
-    network, _ = load_photographs()
-    digest, place = sha256_tensors(network.state_dict()), torch.device(device)
-    fold_norms(network.requires_grad_(False))
-    return Judge(network.to(place, memory_format=torch.channels_last), place, digest)
+    return Judge(*placed(load_photographs()[0], device))
