@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import fuse_conv_bn_weights, parametrize
 
+from mmifn.encoders.packed import PackedConvolution, packed
+
 STEM, EPSILON = 32, 1e-3
 # Of every stage: kernel and stride of its depthwise convolutions, expansion, channels, blocks.
 STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4),
@@ -26,7 +28,12 @@ CLASSIFIER = ((1280, 320, 1, 1), (1280,), (1280,), (1280,), (1280,), (), (1000, 
 
 
 class _Convolution(nn.Conv2d):
-    """Without bias; where it strides, an odd row or column of padding lies below or right, as in TensorFlow."""
+    """Without bias; where it strides, an odd row or column of padding lies below or right, as in TensorFlow.
+
+    packed: stands for it once it is frozen (`fold_norms`), with what is behind it.
+    """
+
+    packed: PackedConvolution | None = None
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(channels, out, kernel, stride, 0 if stride > 1 else kernel // 2, groups=groups, bias=False)
@@ -36,7 +43,7 @@ class _Convolution(nn.Conv2d):
             (kernel, _), (stride, _) = self.kernel_size, self.stride
             across, down = (max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in (maps.shape[3], maps.shape[2]))
             maps = functional.pad(maps, [across // 2, across - across // 2, down // 2, down - down // 2])
-        return super().forward(maps)
+        return self.packed(maps) if self.packed else super().forward(maps)
 
 
 class _Norm(nn.BatchNorm2d):
@@ -109,14 +116,15 @@ class Lite0(nn.Module):
 
 
 def fold_norms(network: nn.Module) -> None:
-    """Let every convolution of the Lite0 in a frozen network do the work of the batch norm behind it: a third less time.
+    """Let every convolution of the Lite0 in a frozen network do the work of the batch norm behind it, and on CPUs clip as well.
 
-    Features stay the same within rounding; names and hash of the weights do not, so that this comes last. What a tuning put
-    beside a weight (parametrizations) stays as it is.
+    It takes half of the time. Features stay the same within rounding; names and hash of the weights do not, and packed weights
+    stay on their device, so that this comes last. What a tuning put beside a weight (parametrizations) stays as it is.
     """
     for block in [module for module in network.modules() if isinstance(module, Lite0 | _Separable | _Inverted)]:
         for (_, convolution), (name, norm) in pairwise([*block.named_children()]):
             if isinstance(convolution, _Convolution) and isinstance(norm, _Norm) and not parametrize.is_parametrized(convolution):
                 convolution.weight, convolution.bias = fuse_conv_bn_weights(
                     convolution.weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
-                setattr(block, name, nn.Identity() if norm.ends else nn.ReLU6(inplace=True))
+                convolution.packed = packed(convolution, clips=not norm.ends)
+                setattr(block, name, nn.Identity() if norm.ends or convolution.packed else nn.ReLU6(inplace=True))

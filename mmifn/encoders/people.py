@@ -106,8 +106,9 @@ class People:
 def placed(network: Network, device: str) -> tuple[Network, torch.device, str]:
     """Return a loaded network ready to be asked on a type of device, that device, and the digest of the weights as loaded."""
     digest, place = sha256_tensors(network.state_dict()), torch.device(device)
-    fold_norms(network.requires_grad_(False))
-    return network.to(place, memory_format=torch.channels_last), place, digest
+    network = network.requires_grad_(False).to(place, memory_format=torch.channels_last)
+    fold_norms(network)
+    return network, place, digest
 
 
 @lru_cache(maxsize=2)

@@ -25,6 +25,7 @@ from mmifn.encoders.encode import encode_globals, encode_viewports
 from mmifn.encoders.encoder import HALF, IMAGENET, Encoder
 from mmifn.encoders.lite0 import build_lite0
 from mmifn.encoders.networks import load_erp_encoder, load_view_encoder
+from mmifn.encoders.packed import packed
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
 from mmifn.encoders.presets import PRESETS, choose
 from mmifn.encoders.state import valueless
@@ -202,7 +203,13 @@ def test_an_encoder_normalises_its_images():
     assert HALF == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
-def test_norms_folded_into_convolutions_change_no_feature():
+@pytest.mark.parametrize("packs", [True, False])
+def test_norms_folded_into_convolutions_change_no_feature(packs, monkeypatch):
+    """Packed where torch can (every build for x86 since 2.0 does), and as torch's own layers elsewhere."""
+    if not packs:
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    elif not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch has no oneDNN")
     torch.manual_seed(0)
     network, images = Lite0().eval().requires_grad_(False), torch.randn(1, 3, 64, 96)
     for norm in (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
@@ -212,8 +219,24 @@ def test_norms_folded_into_convolutions_change_no_feature():
     torch.nn.utils.parametrize.register_parametrization(tuned, "weight", torch.nn.Identity())
     fold_norms(network)
     assert [name for name, module in network.named_modules() if isinstance(module, torch.nn.BatchNorm2d)] == ["blocks.6.0.bn3"]
+    convolutions = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d) and module is not tuned]
+    assert len(convolutions) == 47 and tuned.packed is None and {module.packed is not None for module in convolutions} == {packs}
     for folded, plain in zip(network(images), wanted, strict=True):
         torch.testing.assert_close(folded, plain, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("clips", [True, False])
+@pytest.mark.parametrize(("groups", "stride"), [(1, 1), (8, 2)])
+def test_a_packed_convolution_gives_what_torch_gives(clips, groups, stride):
+    torch.manual_seed(0)
+    convolution = torch.nn.Conv2d(8, 16, 3, stride, 1, groups=groups).requires_grad_(False)
+    made, images = packed(convolution, clips), 9 * torch.randn(2, 8, 12, 20)
+    if made is None:
+        pytest.skip("this torch has no oneDNN")
+    wanted = convolution(images)
+    assert wanted.min() < -1 and wanted.max() > 7
+    torch.testing.assert_close(made(images), wanted.clamp(0, 6) if clips else wanted, atol=1e-5, rtol=1e-5)
+    assert packed(convolution.double(), clips) is None
 
 
 @pytest.mark.parametrize(
