@@ -1,6 +1,6 @@
 """Check the words for faults of cameras and stitchers on scenes that no calibration saw.
 
-    python benchmarks/describe_camera.py --panoramas DIR [--scenes 20] [--height 1024]
+    python benchmarks/describe_camera.py --panoramas DIR [--scenes 20] [--height 2048]
 
 Every scene is shown with a ghost of 0.8 and of 1.6 degrees at the seams of two or six lenses (right: seams are told, each on the
 side of a true one or within 20 degrees of it, and no burnt-out light), with a region burnt out by 4 stops (right: told within 45
@@ -10,40 +10,27 @@ degrees of where most was lost, and no seams), and pristine (right: neither is t
 
 from __future__ import annotations
 
-import argparse
 import sys
 import zlib
-from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.held_out_words import Checked, check_parser, print_check, pristine_of, saved
 from mmifn.core.errors import user_main
-from mmifn.core.workers import run_tasks
 from mmifn.describe.directions import direction_words
 from mmifn.describe.measured import camera
-from mmifn.describe.measured.fitting import split_scenes
-from mmifn.simulate import captured, codecs
+from mmifn.simulate import captured
 from mmifn.simulate.distortions import add_noise, blur_sphere
 from mmifn.simulate.light import to_light, to_pixels
-from mmifn.simulate.panoramas import Scene, find_scenes
+from mmifn.simulate.panoramas import Scene
 from mmifn.sphere import degrees_to_directions
 
 GHOSTS_DEG, STOPS = (0.8, 1.6), 4.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """A scene and the rows that it is seen with."""
-
-    scene: Scene
-    height: int
-
-
-def saved(pixels: np.ndarray, quality: int = 95) -> np.ndarray:
-    """Return a picture as it is after saving as JPEG."""
-    return codecs.decode(codecs.encode_jpeg(pixels, quality))
 
 
 def true_seams(seed: int) -> list[float]:
@@ -61,14 +48,15 @@ def apart(lon_deg: float, lat_deg: float, row: int, column: int, height: int) ->
     return float(torch.rad2deg((one @ other).clamp(-1, 1).acos()))
 
 
-def check(job: Job) -> list[tuple[str, bool, str]]:
-    """Return (case, whether what was told is right, what was told) of one scene."""
-    pristine = cv2.resize(job.scene.load(), (2 * job.height, job.height), interpolation=cv2.INTER_AREA)
-    seed, light = zlib.crc32(job.scene.name.encode()), to_light(pristine)
+def check(job: tuple[int, Scene], height: int) -> list[Checked]:
+    """Return what is told of one scene in every case."""
+    _, scene = job
+    pristine = pristine_of(scene, height)
+    seed, light = zlib.crc32(scene.name.encode()), to_light(pristine)
     faulty = {f"ghost of {degrees:g} degrees": to_pixels(captured.ghosts(light, degrees, np.random.default_rng(seed)))
               for degrees in GHOSTS_DEG}
     burnt = to_pixels(captured.region(light, STOPS, np.random.default_rng(seed)))
-    lost = cv2.blur((burnt.min(axis=2) > 251).astype(np.float32) - (pristine.min(axis=2) > 251), (job.height // 6,) * 2)
+    lost = cv2.blur((burnt.min(axis=2) > 251).astype(np.float32) - (pristine.min(axis=2) > 251), (height // 6,) * 2)
     row, column = np.unravel_index(int(lost.argmax()), lost.shape)
     cases = {"pristine": pristine, **faulty, "burnt out": burnt}
     cases |= {f"{name}, saved": saved(pixels) for name, pixels in cases.items()}
@@ -83,38 +71,18 @@ def check(job: Job) -> list[tuple[str, bool, str]]:
         if case.startswith("ghost"):
             right = bool(near) and all(near) and white is None
         elif case.startswith("burnt"):
-            right = not seams and white is not None and apart(*white, int(row), int(column), job.height) <= 45
+            right = not seams and white is not None and apart(*white, int(row), int(column), height) <= 45
         else:
             right = not seams and white is None
-        verdicts.append((case, right, f"{'; '.join(camera.camera_faults(doubled, shares)) or 'nothing'} "
-                         f"(doubled {doubled.max():.2f}, burnt {shares.max():.2f})"))
+        verdicts.append(Checked(case, right, f"{'; '.join(camera.camera_faults(doubled, shares)) or 'nothing'} "
+                                f"(doubled {doubled.max():.2f}, burnt {shares.max():.2f})"))
     return verdicts
-
-
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--panoramas", required=True, metavar="DIR", help="folder of pristine panoramas, or 'synthetic'")
-    parser.add_argument("--scenes", type=int, metavar="N", help="check at most N held-out scenes")
-    parser.add_argument("--only", default="", metavar="NAMES", help="check these scenes alone")
-    parser.add_argument("--height", type=int, default=1024, metavar="N", help="rows of the panoramas (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
-    return parser
 
 
 @user_main
 def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
-    _, scenes = split_scenes(find_scenes(args.panoramas))
-    only = args.only.split(",") if args.only else [scene.name for scene in scenes]
-    jobs = [Job(scene, args.height) for scene in scenes[:args.scenes] if scene.name in only]
-    answers: dict[str, list[bool]] = {}
-    for i, verdicts in run_tasks(check, jobs, args.workers):
-        for case, right, words in verdicts:
-            answers.setdefault(case, []).append(right)
-            if not right:
-                print(f"{jobs[i].scene.name}: {case}: {words}", file=sys.stderr, flush=True)
-    for case, rights in answers.items():
-        print(f"{case}: {sum(rights)} of {len(rights)} right")
+    args = check_parser(__doc__, 1024).parse_args(argv)
+    print_check(partial(check, height=args.height), args)
     return 0
 
 
