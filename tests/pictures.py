@@ -25,7 +25,17 @@ def projected(erp, output, size=None, source="e"):
 
 def two_lenses(erp):
     """The picture of a camera with two lenses of 190 degrees, black around them."""
-    picture = projected(erp, "dfisheye:h_fov=190:v_fov=190")
+    return round_ones(projected(erp, "dfisheye:h_fov=190:v_fov=190"))
+
+
+def one_lens(erp):
+    """The picture of a lens of 180 degrees in the middle of a black picture of aspect 2:1."""
+    side = len(erp) // 2
+    return np.pad(round_ones(projected(erp, "fisheye:h_fov=180:v_fov=180", (2 * side, 2 * side))), ((0, 0), (side, side), (0, 0)))
+
+
+def round_ones(picture):
+    """Black outside circles that are as high as the picture."""
     height, width = picture.shape[:2]
     y, x = np.mgrid[:height, :width] + 0.5
     picture[np.hypot(x % height - height / 2, y - height / 2) > height / 2] = 0

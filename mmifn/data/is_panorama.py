@@ -6,11 +6,13 @@ import numpy as np
 
 from mmifn.core.errors import UserError
 from mmifn.data.colour import is_grey
-from mmifn.data.kinds import OF_SPHERES, kind_of, no_sphere
-from mmifn.data.seam import gaps, reduced
+from mmifn.data.kinds import OF_SPHERES, PHOTOGRAPH, kind_of
+from mmifn.data.poles import no_sphere
+from mmifn.data.seam import BANDS, gaps, reduced
 
 _OPEN_SEAM = 0.95  # whole panoramas, however distorted, are below 0.85
-_DOUBTFUL = -0.5  # evidence that is rare in whole panoramas
+_DOUBTFUL = -1.0  # evidence that none of the panoramas reaches
+_LEAST_SEAM = 0.25  # of the rows, which must have content at both edges for a seam to be told
 
 
 def sphere_in(picture: np.ndarray) -> str | None:
@@ -19,30 +21,45 @@ def sphere_in(picture: np.ndarray) -> str | None:
     kind = kind_of(picture, small)
     if kind in OF_SPHERES:
         return f"it is {kind.text}. In place of --perspective: {kind.way_out}"
-    if kind or _doubts(small):
+    seam = gaps(small)
+    if kind or _doubts(seam[0], no_sphere(small, seam)):
         return None
     return "its left and right edges meet: a whole panorama. Score it without --perspective (mmifn.score in Python)"
 
 
-def examine(erp: np.ndarray, name: str, padded: bool = False) -> list[str]:
+def examine(erp: np.ndarray, name: str, covered: np.ndarray | None = None) -> list[str]:
     """Return warnings about a picture (H, W, 3) uint8 of aspect 2:1; empty where it looks like a panorama.
 
-    padded: part of it is known to be empty, so that neither its seam nor its poles tell anything. Raises UserError for what is
-    plainly something else, named with the way out.
+    covered: (h, w) bool, where it has content, None for everywhere; of a part, neither the poles nor an empty seam tell
+    anything. Raises UserError for what is plainly something else, named with the way out.
     """
     small = reduced(erp)
-    kind = kind_of(erp, small, padded)
+    kind, evidence = kind_of(erp, small), -np.inf
+    if covered is None:
+        seam = gaps(small)
+        evidence = no_sphere(small, seam)
+    else:
+        seam = _seam_of_part(small, covered)
+    kind = kind or (PHOTOGRAPH if evidence > 0 else None)
     if kind:
         raise UserError(f"{name} is no equirectangular panorama but {kind.text}. What to do: {kind.way_out}. If it is one all "
                         "the same: --projection equirectangular")
-    return [] if padded else _doubts(small)
+    return _doubts(seam[0], evidence)
 
 
-def _doubts(small: np.ndarray) -> list[str]:
-    if gaps(small)[0] > _OPEN_SEAM:
+def _seam_of_part(small: np.ndarray, covered: np.ndarray) -> tuple[float, float]:
+    """Return the seam's gaps in the rows that have content on both of its sides; (0, 0) where those are few."""
+    both = covered[:, 0] & covered[:, -1]
+    rows = np.flatnonzero(both[np.arange(len(small)) * len(both) // len(small)])
+    rows = rows[:len(rows) // BANDS * BANDS]
+    return gaps(small[rows]) if len(rows) >= len(small) * _LEAST_SEAM else (0.0, 0.0)
+
+
+def _doubts(gap: float, evidence: float) -> list[str]:
+    if gap > _OPEN_SEAM:
         return ["its left and right edges do not meet, so it is hardly a whole 360° panorama; the score may not mean anything "
                 "(an ordinary photograph: --perspective)"]
-    if no_sphere(small) > _DOUBTFUL:
+    if evidence > _DOUBTFUL:
         return ["its upper and lower edges are hardly the poles of a sphere; the score may not mean anything (an ordinary "
                 "photograph: --perspective)"]
     return []

@@ -1,6 +1,6 @@
 """What a picture of aspect 2:1 is where it is no equirectangular panorama: named, with the way out.
 
-All is measured on the picture reduced to 512 columns. The limits lie beyond what 86 panoramas reach, each of them also
+All is measured on the picture reduced to 512 columns. The limits lie beyond what 84 panoramas reach, each of them also
 blurred, noisy, dark, compressed and reduced (benchmarks/kinds.py), and before what made-up pictures of each kind reach.
 """
 
@@ -16,10 +16,10 @@ from mmifn.data.seam import gaps
 
 _FLAT = 1.0  # grey levels
 _DARK = 16.0  # grey levels: black, as compression leaves it
+_ROUND = 0.6  # by how much more is dark outside a round picture
 _TEXTURE = 2.0  # grey levels of standard deviation from which a block can be found again
 _BLOCK_PX, _ALIKE, _BLOCKS = 16, 0.8, 24  # blocks compared, correlation of a match, and how many must have texture
 _MIRRORED, _TWICE = 0.85, 0.7  # shares of blocks found again in a mirror image, and in the picture of the other eye
-_CLOSED = 0.8  # what a closed seam counts against uneven poles
 _SEVERAL_TIMES = 0.6  # share of blocks that also match a quarter around: a pattern that repeats, not a second picture
 
 
@@ -39,6 +39,8 @@ def _ffmpeg(filters: str) -> str:
 _ORDINARY = "score it as an ordinary photograph: --perspective, mmifn.score_view"
 DUAL_FISHEYE = Kind("dual fisheye", "two round pictures on black, as cameras with two lenses save them (dual fisheye)",
                     "--projection dual-fisheye, " + _ffmpeg("v360=dfisheye:e:ih_fov=190:iv_fov=190"))
+FISHEYE = Kind("fisheye", "one round picture on black, as a lens takes it that sees half of a sphere (fisheye)",
+               _ffmpeg("crop=ih:ih,v360=fisheye:e:ih_fov=180:iv_fov=180").removeprefix("or "))
 STEREO_TB = Kind("stereo, one above the other", "two eyes one above the other (stereoscopic), squeezed into 2:1",
                  "--projection stereo-tb scores each eye, " + _ffmpeg("crop=iw:ih/2:0:0,scale=iw:iw/2"))
 STEREO_LR = Kind("stereo, side by side", "two eyes side by side (stereoscopic), squeezed into 2:1",
@@ -55,27 +57,40 @@ PHOTOGRAPH = Kind("photograph", "an ordinary photograph or another projection of
 OF_SPHERES = (DUAL_FISHEYE, STEREO_TB, STEREO_LR, VR180)  # what they show is a sphere all the same
 
 
-def kind_of(picture: np.ndarray, small: np.ndarray, padded: bool = False) -> Kind | None:
-    """Return what a picture (H, W, 3) uint8 of aspect 2:1 is, or None where it may be an equirectangular panorama.
+def kind_of(picture: np.ndarray, small: np.ndarray) -> Kind | None:
+    """Return what a picture (H, W, 3) uint8 of aspect 2:1 is, or None where it may be a panorama or an ordinary photograph.
 
-    small: the same, reduced (data.seam); padded: part of it is known to be empty, so that
-    neither its seam nor its poles tell anything.
+    small: the same, reduced (data.seam).
     """
     grey = small.mean(axis=2)
     if float(small.std(axis=(0, 1)).max()) < _FLAT:
         return ONE_COLOUR
     tests: list[tuple[Kind, Callable[[], bool]]] = [
-        (DUAL_FISHEYE, lambda: circles(grey) > 0.6), (GRADIENT, lambda: unevenness(grey) < _FLAT),
-        (PAGE, lambda: _is_page(picture)), (BACKDROP, lambda: alike_columns(small) > 0.5)]
-    found = next((kind for kind, holds in tests if holds()), None) or _repeated(grey)
-    return found or (PHOTOGRAPH if not padded and no_sphere(small) > 0 else None)
+        (DUAL_FISHEYE, lambda: circles(grey) > _ROUND), (FISHEYE, lambda: circle(grey) > _ROUND),
+        (GRADIENT, lambda: unevenness(grey) < _FLAT), (PAGE, lambda: _is_page(picture)),
+        (BACKDROP, lambda: alike_columns(small) > 0.5)]
+    return next((kind for kind, holds in tests if holds()), None) or _repeated(grey)
 
 
 def circles(grey: np.ndarray) -> float:
     """Return the dark share outside two circles that fill the halves of a picture (h, 2h), minus that inside."""
-    height = len(grey)
-    y, x = np.mgrid[:height, :2 * height] + 0.5
-    inside = np.hypot(np.minimum(np.abs(x - height / 2), np.abs(x - 1.5 * height)), y - height / 2) < height / 2
+    halves = np.concatenate(np.split(grey, 2, axis=1))
+    return _darker_outside(halves, np.tile(_disc(len(grey)), (2, 1)))
+
+
+def circle(grey: np.ndarray) -> float:
+    """Return the same of one circle in the middle of a picture (h, 2h) and the square around it; 0 where the rest is not dark."""
+    quarter = len(grey) // 2
+    beside = np.concatenate([grey[:, :quarter], grey[:, -quarter:]], axis=1)
+    return _darker_outside(grey[:, quarter:-quarter], _disc(len(grey))) if (beside < _DARK).mean() > _ROUND else 0.0
+
+
+def _disc(size: int) -> np.ndarray:
+    y, x = np.mgrid[:size, :size] + (1 - size) / 2
+    return np.asarray(np.hypot(x, y) < size / 2)
+
+
+def _darker_outside(grey: np.ndarray, inside: np.ndarray) -> float:
     dark = grey < _DARK
     return float(dark[~inside].mean() - dark[inside].mean())
 
@@ -139,25 +154,3 @@ def found_again(picture: np.ndarray, other: np.ndarray, reach: int, wanted: floa
         block, near = np.ascontiguousarray(picture[y:y + size, x:x + size]), wide[y:y + size + 4, x:x + size + 2 * reach]
         matches += cv2.matchTemplate(near, block, cv2.TM_CCOEFF_NORMED).max() > _ALIKE
     return matches / len(places)
-
-
-def no_sphere(small: np.ndarray) -> float:
-    """Return the evidence that a reduced picture is no sphere, above 0 for one; whole panoramas are below -0.2.
-
-    The first and last rows of a sphere are its poles, one point each: they hold no fine detail and change little. Beside
-    that counts how far the seam is open; where it closes, poles alone must tell more, for lenses of unlike exposure make rows of
-    one point uneven. What noise adds to every row, taken from the finest detail, does not count. The
-    weights are those of logistic regressions on panoramas and photographs, rounded.
-    """
-    grey = small.mean(axis=2)
-    power = np.abs(np.fft.rfft(grey, axis=1)) ** 2 / grey.shape[1]
-    noise = np.quantile(power[:, 200:].mean(axis=1), 0.1)
-    detail = np.sqrt(np.maximum(power[:, 20:100].mean(axis=1) - noise, 0))
-    spread = np.sqrt(np.maximum(grey.var(axis=1) - noise, 0))
-    middle = slice(len(grey) // 4, -(len(grey) // 4))
-    detail, spread = detail / (np.median(detail[middle]) + 0.9), spread / (np.median(spread[middle]) + 4)
-    rich = np.log([np.median(detail[:4]) + 0.05, np.median(detail[-4:]) + 0.05]).sum()
-    wide = np.log([spread[:3].mean() + 0.05, spread[-3:].mean() + 0.05]).sum()
-    seam = np.log(np.add(gaps(small), 0.1)).sum()
-    closed = _CLOSED if gaps(small)[1] < 0.7 else 0.0
-    return float(max(1.1 * seam + 0.9 * rich + 1.4 * wide + 4.3 - 2.6, rich + 1.5 * wide + 4.6 - 3.0 - closed))

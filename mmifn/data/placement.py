@@ -170,7 +170,7 @@ def _finished(part: Part, name: str, notes: list[str], told: GPano, automatic: b
     if covered is None and (padding := find_padding(part.pixels)):
         covered, empty = padding.covered, padding.found
     if automatic:
-        notes += examine(part.pixels, name, padded=covered is not None)
+        notes += examine(part.pixels, name, covered)
     sphere = Sphere(part.pixels, covered, tuple(notes + colour_note(part.pixels)), told.heading_deg)
     if covered is None or covered.all():
         return replace(sphere, covered=None)

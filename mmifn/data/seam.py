@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 COLUMNS = 512  # to which a picture is reduced before its edges are compared
-_BANDS = 16  # of latitude: an object's edge on the seam opens some of them, a cut opens nearly all
+BANDS = 16  # of latitude: an object's edge on the seam opens some of them, a cut opens nearly all
 _NOISE = 1.0  # grey levels by which neighbours differ in any picture
 
 
@@ -16,16 +16,16 @@ def reduced(picture: np.ndarray) -> np.ndarray:
 
 
 def gaps(small: np.ndarray) -> tuple[float, float]:
-    """Return how far the seam of a reduced picture is from closing: median and upper quartile over bands of latitude.
+    """Return how far the seam of a reduced picture (R, W, 3) is from closing: median and upper quartile over bands of latitude.
 
-    In each band, the difference across the seam is divided by the 98th percentile of the differences of other columns (at
-    least one grey level). Those columns lie as far apart as the picture is smooth, so that a blur is not taken for a cut.
-    Below 0.9 in whole panoramas.
+    R: a multiple of BANDS. In each band, the difference across the seam is divided by the 98th percentile of the differences of
+    other columns (at least one grey level). Those columns lie as far apart as the picture is smooth, so that a blur is not taken
+    for a cut. Below 0.9 in whole panoramas.
     """
     def difference(shift: int) -> np.ndarray:
         """Return the difference of columns `shift` apart in every band, (bands, columns)."""
         apart = np.abs(small - np.roll(small, shift, axis=1)).mean(axis=2)
-        return np.asarray(apart.reshape(_BANDS, -1, apart.shape[1]).mean(axis=1))
+        return np.asarray(apart.reshape(BANDS, -1, apart.shape[1]).mean(axis=1))
 
     beside = difference(1)
     typical, smooth, others = np.median(beside.mean(axis=0)[1:]), 1, beside

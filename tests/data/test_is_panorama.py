@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from pictures import page, photograph, two_lenses
+from pictures import one_lens, page, photograph, projected, two_lenses
 from skips import SHARED, needs_shared
 from stand_in import panorama
 
@@ -11,6 +11,8 @@ from mmifn.core.errors import UserError
 from mmifn.data.images import read_image
 from mmifn.data.is_panorama import examine, sphere_in
 from mmifn.data.kinds import alike_columns, found_again
+from mmifn.data.placement import place
+from mmifn.data.poles import no_sphere
 from mmifn.data.seam import gaps, reduced
 from mmifn.simulate.light import lens_weights, relit
 from mmifn.simulate.rendered.panorama import render_scene
@@ -98,6 +100,54 @@ def test_the_gap_by_hand():
 
 def test_two_lenses(scene):
     named(two_lenses(scene), "dual fisheye", "--projection dual-fisheye", "v360=dfisheye:e")
+
+
+def test_one_lens(scene):
+    """A circle in the middle of a black picture; half a panorama on black is none."""
+    named(one_lens(scene), "one round picture", "v360=fisheye:e")
+    half = np.zeros_like(scene)
+    half[:, 256:768] = scene[:, 256:768]
+    assert place(half, "x")[0].share == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_seam_that_closes_does_not_make_a_panorama(scene):
+    """The same panorama with its horizon where the poles should be, and a little planet: their edges meet as before."""
+    turned = np.ascontiguousarray(np.roll(scene, 256, axis=0))
+    seam = gaps(reduced(turned))
+    assert seam == pytest.approx(gaps(reduced(scene)), abs=0.2) and seam[0] < 0.5
+    evidence = [no_sphere(reduced(picture), gaps(reduced(picture))) for picture in (scene, turned)]
+    assert evidence[0] < -10 and evidence[1] > -1
+    (warning,) = examine(turned, "x")
+    assert "hardly the poles" in warning
+    named(projected(scene, "sg:h_fov=270:v_fov=200:pitch=-90"), "another projection")
+
+
+def test_the_seam_of_a_part_is_judged_where_there_is_one(scene):
+    """Bars above and below hide the poles, but not that the edges do not meet; without edges there is nothing to doubt."""
+    for picture, doubts in ((scene.copy(), 0), (np.ascontiguousarray(scene[:, 256:]), 1)):
+        picture[:60] = picture[-60:] = 0
+        (sphere,) = place(picture, "x")
+        assert sum("edges do not meet" in note for note in sphere.notes) == doubts and "black cap above" in sphere.notes[0]
+        sides = np.zeros((256, 512), bool)
+        sides[:, 128:384] = True
+        assert examine(picture, "x", sides) == []
+
+
+@needs_shared("clive")
+def test_photographs_that_people_took_are_named():
+    """Every twentieth, cut to 2:1. Those that pass have an even edge above and below, and the same at the left and the right."""
+    paths = sorted((SHARED / "clive" / "images").iterdir())[::20]
+    missed = []
+    for path in paths:
+        picture = read_image(path, panorama=False)
+        height = min(len(picture), picture.shape[1] // 2)
+        top = (len(picture) - height) // 2
+        try:
+            examine(np.ascontiguousarray(picture[top:top + height, :2 * height]), path.name)
+        except UserError:
+            continue
+        missed.append(path.name)
+    assert len(paths) > 30 and len(missed) <= 0.1 * len(paths), missed
 
 
 def test_two_eyes_squeezed(scene):
