@@ -5,7 +5,7 @@
 The photograph is enlarged to both sizes and saved as JPEG in a temporary folder; every size runs in a process of its own.
 First: from the start of the process to the first score, imports and weights included. Score: whole calls afterwards, best of
 the repeats, by the clock. What a call and each of its steps take is processor time, which on a busy machine tells more; steps
-come one after the other, as a share of their sum, and in a call the words run beside the networks, on threads of their own.
+come one after the other, as a share of their sum, and in a call words and whole run beside the views, on threads of their own.
 Kind: whether it is a panorama at all. Beside: what people and lens steps say of the views. Peak: of the process, up to then.
 """
 

@@ -20,7 +20,7 @@ from mmifn.core.defaults import HEADSET_PPD, MAX_MEGAPIXELS
 from mmifn.core.device import resolve_device
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_json
-from mmifn.core.workers import one_thread
+from mmifn.core.workers import one_thread, usable_cores
 from mmifn.data.features import GLOBAL, TEXT, VIEWPORT
 from mmifn.data.mos_scale import SCALES
 from mmifn.data.padding import view_shares
@@ -54,7 +54,11 @@ from mmifn.training.fit import pooled, viewport_scores
 SCHEMA = "prediction/4"  # bump when the same picture and model would give other numbers or words
 _LEAST_SEEN = 0.5  # of a view that must have content for the view to count
 _LOW = 15.0  # points below a flawless panorama of the size from which no view is called clean
-_WORD_THREADS = 2  # the words of a large panorama take longer than its networks
+
+
+def _word_threads() -> int:
+    """Return how many threads measure for the words beside the one that sees to the views: two where they do not take turns."""
+    return min(2, max(1, usable_cores() - 1))
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,17 @@ class Encoders:
 
     def encode_several(self, erps: list[np.ndarray], preset: Preset, names: list[str]) -> tuple[Inputs, list[Description]]:
         """Return the model inputs of panoramas (H, W, 3) uint8, embedded in one pass of each network, and each in words."""
-        with ThreadPoolExecutor(1) as pool, one_thread():  # the words take about as long as the networks
-            words = [pool.submit(describe, erp, _WORD_THREADS) for erp in erps]
+        def whole() -> list[list[torch.Tensor]]:
+            with one_thread():  # which torch counts for each thread by itself
+                return embed_several_erps([resize_preset(erp, preset) for erp in erps], self.erp, names)
+
+        with ThreadPoolExecutor(1) as pool, one_thread():  # words and whole together take about as long as the views
+            words = [pool.submit(describe, erp, _word_threads()) for erp in erps]
+            embedded = pool.submit(whole)
             rendered = [render_preset(erp, preset) for erp in erps]
             seen = [(views, beside(erp, views, preset, self.views.device)) for erp, views in zip(erps, rendered, strict=True)]
             views = embed_several_views(seen, self.views, names)
-            levels = embed_several_erps([resize_preset(erp, preset) for erp in erps], self.erp, names)
+            levels = whole() if embedded.cancel() else embedded.result()  # where the words are not done with, here
             descriptions = [said.result() for said in words]
             text = encode_descriptions("", {str(i): said.text for i, said in enumerate(descriptions)}, self.text, show=False)[0]
         return Inputs.of(text.tokens, text.mask, text.pooled, torch.stack(views),

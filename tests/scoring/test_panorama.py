@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -67,6 +68,36 @@ def test_the_score_is_that_of_the_stages(said, model):
     assert "Overall" not in said.description  # the score is the only verdict
     worst = said.viewports[said.worst(1)[0]]
     assert len(said.worst_words) == 3 and said.worst_words[0] == reading.of_view(worst.lon_deg, worst.lat_deg)
+
+
+@pytest.mark.parametrize("slow", ["describe", "embed_several_views"])
+def test_the_whole_is_embedded_where_there_is_time_first(slow, said, model, monkeypatch):
+    """Beside the views where the words are done with, by the thread of the views where those are; once, with the same score."""
+    embed, waiting, embedded = predictor.embed_several_erps, getattr(predictor, slow), threading.Event()
+    by: list[bool] = []
+
+    def embeds(*args):
+        by.append(threading.current_thread() is threading.main_thread())
+        embedded.set()
+        return embed(*args)
+
+    def waits(*args):
+        assert embedded.wait(60)
+        return waiting(*args)
+
+    monkeypatch.setattr(predictor, "embed_several_erps", embeds)
+    monkeypatch.setattr(predictor, slow, waits)
+    assert open_predictor("offline", model, "cpu").score_pixels(panorama(256)) == said
+    assert by == [slow == "describe"]
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (3, 2), (16, 2)])
+def test_words_are_measured_by_the_cores_that_the_views_leave(cores, threads, model, monkeypatch):
+    describe, asked = predictor.describe, []
+    monkeypatch.setattr(predictor, "usable_cores", lambda: cores)
+    monkeypatch.setattr(predictor, "describe", lambda erp, count: asked.append(count) or describe(erp, count))
+    open_predictor("offline", model, "cpu").score_pixels(panorama(256))
+    assert asked == [threads]
 
 
 def test_a_model_whose_labels_count_the_size_says_what_a_flawless_panorama_gets(model, said, tmp_path):
