@@ -14,11 +14,15 @@ def parse_json(text: str | bytes) -> Any:
     """
     try:
         text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        return _DECODER.decode(text)
+        value, end = _DECODER.raw_decode(text, len(text) - len(text.lstrip(_SPACE)))
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+    if end < len(text) and text[end:].strip(_SPACE):
+        raise json.JSONDecodeError("Extra data", text, end)
+    return value
 
 
+_SPACE = " \t\n\r"  # of JSON, which knows no other; `decode` looks for it with expressions, which takes longer than a number
 _MOST_DIGITS = 300  # beyond, a whole number is no float either
 
 
