@@ -1,6 +1,7 @@
 """How fast many panoramas are scored: predict.py with one and two workers, a fleet with one and two actors, and the bare minimum.
 
     python benchmarks/fleet.py --panorama PHOTO [--images N] [--width PX] [--repeats N] [--processes N …]
+    python benchmarks/fleet.py --engine [--images N] [--repeats N] [--processes N …]
     python benchmarks/fleet.py --panorama PHOTO --rate
     python benchmarks/fleet.py --done 100000
 
@@ -9,6 +10,8 @@ timed from its start to its end with all that it loads; the runs take turns, and
 that of all its processes, looked at once a second (on Linux), which tells more on a busy machine; what a process computes in its
 last second is missed. Decoding and encoders alone: the same images in this process, one thread, without words, fusion, hashes
 and files.
+--engine: the same runs over files that hold no picture. Each is opened, refused and gets its row, so that what a fleet takes more
+than predict.py is what the engine costs, start and end included, whatever a picture costs.
 --rate: the processor time of one panorama of 4096x2048, saved as JPEG, from file to row; the first with all that it loads.
 --done: what it costs predict.py to go on where so many images have been scored: their files hold one byte, their rows are made
 up, and one run per kind of file of results finds that nothing is left to do. Time and memory are those of the process that
@@ -39,7 +42,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def make_images(photo: Path, folder: Path, count: int, width: int) -> None:
-    """Write the copies and their manifest."""
+    """Write the copies."""
     from mmifn.data.images import read_image
 
     picture = Image.fromarray(read_image(photo)).resize((width, width // 2), Image.Resampling.LANCZOS)
@@ -47,7 +50,13 @@ def make_images(photo: Path, folder: Path, count: int, width: int) -> None:
     for i in range(count):
         turned = np.roll(np.asarray(picture), i * width // count, axis=1)
         Image.fromarray(turned).save(folder / "pictures" / f"{i}.jpg", quality=92)
-    (folder / "manifest.csv").write_text("id,path\n" + "".join(f"{i},pictures/{i}.jpg\n" for i in range(count)))
+
+
+def make_blanks(folder: Path, count: int) -> None:
+    """Write files that are named as pictures and hold none."""
+    (folder / "pictures").mkdir()
+    for i in range(count):
+        (folder / "pictures" / f"{i}.jpg").write_bytes(f"no picture {i}".encode())
 
 
 def command(name: str, processes: int, folder: Path, out: Path) -> list[str]:
@@ -67,8 +76,8 @@ def processor_times(mark: str) -> Iterator[tuple[str, float]]:
                 yield f"{place.name} {fields[19]}", (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measured(argv: list[str], folder: Path) -> tuple[float, float]:
-    """Run Python with arguments; return the seconds that it took, and those that all its processes computed."""
+def measured(argv: list[str], folder: Path, code: int) -> tuple[float, float]:
+    """Run Python with arguments, which ends with that code; return its seconds, and those that all its processes computed."""
     mark, started = f"MMIFN_BENCHMARK={uuid.uuid4().hex}", time.monotonic()
     with subprocess.Popen([sys.executable, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
                           env=os.environ | dict([mark.split("=")])) as process:
@@ -77,7 +86,7 @@ def measured(argv: list[str], folder: Path) -> tuple[float, float]:
             times.update(processor_times(mark))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(1)
-    if process.returncode:
+    if process.returncode != code:
         raise UserError(f"{' '.join(argv)} ended with {process.returncode}; run it to see why")
     return time.monotonic() - started, sum(times.values())
 
@@ -169,24 +178,31 @@ def compare(args: argparse.Namespace) -> None:
     found: dict[tuple[str, int], list[tuple[float, float]]] = {run: [] for run in runs}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        make_images(args.panorama, folder, args.images, args.width)
+        if args.engine:
+            make_blanks(folder, args.images)
+        else:
+            make_images(args.panorama, folder, args.images, args.width)
+        (folder / "manifest.csv").write_text("id,path\n" + "".join(f"{i},pictures/{i}.jpg\n" for i in range(args.images)))
         for repeat in range(args.repeats):
             for name, processes in runs:
                 line = command(name, processes, folder, folder / f"{name}-{processes}-{repeat}")
-                found[name, processes].append(measured(line, folder))
-                print(f"{name} {processes}: {found[name, processes][-1][0]:.1f} s", file=sys.stderr, flush=True)
-        alone = encoders_alone(folder, min(10, args.images))
+                found[name, processes].append(measured(line, folder, int(args.engine)))  # 1: some could not be scored
+                clock, computed = found[name, processes][-1]
+                print(f"{name} {processes}: {clock:.1f} s, {computed:.1f} core-seconds", file=sys.stderr, flush=True)
+        alone = 0.0 if args.engine else encoders_alone(folder, min(10, args.images))
     best = {run: [min(times) for times in zip(*measurements, strict=True)] for run, measurements in found.items()}
     for (name, processes), (clock, computed) in best.items():
         base = best["predict.py", processes]
         print(f"{name}, {processes}: {clock:.1f} s ({clock / base[0]:.2f} of predict.py), "
               f"{args.images / clock:.2f} images a second, {computed:.1f} core-seconds ({computed / base[1]:.2f})")
-    print(f"decoding and encoders alone, one thread: {1 / alone:.2f} images a second")
+    if alone:
+        print(f"decoding and encoders alone, one thread: {1 / alone:.2f} images a second")
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     parser.add_argument("--panorama", type=Path, metavar="PHOTO", help="a 2:1 photograph")
+    parser.add_argument("--engine", action="store_true", help="measure what the engine costs beside the pictures instead")
     parser.add_argument("--rate", action="store_true", help="measure one panorama's processor time instead")
     parser.add_argument("--done", type=int, metavar="N", help="measure going on instead")
     parser.add_argument("--images", type=int, default=200, metavar="N", help="(default: %(default)s)")
@@ -201,6 +217,9 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if args.done:
         going_on(args.done)
+        return 0
+    if args.engine:
+        compare(args)
         return 0
     if args.panorama is None or not args.panorama.is_file():
         raise UserError(f"--panorama {args.panorama or 'PHOTO'} does not exist")

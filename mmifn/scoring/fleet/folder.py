@@ -16,6 +16,7 @@ from mmifn.scoring.listing import Shard
 
 SCHEMA = "fleet/1"
 _ABOUT = "fleet.json"
+_MANIFEST = "manifest"
 _PENDING = ".pending.parquet"  # of Ray: rows that were being written when a run was killed
 
 
@@ -37,36 +38,54 @@ class Folder:
 
     @property
     def manifest(self) -> str:
-        return inside(self.place, "manifest", f"{self._part}.parquet")
+        return inside(self.place, _MANIFEST, f"{self._part}.parquet")
 
     @property
     def checkpoint(self) -> str:
         return inside(self.place, "checkpoint", self.identity, self._part)
 
-    def open(self) -> None:
-        """Make the folder; raises UserError where it holds something else, or results of another model or other shards."""
-        from pyarrow.fs import FileSelector, FileType
+    def begun(self) -> bool:
+        """Tell whether it is a folder of results. Raises UserError where it is of another model or other shards, or damaged."""
+        from pyarrow.fs import FileType
 
         files, path = filesystem_of(self.place)
         about = f"{path.rstrip('/')}/{_ABOUT}"
-        mine = {"schema": SCHEMA, "model": self.identity, "shards": self.shard.count}
-        if files.get_file_info(about).type == FileType.File:
-            with files.open_input_stream(about) as stream:
-                self._compare(stream.read(), mine)
+        if files.get_file_info(about).type != FileType.File:
+            return False
+        with files.open_input_stream(about) as stream:
+            self._compare(stream.read())
+        return True
+
+    def check(self) -> None:
+        """Raise UserError where it is no folder of these results and cannot become one."""
+        from pyarrow.fs import FileSelector, FileType
+
+        if self.begun():
             return
+        files, path = filesystem_of(self.place)
         kind = files.get_file_info(path).type
         if kind == FileType.File:
             raise UserError(f"--out {self.place} is a file; name a folder")
         inside_it = files.get_file_info(FileSelector(path, allow_not_found=True)) if kind == FileType.Directory else []
-        if inside_it:
-            raise UserError(f"--out {self.place} holds {inside_it[0].base_name}, which is not of a fleet; name a new folder")
-        files.create_dir(path, recursive=True)
-        files.create_dir(f"{path.rstrip('/')}/rows", recursive=True)
-        files.create_dir(f"{path.rstrip('/')}/manifest", recursive=True)
-        with written(inside(self.place, _ABOUT)) as stream:
-            stream.write(json.dumps(mine, indent=1).encode())
+        if foreign := [info.base_name for info in inside_it if info.base_name != _MANIFEST]:  # which runs look at beforehand
+            raise UserError(f"--out {self.place} holds {foreign[0]}, which is not of a fleet; name a new folder")
 
-    def _compare(self, content: bytes, mine: dict[str, Any]) -> None:
+    def open(self) -> None:
+        """Make it a folder of these results, where it is none yet."""
+        self.check()
+        if not self.begun():
+            with written(inside(self.place, _ABOUT)) as stream:
+                stream.write(json.dumps(self._about, indent=1).encode())
+        files, path = filesystem_of(self.rows)
+        files.create_dir(path, recursive=True)
+
+    @property
+    def _about(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, "model": self.identity, "shards": self.shard.count}
+
+    def _compare(self, content: bytes) -> None:
+        """Raise UserError where fleet.json, which holds that, is of other results than these."""
+        mine = self._about
         try:
             there = parse_json(content)
             names = {name: there[name] for name in mine}

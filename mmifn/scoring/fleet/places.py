@@ -73,11 +73,15 @@ def local_copy(place: str) -> Iterator[tuple[Path, Stamp | None]]:
 
 @contextlib.contextmanager
 def written(place: str) -> Iterator[BinaryIO]:
-    """Yield a stream for what is to be at a place; a local file is there whole or not at all, as object stores do it too."""
+    """Yield a stream for what is to be at a place: whole, or not at all where what writes it fails."""
     if is_remote(place):
         files, path = filesystem_of(place)
-        with files.open_output_stream(path) as stream:
+        with tempfile.TemporaryFile() as stream:
             yield stream
+            stream.seek(0)
+            files.create_dir(path.rpartition("/")[0], recursive=True)
+            with files.open_output_stream(path) as target:
+                shutil.copyfileobj(stream, target, 2**20)
         return
     with atomic_path(local_path(place)) as temporary, open(temporary, "wb") as stream:
         yield stream

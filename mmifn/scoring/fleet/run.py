@@ -11,6 +11,8 @@ import importlib.util
 import logging
 import math
 import os
+import re
+import socket
 import sys
 import threading
 import time
@@ -38,7 +40,10 @@ CHECKPOINT_BYTES = 256 * 2**20  # reserved for the actor that leaves out what is
 KILLERS_PER_BLOCK = 20  # images that kill their process, which a block may hold before the run is given up
 _RESTARTS = 10_000  # of an actor: every death settles something, so that this many mean that a machine is ill
 _INIT_DEATHS = 3  # actors in a row that may die while they load the model
+# Of Ray, where the user has not set them. Its reader would start 32 processes to look into one manifest.
+_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_PARQUET_FOOTER_NUM_ACTORS": "1"}
 _STARTS = 3  # of Ray on this machine, which has thirty seconds each
+_ANSWER_S = 20.0  # which a cluster has to take a connection
 _SAY_EVERY_S = 60.0
 
 
@@ -72,6 +77,7 @@ def score_fleet(manifest: str, out: str, task: Task, fleet: Fleet, shard: Shard)
     folder = Folder(out, identity, shard)
     with _alone(folder):
         keys = prepare(manifest, shard, folder.manifest, task.projection)
+        folder.open()
         done = int(np.isin(keys, folder.done()).sum())
         print(f"{len(keys):,} images{', ' + format(done, ',') + ' of them done' if done else ''}; results go to {folder.rows}",
               file=sys.stderr)
@@ -85,22 +91,32 @@ def score_fleet(manifest: str, out: str, task: Task, fleet: Fleet, shard: Shard)
 
 @contextlib.contextmanager
 def _alone(folder: Folder) -> Iterator[None]:
-    """Open the folder for this run; of two on one machine's disk with one shard the second is refused."""
-    folder.open()
+    """Keep the folder for this run, checked; of two on one machine's disk with one shard the second is refused.
+
+    A run that is refused before the folder is opened leaves nothing there.
+    """
+    folder.check()
     if is_remote(folder.place):
         yield
         return
-    path = local_path(folder.manifest).with_suffix(".lock")
+    path, made = local_path(folder.manifest).with_suffix(".lock"), not local_path(folder.place).exists()
     if special_kind(path):
         raise UserError(f"{path} is in the way; remove it")
     with open_locked(path):
-        yield
+        try:
+            yield
+        finally:
+            if not folder.begun():
+                path.unlink(missing_ok=True)
+                for place in [path.parent, *([local_path(folder.place)] if made else [])]:
+                    with contextlib.suppress(OSError):  # another shard is there
+                        place.rmdir()
 
 
 @contextlib.contextmanager
 def _started(fleet: Fleet) -> Iterator[Any]:
     """Yield Ray, connected to the cluster, or with one of this machine alone that ends with the run."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.update(_SETTINGS | os.environ)
     import ray
 
     local = {"num_cpus": math.ceil(fleet.actors[1] * fleet.cpus) + 2, "object_store_memory": OBJECT_STORE_BYTES,
@@ -123,6 +139,7 @@ def _started(fleet: Fleet) -> Iterator[Any]:
 def _connect(ray: Any, address: str, options: dict[str, Any]) -> None:
     """Connect, or start a cluster of this machine; on a busy one Ray's own processes may take longer than it waits for them."""
     attempts = _STARTS if address == "local" else 1
+    _require_answer(address)
     for attempt in range(attempts):
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
@@ -134,8 +151,23 @@ def _connect(ray: Any, address: str, options: dict[str, Any]) -> None:
             if address == "local":
                 raise UserError(f"Ray could not start on this machine ({first_line(error)}); see its logs in /tmp/ray, and try "
                                 "again when the machine is less busy") from error
-            raise UserError(f"--address {address}: no cluster answers ({first_line(error)}); start one (ray start --head, "
-                            "or docs/fleet.md), or leave it out to use this machine alone") from error
+            raise _no_cluster(address, error) from error
+
+
+def _require_answer(address: str) -> None:
+    """Raise UserError where nothing listens at HOST:PORT, on which Ray itself would spend five minutes and more."""
+    match = re.fullmatch(r"(?:ray://)?(\[.+\]|[^/:]+):(\d{1,5})", address)
+    if not match:
+        return
+    try:
+        socket.create_connection((match[1].strip("[]"), int(match[2])), _ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> UserError:
+    return UserError(f"--address {address}: no cluster answers ({first_line(error)}); start one (ray start --head, or "
+                     "docs/fleet.md), or leave it out to use this machine alone")
 
 
 def _execute(ray: Any, folder: Folder, task: Task, fleet: Fleet, attempts: Any) -> None:

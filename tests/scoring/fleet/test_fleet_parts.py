@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import socket
 import sys
 from types import SimpleNamespace
 
@@ -218,6 +219,8 @@ def test_another_model_on_a_machine_is_refused(monkeypatch):
 
 def test_a_folder_of_another_model_or_of_other_things_is_refused(tmp_path):
     out = str(tmp_path / "out")
+    Folder(out, "m1", WHOLE).check()
+    assert not (tmp_path / "out").exists()
     Folder(out, "m1", WHOLE).open()
     Folder(out, "m1", WHOLE).open()
     for folder, message in ((Folder(out, "m2", WHOLE), "results of another model: found m1, this run has m2"),
@@ -246,6 +249,33 @@ def test_a_folder_has_one_run_at_a_time(tmp_path):
             pass
     with run._alone(folder):
         pass
+
+
+@pytest.mark.parametrize("place", ["local", "there", "remote"])
+def test_a_refused_manifest_leaves_no_folder_of_results(tmp_path, photos, place, monkeypatch):
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    out = f"memory://results/{tmp_path.name}" if place == "remote" else str(tmp_path / "out")
+    if place == "there":
+        (tmp_path / "out").mkdir()
+    monkeypatch.setattr(run, "require_ray", lambda: None)
+    monkeypatch.setattr(run, "identity_of", lambda task, workers: "m")
+    manifest = write(tmp_path / "m.csv", [*photos, photos[3]])
+    for shard in (WHOLE, next(shard for shard in (Shard(1, 2), Shard(2, 2)) if shard.holds("003"))):
+        with pytest.raises(UserError, match="holds 1 ids more than once"):  # and the first does not bind the second
+            run.score_fleet(manifest, out, Task(), run.Fleet(), shard)
+    assert [*MemoryFileSystem().find("/results")] == []
+    assert (tmp_path / "out").exists() == (place == "there") and not [*tmp_path.glob("out/*")]
+
+
+def test_a_shard_that_has_begun_is_left_alone_by_one_that_is_refused(tmp_path):
+    first, second = (Folder(str(tmp_path / "out"), "m", Shard(i, 2)) for i in (1, 2))
+    with run._alone(first):
+        with pytest.raises(UserError, match="a bad manifest"), run._alone(second):
+            raise UserError("a bad manifest")
+        first.open()
+    names = {path.name for path in (tmp_path / "out").rglob("*")}
+    assert names == {"00001-of-00002.lock", "fleet.json", "manifest", "rows"}
 
 
 def test_only_what_is_safely_written_is_done(tmp_path):
@@ -342,6 +372,28 @@ def test_gpus_that_this_machine_lacks_are_not_waited_for(monkeypatch):
         pass
     with run._started(run.Fleet((2, 2), gpus=0.25)), run._started(run.Fleet((2, 2), gpus=1.0, address="auto")):
         pass
+
+
+def test_one_process_looks_into_the_manifest(monkeypatch):
+    indexers = pytest.importorskip("ray.data._internal.datasource_v2.formats.parquet.footer_file_indexer")
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(run, "_connect", lambda ray, address, options: None)
+    monkeypatch.setattr(indexers, "_DEFAULT_NUM_ACTORS", 32)
+    calls = {"shutdown": lambda: None, "cluster_resources": lambda: {"CPU": 9.0}}
+    monkeypatch.setitem(sys.modules, "ray", type("", (), {name: staticmethod(call) for name, call in calls.items()}))
+    with run._started(run.Fleet()):
+        assert indexers.FooterFileIndexer(ignore_missing_paths=False)._num_actors == 1
+    os.environ["RAY_DATA_PARQUET_FOOTER_NUM_ACTORS"] = "3"  # of the user's
+    with run._started(run.Fleet()):
+        assert indexers.FooterFileIndexer(ignore_missing_paths=False)._num_actors == 3
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once():
+    with socket.socket() as free, pytest.raises(UserError, match=r"127\.0\.0\.1:\d+: no cluster answers \(ConnectionRefused"):
+        free.bind(("127.0.0.1", 0))  # and does not listen
+        run._connect(None, f"127.0.0.1:{free.getsockname()[1]}", {})
+    with pytest.raises(UserError, match=r"ray://127\.0\.0\.1:99999: no cluster answers"):
+        run._connect(None, "ray://127.0.0.1:99999", {})
 
 
 def test_without_ray_it_says_what_to_install(tmp_path, capfd, monkeypatch):
