@@ -11,6 +11,7 @@ from mmifn.describe.measured.camera import (
     camera_faults,
     doubling,
     faults_of_view,
+    light_scored_lower,
     seams_of,
 )
 from mmifn.describe.measured.describer import describe
@@ -53,7 +54,7 @@ def test_a_displaced_copy_is_found_at_both_seams_and_as_strong_as_it_should_be(p
     assert doubled.shape == (WINDOWS,) and doubled.max() == pytest.approx(expected, abs=0.06)
     assert sorted(seams_of(doubled)) == pytest.approx([SEAM - 180, SEAM], abs=0.1)
     assert doubling(plain).max() < 0.1 and seams_of(doubling(plain)) == []
-    assert camera_faults(doubled, np.zeros(32))[0].startswith("double contours at seams of the stitching, ")
+    assert camera_faults(doubled, np.zeros(32), 0.0)[0].startswith("double contours at seams of the stitching, ")
 
 
 def test_where_the_panorama_begins_makes_no_difference(plain):
@@ -82,17 +83,51 @@ def test_a_large_panorama_is_reduced_and_a_small_one_not_judged(plain):
 
 def test_burnt_out_light_is_where_it_is():
     pixels = np.full((256, 512, 3), 120, np.uint8)
-    assert burnt_at(burnt_shares(pixels)) is None and camera_faults(np.zeros(WINDOWS), burnt_shares(pixels)) == []
+    assert burnt_at(burnt_shares(pixels)) is None and camera_faults(np.zeros(WINDOWS), burnt_shares(pixels), 0.0) == []
     shares = burnt_shares(np.where(spot(256, 90.0, 40.0, 40.0)[..., None] > 0.5, 255, pixels).astype(np.uint8))
     assert shares.shape == (32,) and shares.max() > 0.9
     assert shares.mean() == pytest.approx((1 - np.cos(np.radians(40))) / 2, abs=0.05)  # the cap's share of the sphere
     lon, lat = burnt_at(shares)
     assert abs(lon - 90) < 30 and abs(lat - 40) < 30
-    assert camera_faults(np.zeros(WINDOWS), shares) == ["light burnt out to white to the right, up"]
+    assert camera_faults(np.zeros(WINDOWS), shares, 0.0) == ["light burnt out to white to the right, up"]
     np.testing.assert_allclose(burnt_shares(np.full((256, 512, 3), 255, np.uint8)), 1)
     red = np.zeros((256, 512, 3), np.uint8)
     red[..., 0] = 255
     assert not burnt_shares(red).any()  # a colour at its fullest is not white
+
+
+def test_a_white_sky_is_no_fault():
+    """White from 30 degrees of latitude up is the sky's alone; the same amount about the horizon is not."""
+    pixels = np.full((256, 512, 3), 120, np.uint8)
+    pixels[:85] = 255
+    assert not burnt_shares(pixels).any()
+    assert burnt_shares(np.roll(pixels, 128, axis=0)).max() > 0.9
+
+
+def test_white_that_a_model_scores_as_the_rest_is_not_told():
+    picture = np.where(spot(256, 90.0, 0.0, 40.0)[..., None] > 0.5, 255, 120).astype(np.uint8).repeat(3, axis=2)
+    said = describe(picture)
+    shares, centres = said.measured.burnt, said.measured.centres_deg
+    facing = [bool(faults_of_view(said.measured.doubled, shares, *centre)) for centre in centres.tolist()]
+    assert 0 < sum(facing) < 10
+    for drop, told in ((0.0, False), (4.0, False), (7.0, True)):
+        scores = np.where(facing, 60.0 - drop, 60.0)
+        assert light_scored_lower(shares, centres, scores) == told
+        reading = said.reading(centres, scores)
+        assert ("light burnt out to white" in reading.told.lower()) == told
+        assert [("light burnt out" in view.lower()) for view in reading.views] == [told and seen for seen in facing]
+    assert "light burnt out to white to the right" in said.reading().told.lower()
+    assert light_scored_lower(np.ones(32), centres, scores)  # nothing to compare with
+    assert not light_scored_lower(np.zeros(32), centres, scores)
+
+
+def test_highlights_are_judged_in_what_models_learn_from_and_named_to_a_reader():
+    pixels = np.full((256, 512, 3), 120, np.uint8)
+    pixels[:60] = 255
+    said = describe(pixels)
+    assert "burnt-out highlights" in said.text.lower()
+    assert "burnt" not in said.reading().told.lower() and "white highlights" in said.reading().told.lower()
+    assert not any("burnt" in view for view in said.reading().views)
 
 
 def test_a_reader_is_told_and_what_models_learn_from_is_left_as_it_is(plain):

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from mmifn.describe.directions import direction_words
-from mmifn.describe.measured.local import directions, shares_of
+from mmifn.describe.measured.fringes import fringed
+from mmifn.describe.measured.local import directions, rays_of, shares_of
 from mmifn.describe.measured.pixels import CLIPPED_HIGH, luminance
 
 WINDOWS = 32  # of longitude, each twice as wide as it is apart from the next
@@ -24,6 +25,10 @@ _STEEPEST = 20.0  # grey levels a pixel: no single edge rules
 _SMOOTH = 1 / 6  # of a window: how far the spectrum of the texture is smoothed
 _FENCE = 1.5  # how much of the likeness at twice the distance is taken off
 _DOUBLED, _BURNT = 0.14, 0.15
+# White of a patch below this latitude; where no patch has more of it than that, the white is the sky's alone.
+_SKY_DEG, _BELOW_SKY = 20.0, 0.06
+# Points of 100 by which views at white must score below the others' median for the white to be a fault (docs/words.md).
+_LOWER = 5.5
 _APART_DEG = 30.0  # between seams; lenses of a ring of six lie 60 apart
 _BESIDE_DEG = 20.0  # between a seam and the middle of a view that it is told of
 _CELLS = (45, 90)
@@ -78,10 +83,30 @@ def _standing_out(likeness: np.ndarray, lags: np.ndarray) -> np.ndarray:
 
 
 def burnt_shares(erp: np.ndarray) -> np.ndarray:
-    """Return which share of every patch is burnt out to white, (32,); erp: (H, 2H, 3) uint8."""
+    """Return which share of every patch is burnt out to white, (32,), 0 where the sky alone is; erp: (H, 2H, 3) uint8."""
     red, green, blue = cv2.split(erp)
     white = (cv2.min(cv2.min(red, green), blue) > CLIPPED_HIGH).astype(np.float32)
-    return shares_of(cv2.resize(white, _CELLS[::-1], interpolation=cv2.INTER_AREA).ravel(), *_CELLS)
+    cells = cv2.resize(white, _CELLS[::-1], interpolation=cv2.INTER_AREA).ravel()
+    below = shares_of(np.where(rays_of(*_CELLS)[1] < _SKY_DEG, cells, 0), *_CELLS)
+    return shares_of(cells, *_CELLS) * (below.max() > _BELOW_SKY)
+
+
+def light_scored_lower(shares: np.ndarray, centres_deg: np.ndarray, scores: np.ndarray) -> bool:
+    """Tell whether views of centres_deg (V, 2) that look at burnt-out patches have clearly lower scores (V,), of 100.
+
+    shares: (32,) of `burnt_shares`. A white sky belongs to many good photographs, and models score it as the rest.
+    """
+    white = shares[_facing(*centres_deg.T)] > _BURNT
+    if white.all():
+        return True  # nothing to compare with
+    return bool(white.any() and scores[white].mean() < np.median(scores[~white]) - _LOWER)
+
+
+def _facing(lon_deg: np.ndarray | float, lat_deg: np.ndarray | float) -> np.ndarray:
+    """Return which patch lies nearest to each direction."""
+    lon, lat = np.radians(lon_deg), np.radians(lat_deg)
+    rays = np.stack([np.cos(lat) * np.sin(lon), np.sin(lat), np.cos(lat) * np.cos(lon)], axis=-1)
+    return (rays @ directions().T).argmax(axis=-1)
 
 
 def seams_of(doubled: np.ndarray) -> list[float]:
@@ -109,17 +134,16 @@ def burnt_at(shares: np.ndarray) -> tuple[float, float] | None:
 def faults_of_view(doubled: np.ndarray, shares: np.ndarray, lon_deg: float, lat_deg: float) -> list[str]:
     """Return what of `camera_faults` is told of a view that looks to a direction, a phrase each."""
     near = [lon for lon in seams_of(doubled) if away(lon, lon_deg) <= _BESIDE_DEG]
-    lon, lat = np.radians((lon_deg, lat_deg))
-    facing = int((directions() @ (np.cos(lat) * np.sin(lon), np.sin(lat), np.cos(lat) * np.cos(lon))).argmax())
     return ((["double contours at a seam of the stitching"] if near and abs(lat_deg) <= _REACH_DEG else [])
-            + (["light burnt out to white"] if shares[facing] > _BURNT else []))
+            + (["light burnt out to white"] if shares[_facing(lon_deg, lat_deg)] > _BURNT else []))
 
 
-def camera_faults(doubled: np.ndarray, shares: np.ndarray) -> list[str]:
-    """Return what is told of a panorama's `doubling` and `burnt_shares`, a phrase each; nothing where both are in order."""
+def camera_faults(doubled: np.ndarray, shares: np.ndarray, parted_px: float) -> list[str]:
+    """Return what is told of a panorama's `doubling`, `burnt_shares` and `fringes.parting`, a phrase each, or []."""
     phrases = []
     sides = list(dict.fromkeys(direction_words(lon, 0.0) for lon in seams_of(doubled)))
     if sides:
         phrases.append("double contours at seams of the stitching, " + (" and ".join(sides) if len(sides) < 3 else "all around"))
     burnt = burnt_at(shares)
-    return phrases + ([f"light burnt out to white {direction_words(*burnt)}"] if burnt else [])
+    return (phrases + ([f"light burnt out to white {direction_words(*burnt)}"] if burnt else [])
+            + (["colour fringes along edges"] if fringed(parted_px) else []))

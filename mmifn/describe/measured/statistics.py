@@ -12,6 +12,7 @@ import torch
 from mmifn.core.errors import UserError
 from mmifn.describe.measured import pixels
 from mmifn.describe.measured.camera import burnt_shares, doubling
+from mmifn.describe.measured.fringes import parting
 from mmifn.describe.measured.grid import Grid, Lines, find_grid, profiles
 from mmifn.describe.measured.local import patch_statistics
 from mmifn.describe.measured.views import FOV_DEG, VIEW_STATISTICS, measure_views
@@ -39,7 +40,8 @@ class Statistics:
     values: every statistic of NAMES over the sphere; per_viewport: one dict per viewport with the view statistics and
     the viewport's mean of each tile map; centres_deg: (V, 2) longitude and latitude; grids: across (vertical edges)
     and down (horizontal edges); patches: statistics of small parts of the sphere (local.py); doubled, burnt: how much contours
-    are doubled by longitude, and which share of each patch is white (camera.py).
+    are doubled by longitude, and which share of each patch is white (camera.py); parted_px: how far red and blue lie on
+    opposite sides of green (fringes.py).
     """
 
     values: dict[str, float]
@@ -49,6 +51,7 @@ class Statistics:
     patches: np.ndarray
     doubled: np.ndarray
     burnt: np.ndarray
+    parted_px: float
 
     def vector(self) -> np.ndarray:
         """Return the statistics in the order of NAMES, (len(NAMES),) float64."""
@@ -146,7 +149,7 @@ def measure(erp: np.ndarray, threads: int = 1) -> Statistics:
     for view, footprint in zip(views, inside, strict=True):
         view.update({name: _mean(maps[name][footprint], weights[footprint]) for name in TILE_MAPS})
     return Statistics(_summary(maps, grids, views, weights), views, centres, grids, patch_statistics(maps),
-                      doubling(erp), burnt_shares(erp))
+                      doubling(erp), burnt_shares(erp), parting(erp))
 
 
 def _summary(maps: dict[str, np.ndarray], grids: tuple[Grid, Grid], views: list[dict[str, float]],

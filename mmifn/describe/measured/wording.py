@@ -22,6 +22,9 @@ _OVERALL = ((0.3, "excellent"), (0.7, "very good"), (1.3, "good"), (2.0, "fair")
             (4.1, "bad"), (9.9, "very bad"))
 _MIN_BLOCKING = 0.3  # grey levels of excess step from which a grid is seen
 _MAX_BLOCK_PX = 32.0  # longer periods are patterns of the scene rather than a codec's
+# What is said of highlights without detail: in texts that models learn from, and to a reader, who is told apart where white is a
+# fault (camera.py): a white sky is none.
+_BURNT, _WHITE = "burnt-out highlights", "white highlights"
 _CLEAN_VIEW = "clean, no visible distortion."
 _UNEXPLAINED_VIEW = "scored low for what words do not tell."
 _CLEAN = (("sharp and clean, with fine texture intact", "no visible distortion: crisp edges and clean surfaces",
@@ -108,15 +111,15 @@ def _side_effects(statistics: Statistics, verdict: Verdict) -> list[str]:
     return effects
 
 
-def _look(values: dict[str, float]) -> list[str]:
-    """Name exposure, contrast and colour where they stand out."""
+def _look(values: dict[str, float], highlights: str = _WHITE) -> list[str]:
+    """Name exposure, contrast and colour where they stand out; highlights: what those without detail are called."""
     remarks = []
     if values["brightness"] < 60:
         remarks.append("very dark" if values["brightness"] < 35 else "dark exposure")
     elif values["brightness"] > 185:
         remarks.append("very bright exposure")
     if values["bright"] > 0.03:
-        remarks.append("burnt-out highlights")
+        remarks.append(highlights)
     if values["dark"] > 0.15:
         remarks.append("crushed shadows")
     if values["contrast"] < 22:
@@ -140,11 +143,11 @@ def put_into_words(statistics: Statistics, verdict: Verdict) -> str:
 
     Models are trained on these texts: a change here, and in what it calls, raises WORDING.
     """
-    return f"{causes_in_words(statistics, verdict)} Overall: {overall_word(verdict.loss)}."
+    return f"{causes_in_words(statistics, verdict, _BURNT)} Overall: {overall_word(verdict.loss)}."
 
 
-def causes_in_words(statistics: Statistics, verdict: Verdict) -> str:
-    """Return the dominant distortion of the whole sphere, then what is beside it, and no verdict."""
+def causes_in_words(statistics: Statistics, verdict: Verdict, highlights: str = _WHITE) -> str:
+    """Return the dominant distortion of the whole sphere, then what is beside it, and no verdict; highlights: as in _look."""
     kind, second = verdict.dominant, []
     if kind == "none":
         first = _pick(_CLEAN, verdict.loss)
@@ -155,7 +158,7 @@ def causes_in_words(statistics: Statistics, verdict: Verdict) -> str:
         others.sort(key=lambda other: -verdict.severity[other])
         second = [f"{strength_word(verdict.severity[other])} {other}" for other in others]
         second += _side_effects(statistics, verdict)
-    sentences = [_joined([first]), _joined([*second, *_look(statistics.values)])]
+    sentences = [_joined([first]), _joined([*second, *_look(statistics.values, highlights)])]
     return " ".join(filter(None, sentences))
 
 
@@ -165,7 +168,7 @@ def reader_in_words(statistics: Statistics, verdict: Verdict, parts: Sequence[Fi
 
     parts: what covers a part, the strongest first; least: severity below which a cause that covers all is not told.
     """
-    look, camera = _joined(_look(statistics.values)), camera_faults(statistics.doubled, statistics.burnt)
+    look, camera = _joined(_look(statistics.values)), camera_faults(statistics.doubled, statistics.burnt, statistics.parted_px)
     spread = _told(verdict, least)
     if not parts and not (spread and verdict.dominant != "none"):
         clean = causes_in_words(statistics, verdict) if spread else _clean(verdict, look)
@@ -190,12 +193,12 @@ def _clean(verdict: Verdict, look: str) -> str:
 def put_view_into_words(statistics: Statistics, verdict: Verdict, index: int) -> str:
     """Return the description of one viewport: where it looks, how the panorama's distortion shows there, its look."""
     lon, lat = statistics.centres_deg[index]
-    return f"View towards longitude {lon:.0f}°, latitude {lat:+.0f}°: {view_in_words(statistics, verdict, index)}"
+    return f"View towards longitude {lon:.0f}°, latitude {lat:+.0f}°: {view_in_words(statistics, verdict, index, _BURNT)}"
 
 
-def view_in_words(statistics: Statistics, verdict: Verdict, index: int) -> str:
-    """Return how the panorama's distortion shows in one viewport, and the viewport's look."""
-    kind, look = verdict.dominant, _joined(_look(statistics.per_viewport[index]))
+def view_in_words(statistics: Statistics, verdict: Verdict, index: int, highlights: str = _WHITE) -> str:
+    """Return how the panorama's distortion shows in one viewport, and the viewport's look; highlights: as in _look."""
+    kind, look = verdict.dominant, _joined(_look(statistics.per_viewport[index], highlights))
     if kind == "none":
         return " ".join(filter(None, [_CLEAN_VIEW, look]))
     relative = float(strength_by_view(_sign(kind, statistics), statistics.per_viewport)[index])
