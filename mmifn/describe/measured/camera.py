@@ -12,7 +12,7 @@ import numpy as np
 
 from mmifn.describe.directions import direction_words
 from mmifn.describe.measured.fringes import fringed
-from mmifn.describe.measured.local import directions, rays_of, shares_of
+from mmifn.describe.measured.local import directions, quantile_of_patch, rays_of, shares_of
 from mmifn.describe.measured.pixels import CLIPPED_HIGH, luminance
 
 WINDOWS = 32  # of longitude, each twice as wide as it is apart from the next
@@ -25,13 +25,15 @@ _STEEPEST = 20.0  # grey levels a pixel: no single edge rules
 _SMOOTH = 1 / 6  # of a window: how far the spectrum of the texture is smoothed
 _FENCE = 1.5  # how much of the likeness at twice the distance is taken off
 _DOUBLED, _BURNT = 0.14, 0.15
-# White of a patch below this latitude; where no patch has more of it than that, the white is the sky's alone.
-_SKY_DEG, _BELOW_SKY = 20.0, 0.06
+# White below this latitude is looked for in each patch: where none has more of it than that, or where the one that has most is
+# darker in its darkest tenth than this grey level, the white is the sky's alone: light that burns out takes the shadows with it.
+_SKY_DEG, _BELOW_SKY, _SHADOW = 20.0, 0.06, 80.0
 # Points of 100 by which views at white must score below the others' median for the white to be a fault (docs/words.md).
-_LOWER = 5.5
+_LOWER = 2.0
 _APART_DEG = 30.0  # between seams; lenses of a ring of six lie 60 apart
 _BESIDE_DEG = 20.0  # between a seam and the middle of a view that it is told of
-_CELLS = (45, 90)
+_BESIDE_STEPS = (2, 3)  # windows to a side that a window is compared with: beyond its seam, and before the next
+_CELLS = (90, 180)
 
 
 def doubling(erp: np.ndarray) -> np.ndarray:
@@ -52,11 +54,19 @@ def doubling(erp: np.ndarray) -> np.ndarray:
     slopes = np.concatenate([slopes, slopes[:, :width]], axis=1)
     likeness = np.array([_likeness(slopes[:, start:start + width]) for start in starts])
     once, twice = (_standing_out(likeness, lags) for lags in (_LAGS, 2 * _LAGS))
-    alone = once - np.maximum(np.median(once, axis=0), 0) - _FENCE * np.maximum(twice, 0)
+    usual = np.maximum(np.median(once, axis=0), _on_either_side(once))
+    alone = once - np.maximum(usual, 0) - _FENCE * np.maximum(twice, 0)
     beside = np.pad(alone, ((0, 0), (1, 1)), constant_values=-1)
     near = np.maximum(np.maximum(beside[:, :-2], alone), beside[:, 2:])  # at this distance, a pixel more or less
     elsewhere = np.where((away(_MIDDLES[:, None], _MIDDLES) >= _APART_DEG)[..., None], near, -1).max(axis=1)
     return np.maximum(np.minimum(alone, elsewhere).max(axis=1), 0)
+
+
+def _on_either_side(values: np.ndarray) -> np.ndarray:
+    """Return what is usual in the windows to the left or to the right of each, whichever is more, (WINDOWS, N): a lens or a half
+    that is blurred is like itself at some distance all over, and a seam between two lenses is not."""
+    sides = [[np.roll(values, sign * step, axis=0) for step in _BESIDE_STEPS] for sign in (1, -1)]
+    return np.maximum(*(np.min(side, axis=0) for side in sides))
 
 
 def away(one_deg: np.ndarray | float, other_deg: np.ndarray | float) -> np.ndarray:
@@ -86,9 +96,13 @@ def burnt_shares(erp: np.ndarray) -> np.ndarray:
     """Return which share of every patch is burnt out to white, (32,), 0 where the sky alone is; erp: (H, 2H, 3) uint8."""
     red, green, blue = cv2.split(erp)
     white = (cv2.min(cv2.min(red, green), blue) > CLIPPED_HIGH).astype(np.float32)
-    cells = cv2.resize(white, _CELLS[::-1], interpolation=cv2.INTER_AREA).ravel()
+    cells, levels = (cv2.resize(plane, _CELLS[::-1], interpolation=cv2.INTER_AREA).ravel()
+                     for plane in (white, luminance(erp)))
     below = shares_of(np.where(rays_of(*_CELLS)[1] < _SKY_DEG, cells, 0), *_CELLS)
-    return shares_of(cells, *_CELLS) * (below.max() > _BELOW_SKY)
+    most = int(below.argmax())
+    if below[most] <= _BELOW_SKY or quantile_of_patch(levels, most, 0.1, *_CELLS) <= _SHADOW:
+        return np.zeros(len(below))
+    return shares_of(cells, *_CELLS)
 
 
 def light_scored_lower(shares: np.ndarray, centres_deg: np.ndarray, scores: np.ndarray) -> bool:

@@ -93,11 +93,22 @@ def patch_statistics(maps: dict[str, np.ndarray]) -> np.ndarray:
             if quantile is None:
                 value = np.average(values[inside], weights=weights[inside])
             else:
-                order = inside[np.argsort(values[inside], kind="stable")]
-                sums = np.cumsum(weights[order])
-                value = values[order[min(np.searchsorted(sums, quantile * sums[-1]), len(order) - 1)]]
+                value = _quantile(values, weights, inside, quantile)
             features[i, j] = value if offset is None else np.log2(max(value, 0) + offset)
     return features
+
+
+def _quantile(values: np.ndarray, weights: np.ndarray, cells: np.ndarray, quantile: float) -> float:
+    """Return a quantile of the values at some cells, each counting with its weight."""
+    order = cells[np.argsort(values[cells], kind="stable")]
+    sums = np.cumsum(weights[order])
+    return values[order[min(np.searchsorted(sums, quantile * sums[-1]), len(order) - 1)]]
+
+
+def quantile_of_patch(values: np.ndarray, patch: int, quantile: float, rows: int, columns: int) -> float:
+    """Return a quantile over one patch of values at the cells of a grid, (R C,)."""
+    patches, weights = _footprints(rows, columns)
+    return float(_quantile(values, weights, patches[patch], quantile))
 
 
 def design(patches: np.ndarray) -> np.ndarray:

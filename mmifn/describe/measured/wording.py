@@ -232,8 +232,8 @@ def _views_of_parts(statistics: Statistics, parts: Sequence[Finding], least: flo
     for (lon, lat), values in zip(statistics.centres_deg, statistics.per_viewport, strict=True):
         kind, severity = here(statistics.patches, float(lon), float(lat))
         covering = next((part for part in parts if covers(part.region, float(lon), float(lat))), None)
-        if covering and severity <= least:  # what is told of the region holds for its views
-            kind, severity = covering.kind, covering.severity
+        if covering and (severity <= least or kind == covering.kind):  # what is told of the region holds for its views
+            kind, severity = covering.kind, max(severity, covering.severity)
         first = f"{strength_word(severity)} {kind}." if parts and severity > least else _CLEAN_VIEW
         words.append(" ".join(filter(None, [first, _joined(_look(values))])))
     return words
