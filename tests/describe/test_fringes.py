@@ -6,6 +6,7 @@ import pytest
 
 from mmifn.describe.measured.describer import describe
 from mmifn.describe.measured.fringes import WINDOWS, colour_shifts, fringed, parting
+from mmifn.simulate.distortions import blur_sphere
 from mmifn.simulate.processed import fringe
 
 HEIGHT = 512
@@ -67,8 +68,12 @@ def test_a_large_panorama_is_reduced_and_what_has_no_edges_is_not_judged(grey):
     assert np.isnan(colour_shifts(flat)).all() and parting(flat) == 0.0
 
 
-def test_a_reader_is_told_and_what_models_learn_from_is_left_as_it_is(grey):
-    plain = stacked(grey, grey, grey)
-    said, without = describe(fringe(plain, 1.2, np.random.default_rng(1))), describe(plain)
-    assert "colour fringes along edges" in said.reading().told.lower() and "fringes" not in said.text
-    assert "fringes" not in without.reading().told.lower()
+def test_a_reader_is_told_unless_all_is_blurred_and_what_models_learn_from_is_left_as_it_is(grey):
+    """Sharp squares with weak texture: all the edges of a blurred picture are too wide to tell where colours lie."""
+    squares = np.random.default_rng(1).uniform(40, 200, (HEIGHT // 8, HEIGHT // 4)).repeat(8, axis=0).repeat(8, axis=1)
+    plain = stacked(*3 * [squares + grey / 8])
+    coloured = fringe(plain, 1.2, np.random.default_rng(1))
+    said, without, blurred = describe(coloured), describe(plain), describe(blur_sphere(coloured, 2.5))
+    assert said.dominant != "blur" and blurred.dominant == "blur" and fringed(blurred.measured.parted_px)
+    told = [each.reading().told.lower() for each in (said, without, blurred)]
+    assert ["colour fringes along edges" in words for words in told] == [True, False, False] and "fringes" not in said.text

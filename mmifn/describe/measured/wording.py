@@ -168,7 +168,8 @@ def reader_in_words(statistics: Statistics, verdict: Verdict, parts: Sequence[Fi
 
     parts: what covers a part, the strongest first; least: severity below which a cause that covers all is not told.
     """
-    look, camera = _joined(_look(statistics.values)), camera_faults(statistics.doubled, statistics.burnt, statistics.parted_px)
+    parted_px = statistics.parted_px if verdict.dominant != "blur" else 0.0  # wide edges tell too little of where colours lie
+    look, camera = _joined(_look(statistics.values)), camera_faults(statistics.doubled, statistics.burnt, parted_px)
     spread = _told(verdict, least)
     if not parts and not (spread and verdict.dominant != "none"):
         clean = causes_in_words(statistics, verdict) if spread else _clean(verdict, look)
