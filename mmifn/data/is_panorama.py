@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from mmifn.core.errors import UserError
@@ -12,6 +13,8 @@ from mmifn.data.seam import BANDS, gaps, reduced
 
 _OPEN_SEAM = 0.95  # whole panoramas, however distorted, are below 0.85
 _DOUBTFUL = -1.0  # evidence that none of the panoramas reaches
+_UNTOLD = (0.7, 0.7)  # gaps of a seam that tells nothing: between those of photographs and of panoramas
+_LEAST_PART = 0.25  # of the columns, which must have content for poles to be told
 _LEAST_SEAM = 0.25  # of the rows, which must have content at both edges for a seam to be told
 
 
@@ -30,16 +33,13 @@ def sphere_in(picture: np.ndarray) -> str | None:
 def examine(erp: np.ndarray, name: str, covered: np.ndarray | None = None) -> list[str]:
     """Return warnings about a picture (H, W, 3) uint8 of aspect 2:1; empty where it looks like a panorama.
 
-    covered: (h, w) bool, where it has content, None for everywhere; of a part, neither the poles nor an empty seam tell
-    anything. Raises UserError for what is plainly something else, named with the way out.
+    covered: (h, w) bool, where it has content, None for everywhere; an empty seam tells nothing, nor do empty poles. Raises
+    UserError for what is plainly something else, named with the way out.
     """
     small = reduced(erp)
-    kind, evidence = kind_of(erp, small), -np.inf
-    if covered is None:
-        seam = gaps(small)
-        evidence = no_sphere(small, seam)
-    else:
-        seam = _seam_of_part(small, covered)
+    kind = kind_of(erp, small)
+    seam = gaps(small) if covered is None else _seam_of_part(small, covered)
+    evidence = no_sphere(small, seam) if covered is None else _poles_of_part(small, covered)
     kind = kind or (PHOTOGRAPH if evidence > 0 else None)
     if kind:
         raise UserError(f"{name} is no equirectangular panorama but {kind.text}. What to do: {kind.way_out}. If it is one all "
@@ -53,6 +53,20 @@ def _seam_of_part(small: np.ndarray, covered: np.ndarray) -> tuple[float, float]
     rows = np.flatnonzero(both[np.arange(len(small)) * len(both) // len(small)])
     rows = rows[:len(rows) // BANDS * BANDS]
     return gaps(small[rows]) if len(rows) >= len(small) * _LEAST_SEAM else (0.0, 0.0)
+
+
+def _poles_of_part(small: np.ndarray, covered: np.ndarray) -> float:
+    """Return the evidence that what lies between empty sides is part of no sphere: its rows end at the poles all the same.
+
+    Its edges count as neither open nor closed. -inf where the upper or lower rows are empty, too, or little is left.
+    """
+    columns = np.asarray(covered.all(axis=0))
+    if not np.array_equal(covered.any(axis=0), columns) or columns.mean() < _LEAST_PART:
+        return -np.inf
+    at = np.arange(small.shape[1]) * len(columns) // small.shape[1]
+    turned = np.roll(np.arange(len(at)), -int(np.argmin(columns[at])))  # begins within the empty part
+    part = np.ascontiguousarray(small[:, turned[columns[at[turned]]]])
+    return no_sphere(cv2.resize(part, small.shape[1::-1], interpolation=cv2.INTER_LINEAR), _UNTOLD)
 
 
 def _doubts(gap: float, evidence: float) -> list[str]:

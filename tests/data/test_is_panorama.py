@@ -11,7 +11,7 @@ from mmifn.core.errors import UserError
 from mmifn.data.images import read_image
 from mmifn.data.is_panorama import examine, sphere_in
 from mmifn.data.kinds import alike_columns, found_again
-from mmifn.data.placement import place
+from mmifn.data.placement import place, read_spheres
 from mmifn.data.poles import no_sphere
 from mmifn.data.seam import gaps, reduced
 from mmifn.simulate.light import lens_weights, relit
@@ -131,6 +131,28 @@ def test_the_seam_of_a_part_is_judged_where_there_is_one(scene):
         sides = np.zeros((256, 512), bool)
         sides[:, 128:384] = True
         assert examine(picture, "x", sides) == []
+
+
+@pytest.mark.parametrize("make", [lambda erp: photograph(erp, 60),
+                                  lambda erp: projected(erp, "sg:h_fov=270:v_fov=200:pitch=-90")])
+def test_even_sides_do_not_make_a_panorama_of_what_is_between(make, scene):
+    """They may be padding; rows of a part of a panorama end at the poles all the same, those of other pictures do not."""
+    pictures = [make(scene), scene.copy()]
+    for picture in pictures:
+        picture[:, :150] = picture[:, -150:] = (70, 120, 200)
+    with pytest.raises(UserError, match="an ordinary photograph or another projection"):
+        place(pictures[0], "x")
+    (sphere,) = place(pictures[1], "x")
+    assert len(sphere.notes) == 1 and "105° of one-coloured at the sides" in sphere.notes[0]
+
+
+@needs_shared("inputs")
+@pytest.mark.parametrize("name", ["00_plain.jpg", "30_black_nadir.jpg", "62_icc_prophoto.jpg", "86_tile_edge_on_seam.jpg",
+                                  "9c_scene.hdr"])
+def test_a_chart_whose_halves_are_much_alike_is_no_pair_of_eyes(name):
+    """Up to 69 % of the blocks of one half are found in the other."""
+    (sphere,) = read_spheres(SHARED / "inputs" / name, name)
+    assert not any("edges" in note for note in sphere.notes)
 
 
 @needs_shared("clive")
