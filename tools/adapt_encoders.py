@@ -64,8 +64,8 @@ def main(argv: list[str] | None = None) -> int:
     scenes = outside_scenes(pictures, space, args.datasets, args.exclude_scenes)
     work, device = space.root / "adaptation", resolve_device(args.device)
     if backbone.teacher:
-        patching = Patching(backbone.teacher, args.parts, args.seed)
-        figures = distil(DistilConfig(args.encoder, epochs, rate, patching, seed=args.seed), scenes, making, out, work, device)
+        wanted = DistilConfig(args.encoder, epochs, rate, backbone.teacher, Patching(args.parts, args.seed), seed=args.seed)
+        figures = distil(wanted, scenes, making, out, work, device)
     else:
         config = AdaptConfig(args.encoder, epochs, rate, seed=args.seed)
         figures = adapt_to_scenes(config, *set_apart(scenes, args.held_out, args.seed), making, out, work, device)

@@ -1,7 +1,8 @@
-"""Fit a small network from scratch to patches: first to what a teacher says of them, more and more to what is true.
+"""Fit a small network to patches: first to what a teacher says of them, more and more to what is true.
 
 Distillation (Hinton et al., 2015). A teacher says something sensible of every patch; the truth is noisier (people's mean
-for a setting, whatever the patch shows) and not known of all, but the teacher errs too.
+for a setting, whatever the patch shows) and not known of all, but the teacher errs too. The network looks through the first
+stages of its teacher, which stay as they are.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from mmifn.adapt.samples import KINDS, TARGETS, make_samples
 from mmifn.adapt.scenes import of_teacher
 from mmifn.adapt.settings import SIDES, Making, Patching, require_schedule
 from mmifn.adapt.working_state import keep, take_up
+from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_json
 from mmifn.core.workers import usable_cores
 from mmifn.encoders.adaptable import TITLES
 from mmifn.encoders.adapted import BACKBONES, AdaptedEncoder, load_adapted
+from mmifn.encoders.conv_stem import stem_of
+from mmifn.encoders.encoder import freeze
 from mmifn.simulate.panoramas import Scene
 
 _SAVE_EVERY = 100  # steps
@@ -42,10 +46,11 @@ class DistilConfig:
     encoder: str
     epochs: int
     learning_rate: float
+    teacher: str = "lite0_adapted"
     patching: Patching = Patching()
     batch_size: int = 64
     weight_decay: float = 0.02
-    true_shares: tuple[float, float] = (0.25, 0.75)
+    true_shares: tuple[float, float] = (0.4, 0.9)
     average: float = 0.998
     seed: int = 0
 
@@ -66,10 +71,9 @@ class Standard:
     true: tuple[Tensor, Tensor]
 
     @classmethod
-    def fit(cls, patches: list[Patches]) -> Standard:
-        """Take the standard from the patches of one part."""
-        taught = torch.cat([group.taught[:, _SCORES] for group in patches])
-        true = torch.cat([transform(group.true) for group in patches])
+    def fit(cls, taught: Tensor, true: Tensor) -> Standard:
+        """Take the standard from what is said and true of patches, both (N, len(TARGETS))."""
+        taught, true = taught[:, _SCORES], transform(true)
         return cls(*(_mean_sd(values.masked_fill(true.isnan(), torch.nan)) for values in (taught, true)))
 
 
@@ -79,7 +83,7 @@ def _mean_sd(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def distil_loss(outputs: Tensor, taught: Tensor, true: Tensor, standard: Standard, true_share: float) -> Tensor:
-    """Return the loss of outputs (N, len(TARGETS)) against the teacher's outputs and the truth, both as Patches have them."""
+    """Return the loss of outputs (N, len(TARGETS)) against the teacher's outputs (logits of the kinds, scores) and the truth."""
     scores, kinds = outputs[:, _SCORES], outputs[:, :len(KINDS)]
     goals = ((true_share, true[:, :len(KINDS)], (transform(true) - standard.true[0]) / standard.true[1]),
              (1 - true_share, taught[:, :len(KINDS)].sigmoid(), (taught[:, _SCORES] - standard.taught[0]) / standard.taught[1]))
@@ -103,8 +107,8 @@ class _Course:
     def __len__(self) -> int:
         return self.parts * self.per_part
 
-    def batches(self, first: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield views uint8, what the teacher says and what is true, from step `first` on."""
+    def batches(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield views uint8 and what is true of them, from step `first` on."""
         for index in range(first // self.per_part, self.parts):
             patches = self.part(index % self.config.patching.parts)
             generator = torch.Generator().manual_seed(self.config.seed * 10**6 + index)
@@ -112,15 +116,17 @@ class _Course:
                     for rows in torch.randperm(len(patches[side]), generator=generator).split(self.config.batch_size)
                     if len(rows) == self.config.batch_size]
             order = torch.randperm(len(plan), generator=generator).tolist()
+            symmetries = torch.randint(8, (len(plan),), generator=generator).tolist()
             for place in order[max(0, first - index * self.per_part):]:
                 side, rows = plan[place]
-                yield _mirrored(patches[side].views[rows], rows), patches[side].taught[rows], patches[side].true[rows]
+                yield _turned(patches[side].views[rows], symmetries[place]), patches[side].true[rows]
 
 
-def _mirrored(views: Tensor, rows: Tensor) -> Tensor:
-    """Mirror about half of the views, chosen by a batch's own rows."""
-    chosen = torch.rand(len(rows), generator=torch.Generator().manual_seed(int(rows.sum()))) < 0.5
-    return torch.where(chosen[:, None, None, None], views.flip(3), views)
+def _turned(views: Tensor, symmetry: int) -> Tensor:
+    """Return square views in one of the eight ways in which a square lies on itself."""
+    across, down, diagonal = symmetry & 1, symmetry & 2, symmetry & 4
+    views = views.flip([axis for axis, wanted in ((3, across), (2, down)) if wanted])
+    return views.transpose(2, 3) if diagonal else views
 
 
 def distil(config: DistilConfig, scenes: list[Scene], making: Making, out: Path, work: Path,
@@ -131,14 +137,17 @@ def distil(config: DistilConfig, scenes: list[Scene], making: Making, out: Path,
     `work` when they are first wanted. A killed run goes on from its state there, which is saved every hundred steps and
     removed at the end; after every part `out` is written, so that a run may be stopped at any time.
     """
-    teacher = load_adapted(config.patching.teacher)[1]
-    training, looked_at = of_teacher(scenes, teacher["scenes"], teacher["held_out_scenes"], config.patching.teacher)
+    teacher, known = load_adapted(config.teacher)
+    if tuple(known["targets"]) != TARGETS:
+        raise UserError(f"{config.teacher} tells {', '.join(known['targets'])}; a teacher must tell {', '.join(TARGETS)}")
+    training, looked_at = of_teacher(scenes, known["scenes"], known["held_out_scenes"], config.teacher)
     print(f"{config.encoder} ({TITLES[config.encoder]}) on {len(training)} pictures, looked at with {len(looked_at)} more")
     workers = usable_cores()
     held_out = make_samples(looked_at, making, work / "samples", workers)
     torch.manual_seed(config.seed)
     course = _Course(config, lambda part: make_part(training, config.patching, part, work / "patches", workers), len(training))
-    lesson = _Lesson(config, Standard.fit(list(course.part(0).values())), device)
+    lesson = _Lesson(config, teacher, device)
+    lesson.take_standard(list(course.part(0).values()))
     about = {"encoder": config.encoder, "scenes": sorted({scene.name for scene in training}), "held_out_scenes": sorted(held_out),
              "config": dataclasses.asdict(config)}
     state = work / f"{config.encoder}.state.pt"
@@ -173,31 +182,54 @@ def _moving_average(kept: float) -> Callable[[Sequence[Tensor], Sequence[Tensor]
 class _Lesson:
     """What changes while a network learns: its weights, their moving average, and the optimizer's memory."""
 
-    def __init__(self, config: DistilConfig, standard: Standard, device: torch.device) -> None:
-        backbone = BACKBONES[config.encoder]
-        self.config, self.standard, self.device = config, standard, device
-        self.network = AdaptedEncoder(config.encoder, TARGETS).to(device, memory_format=torch.channels_last).train()
-        self.average = AveragedModel(self.network, multi_avg_fn=_moving_average(config.average))
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    standard: Standard
+
+    def __init__(self, config: DistilConfig, teacher: AdaptedEncoder, device: torch.device) -> None:
+        self.config, self.device = config, device
+        backbone = BACKBONES[config.teacher]
         self.mean, self.std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (backbone.mean, backbone.std))
+        network = AdaptedEncoder(config.encoder, TARGETS)
+        stem_of(network).take_from(teacher)
+        self.network = network.to(device, memory_format=torch.channels_last).train()
+        self.teacher = freeze(teacher, device)[0].to(memory_format=torch.channels_last)
+        self.average = AveragedModel(self.network, multi_avg_fn=_moving_average(config.average))
+        self.learning = [value for value in self.network.parameters() if value.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.learning, config.learning_rate, weight_decay=config.weight_decay)
         self.parts = {"network": self.network, "average": self.average, "optimizer": self.optimizer}
 
     def normalise(self, views: Tensor) -> Tensor:
-        """Return views uint8 as the network wants them."""
+        """Return views uint8 as the network and its teacher, whose stem it has, want them."""
         values = (views.to(self.device).float() / 255 - self.mean) / self.std
         return values.contiguous(memory_format=torch.channels_last)
 
-    def step(self, views: Tensor, taught: Tensor, true: Tensor, done: float) -> float:
+    def teach(self, images: Tensor) -> Tensor:
+        """Return what the teacher says of normalised images: (N, len(TARGETS))."""
+        with torch.no_grad(), self._fast():
+            return self.teacher(images)[1].float()
+
+    def take_standard(self, patches: list[Patches]) -> None:
+        """Take the standard from patches of one part."""
+        taught = [self.teach(self.normalise(views)).cpu()
+                  for group in patches for views in group.views.split(self.config.batch_size)]
+        self.standard = Standard.fit(torch.cat(taught), torch.cat([group.true for group in patches]))
+
+    def step(self, views: Tensor, true: Tensor, done: float) -> float:
         """Take one step down the loss of a batch; return it."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * rate_share(done)
         low, high = self.config.true_shares
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            outputs = self.network(self.normalise(views))[1].float()
-        loss = distil_loss(outputs.cpu(), taught, true, self.standard, low + (high - low) * done)
+        images = self.normalise(views)
+        with self._fast():
+            outputs = self.network(images)[1].float()
+        loss = distil_loss(outputs.cpu(), self.teach(images).cpu(), true, self.standard, low + (high - low) * done)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self.learning, 1.0)
         self.optimizer.step()
         self.average.update_parameters(self.network)
         return float(loss.detach())
+
+    def _fast(self) -> torch.autocast:
+        """Compute in bfloat16 where the device is faster in it."""
+        able = self.device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=able)

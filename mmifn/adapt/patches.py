@@ -1,8 +1,8 @@
 """Patches for learning from a teacher: small, many, of every size, cheap to make.
 
 A region of a panorama is distorted by itself, not the whole panorama, and several patches are cut from it. Of every patch
-there is what the teacher says of it and what is true of it: kinds, GMSD and SSIM, and the mean human score of the setting
-where the patch shows the resolution that scores are drawn for. Patches come in parts; a part holds patches of every picture.
+there is what is true of it: kinds, GMSD and SSIM, and the mean human score of the setting where the patch shows the
+resolution that scores are drawn for. Patches come in parts; a part holds patches of every picture.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +19,17 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from mmifn.adapt.samples import TARGETS, true_targets
+from mmifn.adapt.samples import true_targets
 from mmifn.adapt.settings import SIDES, Patching
 from mmifn.core.artefact import load_torch, save_torch
-from mmifn.core.errors import ArtefactError, UserError
+from mmifn.core.errors import ArtefactError
 from mmifn.core.files import sha256_json
 from mmifn.core.pixels import to_bytes
 from mmifn.core.workers import run_tasks
-from mmifn.encoders.adapted import BACKBONES, load_adapted
-from mmifn.encoders.encoder import freeze
 from mmifn.simulate.draws import Draw, distort, draw
 from mmifn.simulate.panoramas import Scene
 
-SCHEMA = "distillation patches/1"
+SCHEMA = "distillation patches/2"
 _HEIGHT = 256  # rows of a region as it is seen; it is twice as wide, as distortions of panoramas want it
 _MARGIN = 16  # rows and columns that are distorted too and cut off: codecs and filters behave otherwise at an edge
 # Shares of regions seen as they are and at half the size; the others are resampled a little, as views are.
@@ -44,13 +41,9 @@ _HIGHEST = 60.0  # latitude of a region's centre, degrees
 
 @dataclass(frozen=True)
 class Patches:
-    """Patches of one size: views (N, 3, S, S) uint8; taught and true (N, len(TARGETS)), NaN where nothing is known.
-
-    taught: the teacher's outputs, logits of the kinds before its scores.
-    """
+    """Patches of one size: views (N, 3, S, S) uint8; true (N, len(TARGETS)), NaN where nothing is known."""
 
     views: Tensor
-    taught: Tensor
     true: Tensor
 
     def __len__(self) -> int:
@@ -67,8 +60,7 @@ class _Job:
     @property
     def path(self) -> Path:
         """Return where the patches are kept, by all that they depend on."""
-        teacher = _teacher(self.patching.teacher)[1]
-        key = sha256_json([SCHEMA, self.scene.digest(), self.patching.seed, self.part, teacher, list(SIDES.items())])
+        key = sha256_json([SCHEMA, self.scene.digest(), self.patching.seed, self.part, list(SIDES.items())])
         return self.folder / f"{self.scene.name}.{self.part}.{key[:16]}.pt"
 
 
@@ -79,12 +71,13 @@ def make_part(scenes: list[Scene], patching: Patching, part: int, folder: Path, 
         for _ in run_tasks(_make, jobs, workers, preload=__name__):
             bar.update()
     contents = [_read(job.path) for job in jobs]
-    return {side: Patches(*(torch.cat([content[side][i] for content in contents]) for i in range(3))) for side in SIDES}
+    return {side: Patches(*(torch.cat(tensors) for tensors in zip(*(content[side] for content in contents), strict=True)))
+            for side in SIDES}
 
 
-def _read(path: Path) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
+def _read(path: Path) -> dict[int, tuple[Tensor, Tensor]]:
     content = load_torch(path)
-    return {side: (content[f"views_{side}"], content[f"taught_{side}"], content[f"true_{side}"]) for side in SIDES}
+    return {side: (content[f"views_{side}"], content[f"true_{side}"]) for side in SIDES}
 
 
 def _make(job: _Job) -> None:
@@ -101,26 +94,7 @@ def _make(job: _Job) -> None:
     for side, (regions, count) in SIDES.items():
         views, true = zip(*(_region(pixels, side, count, rng) for _ in range(regions)), strict=True)
         content |= {f"views_{side}": torch.cat(views), f"true_{side}": torch.cat(true)}
-        content[f"taught_{side}"] = _teach(job.patching.teacher, torch.cat(views))
     save_torch(content, job.path)
-
-
-@lru_cache(maxsize=1)
-def _teacher(name: str) -> tuple[torch.nn.Module, str]:
-    network, about = load_adapted(name)
-    if tuple(about["targets"]) != TARGETS:
-        raise UserError(f"{name} tells {', '.join(about['targets'])}; a teacher must tell {', '.join(TARGETS)}")
-    network, digest = freeze(network, torch.device("cpu"))
-    return network.to(memory_format=torch.channels_last), digest
-
-
-@torch.inference_mode()
-def _teach(name: str, views: Tensor) -> Tensor:
-    """Return what the teacher says of views (N, 3, S, S) uint8: (N, len(TARGETS))."""
-    backbone = BACKBONES[name]
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (backbone.mean, backbone.std))
-    return torch.cat([_teacher(name)[0](((part.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last))[1]
-                      for part in views.split(32)])
 
 
 def _region(pixels: np.ndarray, side: int, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -42,10 +42,9 @@ PATCHES_A_PICTURE = sum(regions * patches for regions, patches in SIDES.values()
 
 @dataclass(frozen=True)
 class Patching:
-    """Which patches are made for a network that learns from a teacher: the teacher, how many parts, and the seed."""
+    """Which patches are made for a network that learns from a teacher: how many parts, and the seed."""
 
-    teacher: str = "lite0_adapted"
-    parts: int = 4
+    parts: int = 13
     seed: int = 0
 
     def __post_init__(self) -> None:

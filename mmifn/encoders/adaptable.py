@@ -8,8 +8,8 @@ FOLDER = Path(__file__).parent / "weights"
 TITLES = {
     "lite0_adapted": "EfficientNet-Lite0, from its ImageNet weights",
     "vit_s14_adapted": "the first four layers of ViT-S/14, from its package",
-    "vit_nano": "a small ViT with a convolutional stem, from scratch",
-    "vmamba_nano": "a small VMamba, from scratch",
+    "vit_nano": "a small ViT behind the first stages of lite0_adapted, which is its teacher",
+    "vmamba_nano": "a small VMamba behind the same stages, of the same teacher",
 }
 
 

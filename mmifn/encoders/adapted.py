@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mmifn.core.errors import UserError
 from mmifn.core.json_text import parse_json
+from mmifn.encoders import conv_stem
 from mmifn.encoders.adaptable import weights_file
 from mmifn.encoders.efficientnet_lite import Lite0
 from mmifn.encoders.encoder import HALF, IMAGENET, Encoder, Family, freeze
@@ -25,9 +26,10 @@ from mmifn.encoders.lite0 import build_lite0
 from mmifn.encoders.pooling import mean_std, pool_erp_grid
 from mmifn.encoders.seam import see_closed
 from mmifn.encoders.state import load_strictly, valueless
-from mmifn.encoders.vit_nano import TAPS, WIDTH, ViTNano
+from mmifn.encoders.vit_nano import MAPS, ViTNano
 from mmifn.encoders.vit_s14 import blank_vit_s14, build_vit_s14
 from mmifn.encoders.vmamba import VMamba, VMambaConfig
+from mmifn.encoders.vmamba.blocks import ToChannelsLast
 
 SCHEMA = "adapted encoder/1"
 HIDDEN = 128
@@ -63,7 +65,8 @@ class LastMaps(nn.Module):
 @dataclass(frozen=True)
 class Backbone:
     """An adaptable backbone: how it is made (with the weights that adaptation starts from, or blank), which channels its
-    maps have, how its input is normalised, and how it is trained: teacher is the encoder that it learns from first, if any."""
+    maps have, how its input is normalised, and how it is trained: teacher is the encoder that it learns from, if any, and whose
+    first stages it looks through."""
 
     build: Callable[[], nn.Module]
     blank: Callable[[], nn.Module]
@@ -75,7 +78,7 @@ class Backbone:
     teacher: str | None = None
 
 
-NANO_VMAMBA = VMambaConfig(dims=(32, 64, 128, 192), depths=(1, 1, 2, 1))
+NANO_VMAMBA = VMambaConfig(dims=(64, 128, 192), depths=(1, 2, 1))  # at strides 8, 16 and 32
 
 
 def _pyramid(network: nn.Module) -> LastMaps:
@@ -84,6 +87,8 @@ def _pyramid(network: nn.Module) -> LastMaps:
 
 def _nano_vmamba() -> LastMaps:
     network = VMamba(NANO_VMAMBA, 1)
+    network.patch_embed = nn.Sequential(conv_stem.ConvStem(), nn.Conv2d(conv_stem.CHANNELS, NANO_VMAMBA.dims[0], 1),
+                                        ToChannelsLast())
     network.classifier = nn.Identity()  # the head reads the maps
     return LastMaps(network, lambda network, images: network.forward_features(images))
 
@@ -92,8 +97,8 @@ BACKBONES = {
     "lite0_adapted": Backbone(lambda: _pyramid(build_lite0()), lambda: _pyramid(Lite0()), (40, 112, 320), *HALF, 5e-4, 1),
     "vit_s14_adapted": Backbone(lambda: ViTMaps(build_vit_s14()), lambda: ViTMaps(blank_vit_s14()), (384, 384), *IMAGENET, 2e-4,
                                 1),
-    "vit_nano": Backbone(ViTNano, ViTNano, (WIDTH,) * len(TAPS), *IMAGENET, 2e-3, 2, "lite0_adapted"),
-    "vmamba_nano": Backbone(_nano_vmamba, _nano_vmamba, NANO_VMAMBA.dims[1:], *IMAGENET, 2e-3, 2, "lite0_adapted"),
+    "vit_nano": Backbone(ViTNano, ViTNano, MAPS, *HALF, 3e-3, 2, "lite0_adapted"),
+    "vmamba_nano": Backbone(_nano_vmamba, _nano_vmamba, NANO_VMAMBA.dims, *HALF, 3e-3, 2, "lite0_adapted"),
 }
 ERP_ADAPTED = ("lite0_adapted", "vit_nano", "vmamba_nano")  # those with maps of a whole panorama
 

@@ -1,7 +1,7 @@
-"""A small ViT for images of any size, whose first steps are convolutions (Xiao et al., 2021).
+"""A small ViT for images of any size that looks through a convolutional stem.
 
-Four convolutions of stride 2 make a token of every 16 x 16 pixels: what distortions look like is fine, and attention over
-single pixels would cost too much. Positions are sines and cosines (Vaswani et al., 2017), so no size is special.
+The stem and one convolution of stride 2 make a token of every 16 x 16 pixels: what distortions look like is fine, and attention
+over single pixels would cost too much. Positions are sines and cosines (Vaswani et al., 2017), so no size is special.
 """
 
 from __future__ import annotations
@@ -9,25 +9,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-STEM = (24, 48, 96)
+from mmifn.encoders.conv_stem import CHANNELS, ConvStem
+
 WIDTH = 192
 HEADS = 6
 LAYERS = 4
 MLP_RATIO = 3
-TAPS = (0, 2, 4)  # layers after which tokens are given as maps; 0 is the stem
+TAPS = (2, 4)  # layers after which tokens are given as maps
+MAPS = (CHANNELS, WIDTH, WIDTH)  # channels of the stem's map and of those
 STRIDE = 16
-
-
-class _ConvStep(nn.Module):
-    """Convolution of stride 2, LayerNorm over channels, GELU."""
-
-    def __init__(self, channels: int, out: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, out, 3, stride=2, padding=1)
-        self.norm = nn.LayerNorm(out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.gelu(self.norm(self.conv(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
 
 
 def positions(rows: int, columns: int, width: int = WIDTH) -> Tensor:
@@ -43,23 +33,24 @@ def positions(rows: int, columns: int, width: int = WIDTH) -> Tensor:
 
 
 class ViTNano(nn.Module):
-    """Images (B, 3, H, W), sides of STRIDE or more -> maps (B, WIDTH, ⌈H/16⌉, ⌈W/16⌉), one for each of TAPS."""
+    """Images (B, 3, H, W), sides of STRIDE or more -> maps of MAPS channels: the stem's (⌈H/8⌉, ⌈W/8⌉), and
+    (⌈H/16⌉, ⌈W/16⌉) for each of TAPS."""
 
     def __init__(self) -> None:
         super().__init__()
-        sizes = (3, *STEM)
-        self.stem = nn.Sequential(*(_ConvStep(a, b) for a, b in zip(sizes, STEM, strict=False)),
-                                  nn.Conv2d(STEM[-1], WIDTH, 3, stride=2, padding=1))
+        self.stem = ConvStem()
+        self.enter = nn.Conv2d(CHANNELS, WIDTH, 3, stride=2, padding=1)
         self.layers = nn.ModuleList(nn.TransformerEncoderLayer(WIDTH, HEADS, MLP_RATIO * WIDTH, dropout=0.0, activation="gelu",
                                                                batch_first=True, norm_first=True) for _ in range(LAYERS))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        x = self.stem(images)
+        maps = [self.stem(images)]
+        x = self.enter(maps[0])
         rows, columns = x.shape[2:]
         tokens = x.flatten(2).transpose(1, 2)
-        states = [tokens]
         tokens = tokens + positions(rows, columns).to(tokens)
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers, start=1):
             tokens = layer(tokens)
-            states.append(tokens)
-        return [states[tap].transpose(1, 2).unflatten(2, (rows, columns)) for tap in TAPS]
+            if number in TAPS:
+                maps.append(tokens.transpose(1, 2).unflatten(2, (rows, columns)))
+        return maps
