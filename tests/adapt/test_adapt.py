@@ -17,7 +17,7 @@ from mmifn.core.errors import UserError
 from mmifn.data.workspace import Workspace
 from mmifn.encoders import adaptable, adapted
 from mmifn.encoders.adapted import BACKBONES, load_adapted
-from mmifn.encoders.encoder import IMAGENET
+from mmifn.encoders.encoder import HALF
 from mmifn.encoders.networks import load_erp_encoder, load_view_encoder
 from mmifn.encoders.presets import choose
 from mmifn.simulate.panoramas import Scene, find_scenes
@@ -132,7 +132,7 @@ def test_a_view_gives_the_scores_of_the_head(tmp_path, config):
     training.adapt(config, data, data, tmp_path / "w", tmp_path / "s", CPU)
     network, _ = load_adapted("vmamba_nano", tmp_path / "w")
     images = torch.rand(2, 3, 64, 64)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in HALF)
     with torch.no_grad():
         wanted = network.eval()((images - mean) / std)[1][:, -3:]
     assert TARGETS[-3:] == ("mos", "gmsd", "ssim")

@@ -49,16 +49,12 @@ def few(monkeypatch):
         monkeypatch.setattr(module, "SIDES", FEW)
 
 
-def test_a_part_has_patches_of_every_size_with_what_is_said_and_true_of_them(tmp_path, few):
+def test_a_part_has_patches_of_every_size_with_what_is_true_of_them(tmp_path, few):
     scenes = [scene("synthetic_1", "a"), scene("synthetic_2", "b")]
     scenes = [dataclasses.replace(picture, name=name) for picture, name in zip(scenes, _rendered(), strict=True)]
     part = make_part(scenes, Patching(parts=2), 0, tmp_path, 1)
     assert {side: tuple(patches.views.shape) for side, patches in part.items()} == {64: (12, 3, 64, 64), 96: (4, 3, 96, 96)}
-    network, _ = load_adapted("lite0_adapted")
     for patches in part.values():
-        with torch.no_grad():  # HALF: mean and SD of .5
-            said = network.eval()((patches.views.float() / 255 - 0.5) / 0.5)[1]
-        torch.testing.assert_close(patches.taught, said, atol=1e-3, rtol=1e-3)
         kinds, (mos, gmsd, ssim) = patches.true[:, :len(KINDS)], patches.true[:, len(KINDS):].T
         assert ((kinds == 0) | (kinds == 1)).all() and (kinds.sum(dim=1) <= 2).all()
         assert mos.isnan().all()  # rendered panoramas are 1024 px wide: nobody's scores are for that
@@ -151,7 +147,7 @@ def test_the_loss_by_hand():
 def test_the_standard_is_of_patches_of_which_both_are_known():
     true = torch.cat([targets(40.0, 0.04, 0.96), targets(60.0, 0.16, 0.84), targets(math.nan, 0.36, 0.64)])
     taught = torch.cat([targets(1.0, 2.0, 3.0), targets(3.0, 4.0, 9.0), targets(99.0, 6.0, 6.0)])
-    standard = training.Standard.fit([Patches(torch.zeros(3, 3, 8, 8), taught, true)])
+    standard = training.Standard.fit(taught, true)
     torch.testing.assert_close(standard.taught[0], torch.tensor([2.0, 4.0, 6.0]))
     torch.testing.assert_close(standard.true[0], torch.tensor([50.0, 0.4, 0.4]))
     torch.testing.assert_close(standard.true[1], torch.tensor([10.0, (0.08 / 3) ** 0.5, (0.08 / 3) ** 0.5]))
@@ -167,27 +163,32 @@ def made_up_part(index, count=48):
         true = torch.zeros(count, len(TARGETS))
         true[:, 0] = (quality > 0.5).float()
         true[:, -3], true[:, -2], true[:, -1] = 20 + 50 * quality, 0.3 * (1 - quality), quality
-        taught = true.clone()
-        taught[:, :len(KINDS)] = 8 * true[:, :len(KINDS)] - 4
-        taught[:, -3:] = torch.stack([quality, 1 - quality, 1 - quality], dim=1)
-        part[side] = Patches(views, taught, true)
+        part[side] = Patches(views, true)
     return part
 
 
 def test_every_patch_is_seen_once_an_epoch_and_every_batch_has_one_size(few, monkeypatch):
     monkeypatch.setattr(training, "SIDES", {64: (4, 6), 96: (2, 12)})  # 24 patches of each size and picture
-    config = training.DistilConfig("vmamba_nano", 2, 1e-3, Patching(parts=3), batch_size=16)
+    config = training.DistilConfig("vmamba_nano", 2, 1e-3, patching=Patching(parts=3), batch_size=16)
     parts = []
     course = training._Course(config, lambda index: parts.append(index) or made_up_part(index), pictures=2)
     assert course.per_part == training.batches_a_part(2, 16) == 6 and len(course) == 36
     batches = list(course.batches(0))
     assert len(batches) == len(course) and parts == [0, 1, 2, 0, 1, 2]
-    assert {tuple(views.shape[1:]) for views, _, _ in batches} == {(3, 64, 64), (3, 96, 96)}
-    scores = torch.cat([true[:, -3] for _, _, true in batches[:6]])
+    assert {tuple(views.shape[1:]) for views, _ in batches} == {(3, 64, 64), (3, 96, 96)}
+    scores = torch.cat([true[:, -3] for _, true in batches[:6]])
     everything = torch.cat([patches.true[:, -3] for patches in made_up_part(0).values()])
     torch.testing.assert_close(scores.sort().values, everything.sort().values)
     for later, whole in zip(course.batches(20), batches[20:], strict=True):
         assert all(torch.equal(a, b) for a, b in zip(later, whole, strict=True))
+
+
+def test_a_square_lies_on_itself_in_eight_ways():
+    views = torch.arange(2 * 3 * 4 * 4).view(2, 3, 4, 4)
+    turned = [training._turned(views, symmetry) for symmetry in range(8)]
+    assert torch.equal(turned[0], views) and len({tuple(way.flatten().tolist()) for way in turned}) == 8
+    for way in turned:
+        assert torch.equal(way.flatten(2).sort().values, views.flatten(2))
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ def config(few, monkeypatch):
     held_out = made_up_part(99)[64]
     monkeypatch.setattr(training, "make_samples", lambda *_: {"hall": Samples(held_out.views, held_out.true)})
     monkeypatch.setattr(training, "of_teacher", lambda scenes, *_: (scenes[:1], scenes[1:]))
-    return training.DistilConfig("vmamba_nano", 2, 3e-3, Patching(parts=2), batch_size=16, average=0.8)
+    return training.DistilConfig("vmamba_nano", 2, 3e-3, patching=Patching(parts=2), batch_size=16, average=0.8)
 
 
 SCENES = [scene("synthetic_wood", "wood"), scene("hall", "hall")]
@@ -214,8 +215,30 @@ def test_a_pupil_learns_and_its_file_says_from_whom(tmp_path, config, encoder):
     assert figures["srcc_mos"] > 0.9 and figures["srcc_gmsd"] > 0.9 and figures["kind_right"] > 0.9
     _, about = load_adapted(encoder, out)
     assert about["scenes"] == ["synthetic_wood"] and about["held_out_scenes"] == ["hall"] and about["held_out"] == figures
-    assert about["config"]["patching"]["teacher"] == "lite0_adapted" and about["steps"] == [48, 48]
+    assert about["config"]["teacher"] == "lite0_adapted" and about["steps"] == [48, 48]
     assert not list(tmp_path.glob("*.state.pt"))
+    weights, teacher = load_file(out), load_adapted("lite0_adapted")[0].backbone.network.state_dict()
+    place = {"vit_nano": "backbone.stem.", "vmamba_nano": "backbone.network.patch_embed.0."}[encoder]
+    stem = {key.removeprefix(place): value for key, value in weights.items() if key.startswith(place)}
+    assert len(stem) == 63 and all(torch.equal(value.half(), teacher[key].half()) for key, value in stem.items())
+
+
+def test_a_pupil_looks_through_the_first_stages_of_its_teacher():
+    teacher, _ = load_adapted("lite0_adapted")
+    views = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    lesson = training._Lesson(training.DistilConfig("vit_nano", 1, 1e-2), teacher, CPU)
+    images = (views.float() / 255 - 0.5) / 0.5  # HALF: mean and SD of .5
+    with torch.no_grad():
+        first, wanted = teacher.backbone.network(images)[2], teacher(images)[1]
+    torch.testing.assert_close(lesson.teach(lesson.normalise(views)), wanted, atol=0.1, rtol=0.05)  # bfloat16, where it is fast
+    true = torch.cat([targets(40.0 + i, 0.04 * i, 0.9) for i in range(4)])
+    lesson.take_standard([Patches(views, true)])
+    before = {key: value.clone() for key, value in lesson.network.state_dict().items()}
+    for _ in range(2):
+        lesson.step(views, true, 0.5)
+    torch.testing.assert_close(lesson.network.backbone(images)[0], first)  # as it was taught, after steps of training too
+    changed = {key for key, value in lesson.network.state_dict().items() if not torch.equal(value, before[key])}
+    assert changed == {key for key in before if ".stem." not in key}
 
 
 def test_a_killed_run_ends_as_if_it_had_not_been_and_leaves_weights_after_a_part(tmp_path, config, monkeypatch):

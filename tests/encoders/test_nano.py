@@ -10,12 +10,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from mmifn.core.errors import UserError
+from mmifn.encoders import conv_stem
 from mmifn.encoders.adaptable import weights_file
 from mmifn.encoders.adapted import NANO_VMAMBA, SCORES, load_adapted
 from mmifn.encoders.networks import load_erp_encoder, load_view_encoder
 from mmifn.encoders.presets import PRESETS, choose
 from mmifn.encoders.state import valueless
-from mmifn.encoders.vit_nano import HEADS, LAYERS, MLP_RATIO, STRIDE, TAPS, WIDTH, ViTNano, positions
+from mmifn.encoders.vit_nano import HEADS, LAYERS, MAPS, MLP_RATIO, STRIDE, TAPS, WIDTH, ViTNano, positions
 
 CPU = torch.device("cpu")
 NANO = ("vit_nano", "vmamba_nano")
@@ -42,12 +43,9 @@ def convolved(x, weight, bias):
     return out
 
 
-def by_the_equations(image, state):
-    """Pre-norm Transformer layers over tokens of a convolutional stem, in numpy: the tokens after each layer."""
-    x = image.transpose(1, 2, 0)
-    for i in range(3):
-        x = gelu(normed(convolved(x, state[f"stem.{i}.conv.weight"], state[f"stem.{i}.conv.bias"]), state, f"stem.{i}.norm"))
-    x = convolved(x, state["stem.3.weight"], state["stem.3.bias"])
+def by_the_equations(seen, state):
+    """Pre-norm Transformer layers over tokens of the stem's map (C, H, W), in numpy: the tokens after each of TAPS."""
+    x = convolved(seen.transpose(1, 2, 0), state["enter.weight"], state["enter.bias"])
     rows, columns = x.shape[:2]
     tokens = x.reshape(-1, WIDTH)
     states = [tokens]
@@ -84,7 +82,8 @@ def test_the_small_vit_is_what_its_equations_say(training):
     state = {key: value.double().numpy() for key, value in network.state_dict().items()}
     with torch.no_grad():
         maps = network(image)
-    for mine, wanted in zip(maps, by_the_equations(image[0].double().numpy(), state), strict=True):
+    assert torch.equal(maps[0], network.stem.eval()(image))
+    for mine, wanted in zip(maps[1:], by_the_equations(maps[0][0].double().numpy(), state), strict=True):
         torch.testing.assert_close(mine[0].double(), torch.from_numpy(wanted), atol=2e-5, rtol=1e-4)
     assert len(state["layers.0.linear1.bias"]) == MLP_RATIO * WIDTH
 
@@ -98,7 +97,9 @@ def test_positions_differ_and_do_not_depend_on_the_size():
 @pytest.mark.parametrize("side", [(16, 16), (33, 70), (64, 128), (101, 95)])
 def test_the_small_vit_takes_any_size(side):
     maps = ViTNano().eval()(torch.rand(2, 3, *side))
-    assert [tuple(level.shape) for level in maps] == [(2, WIDTH, -(-side[0] // STRIDE), -(-side[1] // STRIDE))] * len(TAPS)
+    assert [tuple(level.shape) for level in maps] == [
+        (2, channels, -(-side[0] // stride), -(-side[1] // stride))
+        for channels, stride in zip(MAPS, (conv_stem.STRIDE, STRIDE, STRIDE), strict=True)]
 
 
 # --- the weights of the package --------------------------------------------------------------------------------------
@@ -114,7 +115,7 @@ def waves(side):
 def test_the_weights_are_small_and_name_who_taught_them_and_where(name):
     _, about = load_adapted(name)
     assert weights_file(name).stat().st_size < 10e6
-    assert about["config"]["patching"]["teacher"] == "lite0_adapted" and len(about["scenes"]) >= 25
+    assert about["config"]["teacher"] == "lite0_adapted" and len(about["scenes"]) >= 25
     _, teacher = load_adapted("lite0_adapted")
     assert about["held_out_scenes"] == teacher["held_out_scenes"]
     held_out = (weights_file(name).parents[3] / "docs" / "held_out_scenes.txt").read_text().split()
@@ -157,7 +158,7 @@ def test_the_preset_is_the_methods_pair_at_the_default_presets_scales():
     assert pair == replace(offline, viewport="vit_nano", global_="vmamba_nano", with_people=False, with_steps=False)
 
 
-@pytest.mark.parametrize(("name", "channels"), [("vmamba_nano", NANO_VMAMBA.dims[1:]), ("vit_nano", (WIDTH,) * 3)])
+@pytest.mark.parametrize(("name", "channels"), [("vmamba_nano", NANO_VMAMBA.dims), ("vit_nano", MAPS)])
 @pytest.mark.parametrize("height", [128, 256])
 def test_a_whole_panorama_of_any_size_gives_three_levels(name, channels, height):
     encoder = load_erp_encoder(choose("offline", global_=name, erp_height_px=height, wrap_px=32), CPU)
