@@ -267,10 +267,14 @@ class Recording:
         said = in_a_child(work)
         return "" if said == KNOWN else said or self.differs(root)
 
-    def differs(self, root: Path) -> str:
-        """Return which files are not those that the undisturbed run has left, "" where all are."""
+    def differs(self, root: Path, same: Callable[[Path, Path], bool] = lambda found, wanted: False) -> str:
+        """Return which files are not those that the undisturbed run has left, "" where all are.
+
+        same: tells whether a file of other bytes says the same as the wanted one.
+        """
         found = _Folder(root).files()
-        names = sorted(name for name in found.keys() | self.final.keys() if found.get(name) != self.final.get(name))
+        names = sorted(name for name in found.keys() | self.final.keys() if found.get(name) != self.final.get(name) and not (
+            name in found and name in self.final and same(root / name, self.place / "blobs" / self.final[name])))
         return f"{len(names)} files differ: {', '.join(names[:4])}" if names else ""
 
 
@@ -355,7 +359,13 @@ def killed_worker(recording: Recording, rng: random.Random, root: Path) -> str:
         return recording.work.run(root, 2)
 
     said = in_a_child(work)
-    return said or recording.differs(root)
+    return said or recording.differs(root, _of_the_same_lines)
+
+
+def _of_the_same_lines(found: Path, wanted: Path) -> bool:
+    """Tell whether two tables have the same rows: an image whose worker was killed comes later than those beside it."""
+    rows = ([line.rstrip(b",") for line in path.read_bytes().splitlines()] for path in (found, wanted))
+    return found.suffix in (".csv", ".json") and sorted(next(rows)) == sorted(next(rows))
 
 
 def _kill_a_worker(share: float) -> None:

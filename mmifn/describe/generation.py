@@ -150,6 +150,7 @@ def generate(path: Path, dataset: str, items: list[Item], describer: Describer, 
     report_plan(plan)
     written, failures = 0, []
     if not plan.todo:
+        upsert(path, [])  # a killed run may have appended the last ones
         return written
     try:
         with tqdm(total=len(plan.todo), unit="text", desc=identity.source, file=sys.stderr) as progress:

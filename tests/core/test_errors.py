@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmifn.core.errors import ROOTED, ArtefactError, UserError, listed, user_main, with_root
+from mmifn.core.errors import ROOTED, ArtefactError, UserError, listed, out_of_memory, user_main, with_root
 
 
 def raising(error):
@@ -96,3 +96,12 @@ def test_a_stop_while_main_imports_what_computes_is_one_line(tmp_path, number, c
     done = subprocess.run([sys.executable, "-c", main], capture_output=True, text=True, check=False,
                           env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{tmp_path}"})
     assert done.returncode == code and done.stderr.count("run the same command again") == 1 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("error", "short"), [
+    (MemoryError(), True), (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
+    (RuntimeError("unable to mmap 9 bytes from file <w>: Cannot allocate memory (12)"), True),
+    (ImportError("libfoo.so: failed to map segment from shared object"), True), (RuntimeError("could not create a primitive"), True),
+    (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False), (ImportError("libfoo.so: no such file"), False)])
+def test_what_libraries_say_where_memory_is_short(error, short):
+    assert out_of_memory(error) is short

@@ -7,7 +7,8 @@ from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_file
 from mmifn.describe.answers import fault_of, whole_sentences
 from mmifn.describe.generation import Answer, generate, identity_of, list_items
-from mmifn.describe.table import Row, read_rows, upsert
+from mmifn.describe.journal import journal_of
+from mmifn.describe.table import Row, append, read_rows, upsert, write_rows
 
 
 class Scripted:
@@ -47,6 +48,17 @@ def test_a_killed_run_resumes_and_repeats_nothing(tmp_path, images):
     assert run(tmp_path, images, second) == 2 and second.asked == ["2.png", "3.png"]
     third = Scripted()
     assert run(tmp_path, images, third) == 0 and third.asked == []
+
+
+def test_a_run_with_nothing_to_do_merges_what_a_killed_one_appended(tmp_path, images):
+    table = tmp_path / "text" / "des.csv"
+    run(tmp_path, images, Scripted())
+    rows = read_rows(table)
+    write_rows(table, rows[:2])
+    append(table, rows[2:])
+    assert journal_of(table).exists()
+    assert run(tmp_path, images, Scripted()) == 0 and not journal_of(table).exists()
+    assert read_rows(table) == rows
 
 
 def test_rows_carry_their_origin(tmp_path, images):
