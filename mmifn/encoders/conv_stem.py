@@ -20,9 +20,11 @@ class ConvStem(Lite0):
         super().__init__(STAGES[:3])
 
     def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the last of the stages' maps."""
         return super().forward(images)[-1]
 
     def train(self, mode: bool = True) -> ConvStem:
+        """Stay in evaluation, whatever the mode of the network around it."""
         return super().train(False)
 
     def take_from(self, teacher: nn.Module) -> None:

@@ -44,6 +44,7 @@ class ViTNano(nn.Module):
                                                                batch_first=True, norm_first=True) for _ in range(LAYERS))
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the maps of images; see the class."""
         maps = [self.stem(images)]
         x = self.enter(maps[0])
         rows, columns = x.shape[2:]
