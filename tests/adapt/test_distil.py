@@ -220,7 +220,7 @@ def test_a_pupil_learns_and_its_file_says_from_whom(tmp_path, config, encoder):
     weights, teacher = load_file(out), load_adapted("lite0_adapted")[0].backbone.network.state_dict()
     place = {"vit_nano": "backbone.stem.", "vmamba_nano": "backbone.network.patch_embed.0."}[encoder]
     stem = {key.removeprefix(place): value for key, value in weights.items() if key.startswith(place)}
-    assert len(stem) == 63 and all(torch.equal(value.half(), teacher[key].half()) for key, value in stem.items())
+    assert len(stem) == 90 and all(torch.equal(value.half(), teacher[key].half()) for key, value in stem.items())
 
 
 def test_a_pupil_looks_through_the_first_stages_of_its_teacher():
