@@ -10,6 +10,7 @@ Samples are kept in --root/adaptation/samples.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -27,8 +28,7 @@ from mmifn.encoders.encoder import freeze
 from mmifn.simulate.panoramas import find_scenes
 
 
-@user_main
-def main(argv: list[str] | None = None) -> int:
+def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     add_root_argument(parser)
     parser.add_argument("--panoramas", required=True, metavar="DIR", help="folder of pristine panoramas, 2048 px wide")
@@ -36,7 +36,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--versions", type=int, default=16, metavar="N", help="of each scene (default: %(default)s)")
     parser.add_argument("--encoders", nargs="+", choices=sorted(BACKBONES), metavar="NAME",
                         default=["lite0_adapted", "vit_nano", "vmamba_nano"], help="(default: %(default)s)")
-    args = parser.parse_args(argv)
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
     loaded = {name: load_adapted(name) for name in args.encoders}
     pictures, wanted = find_scenes(args.panoramas), set(args.scenes.read_text(encoding="utf-8").split())
     known = {name for _, about in loaded.values() for name in [*about["scenes"], *about["held_out_scenes"]]}
