@@ -104,12 +104,16 @@ def check(job: tuple[int, Scene], args: argparse.Namespace) -> list[Checked]:
     return checked
 
 
-@user_main
-def main(argv: list[str] | None = None) -> int:
+def build_parser() -> argparse.ArgumentParser:
     parser = check_parser(__doc__, 1024)
     parser.add_argument("--beside-score", action="store_true", help="tell burnt-out light that the model scores lower, only")
     parser.add_argument("--pristine", action="store_true", help="show the pictures alone that nothing is to be told of")
-    args = parser.parse_args(argv)
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
     print_check(partial(check, args=args), args)
     return 0
 

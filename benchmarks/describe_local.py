@@ -68,12 +68,16 @@ def check(job: tuple[int, Scene], args: argparse.Namespace) -> list[Checked]:
     return checked
 
 
-@user_main
-def main(argv: list[str] | None = None) -> int:
+def build_parser() -> argparse.ArgumentParser:
     parser = check_parser(__doc__, 512)
     parser.add_argument("--beside-score", action="store_true", help="tell what the model that ships scores lower, only")
     parser.add_argument("--saved", action="store_true", help="save every picture as JPEG of quality 95 first")
-    args = parser.parse_args(argv)
+    return parser
+
+
+@user_main
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
     print_check(partial(check, args=args), args)
     return 0
 
