@@ -151,7 +151,7 @@ def distil(config: DistilConfig, scenes: list[Scene], making: Making, out: Path,
     about = {"encoder": config.encoder, "scenes": sorted({scene.name for scene in training}), "held_out_scenes": sorted(held_out),
              "config": dataclasses.asdict(config)}
     state = work / f"{config.encoder}.state.pt"
-    run = sha256_json([dataclasses.asdict(config), sorted(scene.digest() for scene in training)])
+    run = sha256_json([dataclasses.asdict(config), lesson.teacher_sha256, sorted(scene.digest() for scene in training)])
     first = take_up(state, run, lesson.parts) or 0
     bar = tqdm(course.batches(first), initial=first, total=len(course), desc=f"distilling {config.encoder}", unit="step")
     figures: dict[str, float] = {}
@@ -191,7 +191,8 @@ class _Lesson:
         network = AdaptedEncoder(config.encoder, TARGETS)
         stem_of(network).take_from(teacher)
         self.network = network.to(device, memory_format=torch.channels_last).train()
-        self.teacher = freeze(teacher, device)[0].to(memory_format=torch.channels_last)
+        frozen, self.teacher_sha256 = freeze(teacher, device)
+        self.teacher = frozen.to(memory_format=torch.channels_last)
         self.average = AveragedModel(self.network, multi_avg_fn=_moving_average(config.average))
         self.learning = [value for value in self.network.parameters() if value.requires_grad]
         self.optimizer = torch.optim.AdamW(self.learning, config.learning_rate, weight_decay=config.weight_decay)

@@ -1,7 +1,7 @@
 """What the small ViT and VMamba look through: the first three stages of a Lite0, which stay as their teacher has them.
 
-Convolutions before a transformer are an old cure for slow learning (Xiao et al., 2021). These have learnt from half a million
-views what distortions look like from near; what the two networks then make of it is their own.
+Convolutions before a transformer are an old cure for slow learning (Xiao et al., 2021). These have learnt from photographs, and
+then from 9,000 distorted views, what distortions look like from near; what the two networks make of it is their own.
 """
 
 from __future__ import annotations

@@ -263,6 +263,20 @@ def test_a_killed_run_ends_as_if_it_had_not_been_and_leaves_weights_after_a_part
     assert load_adapted("vit_nano", tmp_path / "cut")[1] == load_adapted("vit_nano", tmp_path / "whole")[1]
 
 
+def test_a_run_with_another_teacher_begins_anew(tmp_path, config, monkeypatch):
+    runs = []
+    monkeypatch.setattr(training, "take_up", lambda state, run, parts: runs.append(run))
+    config = dataclasses.replace(config, encoder="vit_nano", epochs=1)
+    teacher, known = load_adapted("lite0_adapted")
+    for _ in range(2):
+        training.distil(config, SCENES, Making(1), tmp_path / "w", tmp_path, CPU)
+    with torch.no_grad():
+        teacher.head.leave.bias += 1
+    monkeypatch.setattr(training, "load_adapted", lambda name: (teacher, known))
+    training.distil(config, SCENES, Making(1), tmp_path / "w", tmp_path, CPU)
+    assert runs[0] == runs[1] != runs[2]
+
+
 def test_bad_wishes_are_refused():
     for wish, message in (({"epochs": 0}, "--epochs 0: at least 1 is needed"),
                           ({"learning_rate": math.nan}, "--learning-rate nan: wanted a number above 0")):
