@@ -53,6 +53,15 @@ def eyes(picture: np.ndarray, width: int, height: int, axis: int) -> np.ndarray:
     return np.concatenate([reduced(np.roll(picture, shift, axis=1), width, height) for shift in (0, 6)], axis=axis)
 
 
+def seen_by_two(picture: np.ndarray) -> np.ndarray:
+    """Return a panorama beside another of it in which every place has moved by up to 4 degrees, one by more, another by less."""
+    moved = np.random.default_rng(int(picture.sum()) % 1000).uniform(0, WIDTH / 90, (6, 12)).astype(np.float32)
+    y, x = np.mgrid[:WIDTH // 2, :WIDTH].astype(np.float32)
+    other = cv2.remap(picture, x + cv2.resize(moved, (WIDTH, WIDTH // 2), interpolation=cv2.INTER_CUBIC), y, cv2.INTER_LINEAR,
+                      borderMode=cv2.BORDER_WRAP)
+    return np.concatenate([reduced(eye, WIDTH // 2, WIDTH // 2) for eye in (picture, other)], axis=1)
+
+
 def unlike(picture: np.ndarray) -> np.ndarray:
     """Return a panorama of six lenses that are up to 1.2 stops too bright or too dark."""
     stops = np.random.default_rng(int(picture.sum()) % 1000).uniform(-1.2, 1.2, 6)
@@ -66,10 +75,15 @@ MADE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "353 of 360 degrees": lambda x: reduced(x[:, :1004]),
     "two lenses": two_lenses, "one lens": one_lens, "two eyes above each other": lambda x: eyes(x, WIDTH, WIDTH // 4, 0),
     "two eyes beside each other": lambda x: eyes(x, WIDTH // 2, WIDTH // 2, 1),
+    "two eyes, near and far": seen_by_two,
     "VR180": lambda x: eyes(np.ascontiguousarray(x[:, WIDTH // 4:-(WIDTH // 4)]), WIDTH // 2, WIDTH // 2, 1),
     "views of 90 degrees": lambda x: photograph(x, 0),
     "views of 120 degrees": lambda x: projected(x, "flat:h_fov=120:v_fov=82:pitch=10"),
     "parts of 180x90 degrees": lambda x: reduced(x[WIDTH // 8:-(WIDTH // 8), WIDTH // 4:-(WIDTH // 4)]),
+    "parts of 180x100 degrees on a cylinder": lambda x: projected(x, "cylindrical:h_fov=180:v_fov=100"),
+    "cylinders": lambda x: projected(x, "cylindrical:h_fov=360:v_fov=115"),
+    "Mercator": lambda x: projected(x, "mercator:h_fov=360:v_fov=132"),
+    "parts of 360x120 degrees": lambda x: reduced(x[WIDTH // 12:-(WIDTH // 12)]),
     "little planets": lambda x: projected(x, "sg:h_fov=270:v_fov=200:pitch=-90"), "cubes": lambda x: projected(x, "c3x2"),
     "halves beside their mirror image": lambda x: np.concatenate([x[:, :WIDTH // 2], x[:, WIDTH // 2 - 1::-1]], axis=1)}
 

@@ -19,7 +19,9 @@ _DARK = 16.0  # grey levels: black, as compression leaves it
 _ROUND = 0.6  # by how much more is dark outside a round picture
 _TEXTURE = 2.0  # grey levels of standard deviation from which a block can be found again
 _BLOCK_PX, _ALIKE, _BLOCKS = 16, 0.8, 24  # blocks compared, correlation of a match, and how many must have texture
-_MIRRORED, _TWICE = 0.85, 0.7  # shares of blocks found again in a mirror image, and in the picture of the other eye
+_MIRRORED, _ABOVE, _BESIDE = 0.85, 0.7, 0.85  # shares of blocks found again in a mirror image, in an eye below, and beside
+_SMOOTHED_PX = 1.0  # blur of eyes beside each other: they lie half a pixel and more apart, and finest detail is lost by that
+_CLOSED = 0.85  # gap of the seam of a whole panorama, not of half a sphere
 _SEVERAL_TIMES = 0.6  # share of blocks that also match a quarter around: a pattern that repeats, not a second picture
 
 
@@ -52,8 +54,9 @@ PAGE = Kind("page", "a page of text, a drawing or a screenshot on an even ground
 GRADIENT = Kind("gradient", "an even gradient without any content", "give a photograph of a whole sphere")
 ONE_COLOUR = Kind("one colour", "all but one colour, with nothing to judge", "give a photograph of a whole sphere")
 BACKDROP = Kind("backdrop", "an object before an even backdrop", _ORDINARY)
-PHOTOGRAPH = Kind("photograph", "an ordinary photograph or another projection of a sphere: its left and right edges do not meet, "
-                  "and its upper and lower edges are no poles", _ORDINARY + ", or " + _ffmpeg("v360=INPUT:e").removeprefix("or "))
+PHOTOGRAPH = Kind("photograph", "an ordinary photograph or another projection of a sphere: its upper and lower edges are no "
+                  "poles, or its left and right edges do not meet",
+                  _ORDINARY + ", or " + _ffmpeg("v360=INPUT:e").removeprefix("or "))
 OF_SPHERES = (DUAL_FISHEYE, STEREO_TB, STEREO_LR, VR180)  # what they show is a sphere all the same
 
 
@@ -121,17 +124,19 @@ def alike_columns(small: np.ndarray) -> float:
 
 def _repeated(grey: np.ndarray) -> Kind | None:
     """Return the kind of a picture whose halves are alike: two eyes, or mirror images."""
-    fine = grey - cv2.GaussianBlur(grey, (0, 0), 4)
-    height, width = fine.shape
-    upper, lower, left, right = fine[:height // 2], fine[height // 2:], fine[:, :width // 2], fine[:, width // 2:]
+    coarse = cv2.GaussianBlur(grey, (0, 0), 4)
+    fine = grey - coarse
+    upper, lower = np.split(fine, 2, axis=0)
+    left, right = np.split(fine, 2, axis=1)
     if found_again(left, right[:, ::-1], 2, _MIRRORED) > _MIRRORED or found_again(upper, lower[::-1], 2, _MIRRORED) > _MIRRORED:
         return MIRRORED
-    if found_again(upper, lower, 12, _TWICE) > _TWICE:
+    if found_again(upper, lower, 12, _ABOVE) > _ABOVE:
         return STEREO_TB
-    if (found_again(left, right, 12, _TWICE) > _TWICE
-            and found_again(left, np.roll(right, width // 8, axis=1), 12) < _SEVERAL_TIMES):
-        half = cv2.resize(grey[:, :width // 2], (width, height), interpolation=cv2.INTER_LINEAR)
-        return VR180 if gaps(np.repeat(half[..., None], 3, axis=2))[0] > 0.95 else STEREO_LR
+    left, right = np.split(cv2.GaussianBlur(grey, (0, 0), _SMOOTHED_PX) - coarse, 2, axis=1)
+    if (found_again(left, right, 12, _BESIDE) > _BESIDE
+            and found_again(left, np.roll(right, right.shape[1] // 4, axis=1), 12) < _SEVERAL_TIMES):
+        half = cv2.resize(grey[:, :grey.shape[1] // 2], grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        return VR180 if gaps(np.repeat(half[..., None], 3, axis=2))[0] > _CLOSED else STEREO_LR
     return None
 
 

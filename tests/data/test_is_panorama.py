@@ -12,7 +12,7 @@ from mmifn.data.images import read_image
 from mmifn.data.is_panorama import examine, sphere_in
 from mmifn.data.kinds import alike_columns, found_again
 from mmifn.data.placement import place, read_spheres
-from mmifn.data.poles import no_sphere
+from mmifn.data.poles import _changes, no_sphere
 from mmifn.data.seam import gaps, reduced
 from mmifn.simulate.light import lens_weights, relit
 from mmifn.simulate.rendered.panorama import render_scene
@@ -116,10 +116,50 @@ def test_a_seam_that_closes_does_not_make_a_panorama(scene):
     seam = gaps(reduced(turned))
     assert seam == pytest.approx(gaps(reduced(scene)), abs=0.2) and seam[0] < 0.5
     evidence = [no_sphere(reduced(picture), gaps(reduced(picture))) for picture in (scene, turned)]
-    assert evidence[0] < -10 and evidence[1] > -1
-    (warning,) = examine(turned, "x")
-    assert "hardly the poles" in warning
+    assert evidence[0] < -10 and evidence[1] > 0
+    named(turned, "no poles")
     named(projected(scene, "sg:h_fov=270:v_fov=200:pitch=-90"), "another projection")
+
+
+def on_other_rows(erp, latitude):
+    """The rows of a panorama (H, W, 3) where a projection has them: its latitude at -1..1 of the height."""
+    height, width = erp.shape[:2]
+    y = 0.5 * height - latitude(np.linspace(1, -1, height)) / np.pi * height - 0.5
+    return cv2.remap(erp, *np.meshgrid(np.arange(width, dtype=np.float32), y.astype(np.float32)), cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize("latitude", [lambda t: np.arctan(np.sinh(t * np.pi / 2)), lambda t: np.arctan(t * np.pi / 2)])
+def test_cylinders_and_mercator_are_named_though_their_edges_meet(latitude, scene):
+    """Both of a whole turn, of which 2:1 show 66.5° and 57.5° up and down."""
+    picture = on_other_rows(scene, latitude)
+    assert gaps(reduced(picture))[0] < 0.85
+    named(picture, "no poles", "v360=INPUT:e")
+
+
+def test_half_a_cylinder_is_named(scene):
+    named(projected(scene, "cylindrical:h_fov=180:v_fov=100"), "no poles")
+
+
+def test_a_picture_that_is_none_is_at_least_doubted(monkeypatch, scene):
+    """Evidence between the two limits."""
+    monkeypatch.setattr("mmifn.data.is_panorama.no_sphere", lambda small, seam: -0.5)
+    (warning,) = examine(scene, "x")
+    assert "hardly the poles" in warning
+
+
+def test_changes_beside_a_pole_by_hand():
+    """Waves of one size along and across: four columns on they differ by 2 sin(2w) cos, from row to row by 2 sin(v/2) cos."""
+    y, x = np.mgrid[:32, :512].astype(np.float64)
+    w, v = 2 * np.pi * 16 / 512, 2 * np.pi / 4
+    logs = 0.1 * np.cos(w * x) * np.cos(v * (y + 0.5))
+    found = _changes(np.exp(logs + 4) - 16)[2]  # nine rows, cosines +-.707
+    rows = np.cos(v * (np.arange(4, 13) + 0.5))
+    steps = np.diff(np.cos(v * (np.arange(4, 14) + 0.5)))
+    along = (0.2 * np.sin(2 * w)) ** 2 / 2 * rows.var(ddof=1) / 4
+    across = 0.01 / 2 * np.square(steps).mean()
+    assert found == pytest.approx(np.log((along + 3e-6) / (across + 1e-5)) / 2, abs=1e-6)
+    shared = logs + 0.3 * np.sin(np.arange(512) * w)  # the same in all rows
+    assert _changes(np.exp(shared + 4) - 16)[2] == pytest.approx(found, abs=1e-6)
 
 
 def test_the_seam_of_a_part_is_judged_where_there_is_one(scene):
@@ -178,6 +218,13 @@ def test_two_eyes_squeezed(scene):
 
     named(np.concatenate(eyes((1024, 256))), "one above the other", "--projection stereo-tb", "crop=iw:ih/2")
     named(np.concatenate(eyes((512, 512)), axis=1), "side by side", "--projection stereo-lr")
+
+
+@pytest.mark.parametrize("shift", [2, 6, 14])
+def test_eyes_half_a_pixel_apart(shift, scene):
+    """As reduced, eyes of 1024 columns lie a quarter of the shift apart, between pixels."""
+    pair = [cv2.resize(np.roll(scene, by, axis=1), (512, 512), interpolation=cv2.INTER_AREA) for by in (0, shift)]
+    named(np.concatenate(pair, axis=1), "side by side")
 
 
 def test_blocks_are_compared_until_it_is_known_that_too_few_are_found_again():
