@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from mmifn.fusion.inputs import load_database
     from mmifn.metrics import MIN_IMAGES, rmse
-    from mmifn.scoring.interval import rescaled
+    from mmifn.scoring.interval import widened
     from mmifn.scoring.model import Model, load_model, save_model
     from mmifn.training.correction import CorrectionConfig, teach
 
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
                           "mos": database.mos, "before": taught.before, "score": taught.unseen})
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path, index=False)
-    calibration = rescaled(base.calibration, table) if base.calibration else None
+    calibration = widened(base.calibration, table) if base.calibration else None
     save_model(Model(taught.checkpoint, calibration, base.counts_size), args.out)
     print(f"{args.out}: {taught.checkpoint.epoch} steps; scores of scenes that the correction has not met ({path}):")
     for kind, rows in [("all", table), *table.groupby("distortion_type")]:
@@ -61,7 +61,9 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{kind:<12} {len(rows):4d} images, RMSE {errors[0]:5.2f} before, {errors[1]:5.2f} corrected")
     if calibration:
         widths = " / ".join(f"{width:.2f}" for width in calibration.half_widths or [calibration.half_width])
-        print(f"interval ± {widths}")
+        print(f"interval ± {widths}, times " + ", ".join(
+            f"{factor:.2f} from {start:.1f} points of correction on"
+            for start, factor in zip((0.0, *calibration.moves), calibration.factors, strict=True)))
     return 0
 
 

@@ -74,8 +74,8 @@ def add_deterministic_argument(parser: argparse.ArgumentParser) -> None:
 def add_preset_argument(parser: argparse.ArgumentParser, default: str = "paper") -> None:
     """Give a script its --preset flag."""
     parser.add_argument("--preset", choices=sorted(PRESETS), default=default,
-                        help="which networks: 'paper' (downloaded weights), 'offline' (weights from installed packages, no "
-                             "network) or 'offline-vit-vmamba' (with a small ViT and a small VMamba); default: %(default)s")
+                        help="which networks: 'paper' (downloaded weights), 'offline' (a small ViT and a small VMamba that "
+                             "are installed, no network) or 'offline-lite0' (their teacher in both places); default: %(default)s")
 
 
 def add_text_encoder_argument(parser: argparse.ArgumentParser) -> None:

@@ -169,8 +169,12 @@ class MMIFN(nn.Module):
         if self.correction is not None:
             self.standardise_views.fit(inputs.views)
 
+    def fused(self, inputs: Inputs) -> Tensor:
+        """Return the viewport scores (B, V) that fusion gives, before any correction."""
+        return self.head(self.fusion(self.global_branch(inputs), self.local_branch(inputs)))
+
     def forward(self, inputs: Inputs) -> Tensor:
-        scores = self.head(self.fusion(self.global_branch(inputs), self.local_branch(inputs)))
+        scores = self.fused(inputs)
         return scores if self.correction is None else self.corrected(inputs.views, scores)
 
     def corrected(self, views: Tensor, scores: Tensor) -> Tensor:
@@ -187,3 +191,14 @@ class FusionOnly(nn.Module):
 
     def forward(self, inputs: FusedInputs) -> Tensor:
         return self.head(self.fusion(inputs.fused_global, inputs.fused_local))
+
+
+class Uncorrected(nn.Module):
+    """A model without what it was taught later: Inputs -> (B, V), as its fusion gives."""
+
+    def __init__(self, network: MMIFN) -> None:
+        super().__init__()
+        self.network, self.pool = network, network.pool
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        return self.network.fused(inputs)

@@ -8,6 +8,8 @@ an image of a new scene with at least the nominal probability, on average over s
 One width for all would be too wide where models err little (the worst pictures, on which people agree) and too narrow
 elsewhere, so widths differ by band of the predicted score, which is known when a new panorama is scored: within each band
 the promise holds by itself (Mondrian conformal prediction: Vovk et al., "Algorithmic learning in a random world", 2005).
+A model that was corrected (training/correction.py) knows one thing more: how far the correction moved the score. What it moves
+far is of a kind that fusion never met, and it errs more there, so the widths grow by band of that as well.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ class Calibration:
 
     half_width: over all scores, infinite where there are too few scenes for the level (nine are needed for 90 %); scenes,
     images: how many it rests on; labels: "human" or "simulated". edges, half_widths: predicted scores between bands,
-    ascending, and the width of each band (one more); empty where one width is for all.
+    ascending, and the width of each band (one more); empty where one width is for all. moves, factors: the same for how far a
+    correction moved the score, and by how much the width grows in each band.
     """
 
     level: float
@@ -48,14 +51,18 @@ class Calibration:
     labels: str
     edges: tuple[float, ...] = ()
     half_widths: tuple[float, ...] = field(default=(), metadata={"infinite": True})
+    moves: tuple[float, ...] = ()
+    factors: tuple[float, ...] = ()
 
-    def width_at(self, score: float) -> float:
-        """Return the half width for a predicted score."""
-        return self.half_widths[bisect_right(self.edges, score)] if self.half_widths else self.half_width
+    def width_at(self, score: float, moved: float = 0.0) -> float:
+        """Return the half width for a predicted score, which a correction moved by so much."""
+        width = self.half_widths[bisect_right(self.edges, score)] if self.half_widths else self.half_width
+        return width * self.factors[bisect_right(self.moves, abs(moved))] if self.factors else width
 
-    def interval(self, score: float, low: float, high: float) -> tuple[float, float]:
+    def interval(self, score: float, low: float, high: float, moved: float = 0.0) -> tuple[float, float]:
         """Return the interval around a score, clipped to the scale low..high."""
-        return max(low, score - self.width_at(score)), min(high, score + self.width_at(score))
+        width = self.width_at(score, moved)
+        return max(low, score - width), min(high, score + width)
 
 
 def scene_quantile(residuals: np.ndarray, scenes: list[str], level: float) -> float:
@@ -90,25 +97,32 @@ def _bands(score: np.ndarray, scenes: np.ndarray, level: float) -> list[float]:
     return []
 
 
+def _by_band(values: np.ndarray, residuals: np.ndarray, scenes: np.ndarray, level: float) -> tuple[tuple[float, ...], list[float]]:
+    """Return the edges of bands of values, and the quantile of the residuals in each."""
+    edges = _bands(values, scenes, level)
+    band = np.searchsorted(edges, values, side="right")
+    return tuple(edges), [scene_quantile(residuals[band == k], scenes[band == k].tolist(), level) for k in range(len(edges) + 1)]
+
+
 def calibrate(table: pd.DataFrame, labels: str, level: float = LEVEL) -> Calibration:
     """Return the calibration that a table with the columns scene, mos and score gives (one row per image unseen)."""
     score, residuals, scenes = _parts(table)
-    edges = _bands(score, scenes, level)
-    band = np.searchsorted(edges, score, side="right")
-    widths = [scene_quantile(residuals[band == k], scenes[band == k].tolist(), level) for k in range(len(edges) + 1)]
+    edges, widths = _by_band(score, residuals, scenes, level)
     return Calibration(level, scene_quantile(residuals, scenes.tolist(), level), len(set(scenes)), len(table), labels,
-                       tuple(edges), tuple(widths) if edges else ())
+                       edges, tuple(widths) if edges else ())
 
 
-def rescaled(known: Calibration, table: pd.DataFrame) -> Calibration:
-    """Return a calibration as wide as new material asks: all widths times what 90 % of its errors are of them, at least 1.
+def widened(known: Calibration, table: pd.DataFrame) -> Calibration:
+    """Return a calibration that is as wide as a correction asks for: in each band of how far it moved a score all widths times
+    what 90 % of the errors there are of them, at least 1.
 
-    table: as for `calibrate`, of material that the known calibration does not speak of; scenes count the same.
+    table: as for `calibrate`, and the score before the correction, of material that the known calibration need not speak of.
     """
     score, residuals, scenes = _parts(table)
     shares = residuals / np.array([known.width_at(value) for value in score])
-    factor = max(1.0, scene_quantile(shares, scenes.tolist(), known.level))
-    return replace(known, half_width=known.half_width * factor, half_widths=tuple(width * factor for width in known.half_widths))
+    moved = np.abs(score - table["before"].to_numpy(dtype=np.float64))
+    edges, factors = _by_band(moved, shares, scenes, known.level)
+    return replace(known, moves=edges, factors=tuple(max(1.0, factor) for factor in factors))
 
 
 def left_out(table: pd.DataFrame, level: float = LEVEL) -> np.ndarray:

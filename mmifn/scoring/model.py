@@ -91,7 +91,8 @@ def load_model(path: Path) -> Model:
         content, calibration = parse_json(metadata["checkpoint"]), parse_json(metadata["calibration"])
         if calibration:
             half_width, *widths = map(_infinite, [calibration["half_width"], *calibration.get("half_widths", ())])
-            calibration |= {"half_width": half_width, "half_widths": tuple(widths), "edges": tuple(calibration.get("edges", ()))}
+            calibration |= {"half_width": half_width, "half_widths": tuple(widths)}
+            calibration |= {name: tuple(calibration.get(name, ())) for name in ("edges", "moves", "factors")}
         for part, prefix in TUNED.items() if "tuned" in content else ():
             content["tuned"][part] = {key.removeprefix(prefix): state.pop(key) for key in [*state] if key.startswith(prefix)}
         model = Model(from_content({**_tuples(content), "state": state}, path, hint),

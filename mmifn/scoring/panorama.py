@@ -43,7 +43,7 @@ from mmifn.encoders.networks import load_erp_encoder, load_view_encoder
 from mmifn.encoders.presets import PRESETS, Preset, at_resolution
 from mmifn.encoders.text import TextEncoder, encode_descriptions, load_text_encoder, text_provenance
 from mmifn.fusion.inputs import Inputs
-from mmifn.fusion.model import MMIFN
+from mmifn.fusion.model import MMIFN, Uncorrected
 from mmifn.scoring.model import Model, load_model, shipped_path
 from mmifn.scoring.prediction import Prediction, View, as_flawless, in_words
 from mmifn.simulate.curves import RULE, ceiling
@@ -133,13 +133,16 @@ class Predictor:
         inputs, descriptions = self.encoders.encode_several([sphere.erp for sphere in spheres], self.preset, names)
         with one_thread():
             views = viewport_scores(self.network, inputs, self.model.checkpoint.scale)
-        return [self._said(*parts) for parts in zip(spheres, names, descriptions, views, seen, strict=True)]
+            before = viewport_scores(Uncorrected(self.network), inputs, self.model.checkpoint.scale)
+        return [self._said(*parts) for parts in zip(spheres, names, descriptions, views, before, seen, strict=True)]
 
-    def _said(self, sphere: Sphere, name: str, description: Description, views: np.ndarray, seen: np.ndarray) -> Prediction:
-        """Return what is said of a sphere: views (V,) are the scores of all its views, `seen` those that have content."""
+    def _said(self, sphere: Sphere, name: str, description: Description, views: np.ndarray, before: np.ndarray,
+              seen: np.ndarray) -> Prediction:
+        """Return what is said of a sphere: views and before (V,) are the scores of all its views, with and without what the model
+        was taught later; `seen`: those that have content."""
         centres = SAMPLERS[self.preset.sampler]().numpy()
         checkpoint, calibration, views = self.model.checkpoint, self.model.calibration, views[seen]
-        mean = float(pooled(self.network, views[None], checkpoint.scale)[0])
+        mean, uncorrected = pooled(self.network, np.stack([views, before[seen]]), checkpoint.scale).tolist()
         if not np.isfinite(views).all():
             raise UserError(f"{name}: the model gives scores that are not finite numbers; make or fetch it again")
         low, high = SCALES[checkpoint.mos_scale]
@@ -147,7 +150,7 @@ class Predictor:
         def percent(value: float) -> float:
             return float(np.clip((value - low) / (high - low) * 100, 0, 100))
 
-        ends = calibration.interval(mean, low, high) if calibration else None
+        ends = calibration.interval(mean, low, high, mean - uncorrected) if calibration else None
         interval = (percent(ends[0]), percent(ends[1])) if ends else None
         width = sphere.erp.shape[1]
         judged_px = round(360 * seen_ppd(width, self.preset.headset_ppd))

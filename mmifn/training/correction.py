@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mmifn.core.errors import UserError
 from mmifn.fusion.inputs import Database
-from mmifn.fusion.model import MMIFN
+from mmifn.fusion.model import MMIFN, Uncorrected
 from mmifn.training.checkpoint import Checkpoint
 from mmifn.training.fit import pooled, viewport_scores
 
@@ -119,9 +119,7 @@ def teach(base: Checkpoint, database: Database, config: CorrectionConfig) -> Tau
 
 def _fused(network: MMIFN, base: Checkpoint, database: Database) -> Tensor:
     """Return what fusion gives to every view, (N, V), before anything is added."""
-    plain = copy.deepcopy(network)
-    plain.correction = None
-    given = viewport_scores(plain, database.inputs, base.scale)
+    given = viewport_scores(Uncorrected(network), database.inputs, base.scale)
     return torch.from_numpy((given - base.scale.mean) / base.scale.sd).float()
 
 

@@ -155,9 +155,10 @@ def test_weights_with_a_tensor_missing_or_of_another_size_are_refused(name, tmp_
         load_adapted(name, tmp_path / "other")
 
 
-def test_the_preset_is_the_methods_pair_at_the_default_presets_scales():
-    pair, offline = PRESETS["offline-vit-vmamba"], PRESETS["offline"]
-    assert pair == replace(offline, viewport="vit_nano", global_="vmamba_nano", with_people=False, with_steps=False)
+def test_the_default_preset_is_the_methods_pair_and_that_of_its_teacher_differs_by_the_networks_alone():
+    pair, teacher = PRESETS["offline"], PRESETS["offline-lite0"]
+    assert (pair.viewport, pair.global_) == NANO and pair.with_people and pair.with_steps
+    assert teacher == replace(pair, viewport="lite0_adapted", global_="lite0_adapted")
 
 
 @pytest.mark.parametrize(("name", "channels"), [("vmamba_nano", NANO_VMAMBA.dims), ("vit_nano", MAPS)])

@@ -282,8 +282,10 @@ def test_encoders_preset_logistic_and_code_are_named(database, runs):
     assert "after a 5-parameter logistic fit" in notes
     assert ("Model: residual LIT and AFM, width 256, text dropout 0; 100 epochs after 30 of the branches alone, AdaMax 0.001 "
             "(constant), loss mse.") in notes
-    names = {"text_features": "minilm", "viewport_features": "lite0_adapted", "global_features": "lite0_adapted"}
+    names = {"text_features": "minilm", "viewport_features": "vit_nano", "global_features": "vmamba_nano"}
     assert reporting.preset_of(names) == "preset offline"
+    before = {**names, "viewport_features": "lite0_adapted", "global_features": "lite0_adapted"}
+    assert reporting.preset_of(before) == "preset offline-lite0"
     assert reporting.preset_of({**names, "text_features": "x"}) == "no preset"
 
 

@@ -1,5 +1,6 @@
 """Intervals: quantiles by hand, coverage on new scenes, and no promise that the number of scenes cannot keep."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -13,8 +14,8 @@ from mmifn.scoring.interval import (
     left_out,
     left_out_coverage,
     read_residuals,
-    rescaled,
     scene_quantile,
+    widened,
 )
 
 
@@ -173,15 +174,27 @@ def test_files_that_are_no_tables_are_refused(tmp_path):
         read_residuals(path, "OIQA", "full")
 
 
-def test_new_material_widens_every_band_alike():
-    """Errors of ten scenes are 0.2, 0.4 … 2 times the width of their band; scenes weigh 1/11, so 90 % is reached by the tenth."""
+def test_what_a_correction_moved_far_has_a_width_of_its_own():
+    """Twenty scenes are moved by half a point, with errors of up to .8 of the width: they keep it. Twenty are moved by five, with
+    errors of .1, .2 … 2 times the width; scenes weigh 1/21, so that 90 % is reached by the nineteenth, 1.9 times."""
     known = Calibration(0.9, 4.0, 30, 300, "simulated", edges=(50.0,), half_widths=(3.0, 5.0))
-    scores = np.array([40.0, 60.0] * 5)
-    widths = np.where(scores < 50, 3.0, 5.0)
-    mos = scores - 0.2 * np.arange(1, 11) * widths
-    table = pd.DataFrame({"scene": [f"s{i}" for i in range(10)], "score": scores, "mos": mos})
-    wider = rescaled(known, table)
-    assert (wider.half_width, *wider.half_widths) == pytest.approx((8.0, 6.0, 10.0))
-    assert wider.edges == known.edges
-    near = table.assign(mos=table.score - 0.1)
-    assert rescaled(known, near).half_widths == known.half_widths  # never narrower
+    scores = np.array([40.0, 60.0] * 20)
+    share = np.concatenate([np.linspace(0.1, 0.8, 20), 0.1 * np.arange(1, 21)])
+    moved = np.where(np.arange(40) < 20, 0.5, 5.0) * np.where(np.arange(40) % 2, 1, -1)
+    table = pd.DataFrame({"scene": [f"s{i}" for i in range(40)], "score": scores, "before": scores - moved,
+                          "mos": scores - share * np.where(scores < 50, 3.0, 5.0)})
+    wider = widened(known, table)
+    assert wider.moves == (2.75,) and wider.factors == pytest.approx((1.0, 1.9))
+    assert (wider.width_at(40), wider.width_at(40, -2.7), wider.width_at(60, 2.8)) == pytest.approx((3.0, 3.0, 9.5))
+    assert wider.interval(40, 0, 100, -6) == pytest.approx((34.3, 45.7))
+    assert (wider.half_width, wider.half_widths, wider.edges) == (known.half_width, known.half_widths, known.edges)
+
+
+def test_one_factor_is_for_all_where_scenes_are_few():
+    """Ten scenes: weights 1/11, so that 90 % is reached by the tenth, twice the width."""
+    known = Calibration(0.9, 4.0, 30, 300, "simulated")
+    scores = np.linspace(20, 65, 10)
+    table = pd.DataFrame({"scene": [f"s{i}" for i in range(10)], "score": scores, "before": scores - np.arange(10),
+                          "mos": scores - 0.8 * np.arange(1, 11)})
+    assert widened(known, table) == dataclasses.replace(known, factors=(pytest.approx(2.0),))
+    assert widened(known, table.assign(mos=table.score - 0.1)).width_at(30, 9) == 4.0  # never narrower

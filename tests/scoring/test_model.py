@@ -41,7 +41,8 @@ def require_same(a, b):
 
 @pytest.mark.parametrize("calibration", [
     CALIBRATION, None, dataclasses.replace(CALIBRATION, half_width=math.inf),
-    dataclasses.replace(CALIBRATION, edges=(30.0, 50.0), half_widths=(2.0, math.inf, 9.0))])  # fmt: skip
+    dataclasses.replace(CALIBRATION, edges=(30.0, 50.0), half_widths=(2.0, math.inf, 9.0),
+                        moves=(1.5,), factors=(1.0, 2.5))])  # fmt: skip
 def test_round_trip(path, calibration):
     model = Model(small_checkpoint(), calibration, counts_size=calibration is None)
     assert Model(model.checkpoint, calibration).counts_size is False

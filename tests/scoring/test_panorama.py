@@ -188,7 +188,7 @@ def test_files_that_are_no_panorama_are_refused(tmp_path, shipped):
 
 
 def test_unknown_presets_and_presets_without_a_model():
-    with pytest.raises(UserError, match="'best' is unknown; there are: offline, offline-vit-vmamba, paper"):
+    with pytest.raises(UserError, match="'best' is unknown; there are: offline, offline-lite0, paper"):
         mmifn.score(panorama(256), preset="best")
     with pytest.raises(UserError, match="no trained model comes with the package for the preset 'paper'"):
         mmifn.score(panorama(256), preset="paper")
