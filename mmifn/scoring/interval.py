@@ -97,7 +97,8 @@ def _bands(score: np.ndarray, scenes: np.ndarray, level: float) -> list[float]:
     return []
 
 
-def _by_band(values: np.ndarray, residuals: np.ndarray, scenes: np.ndarray, level: float) -> tuple[tuple[float, ...], list[float]]:
+def _by_band(values: np.ndarray, residuals: np.ndarray, scenes: np.ndarray,
+             level: float) -> tuple[tuple[float, ...], list[float]]:
     """Return the edges of bands of values, and the quantile of the residuals in each."""
     edges = _bands(values, scenes, level)
     band = np.searchsorted(edges, values, side="right")
