@@ -24,6 +24,17 @@ simulate --like CVIQ --dataset CVIQ4K --panoramas "$large" --only-scenes "$nine"
 simulate --like OIQA --dataset OIQA4K --panoramas "$large" --only-scenes "$five" --height 2048 --levels 1,3,5
 simulate --like BROAD --dataset BROAD4K --panoramas "$large" --only-scenes "$four" --height 2048
 simulate --like CVIQ --dataset CVIQ4R --panoramas "$large" --only-scenes "$nine" --height 1024 --levels 1,7
+# Of 8192 px there are no sources: four scenes enlarged, which codecs treat as an 8K file, though there is no finer detail in them.
+python - "$large" "$root/enlarged" "${four//,/ }" <<'PY'
+import sys
+from pathlib import Path
+from PIL import Image
+source, target, scenes = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3].split()
+target.mkdir(parents=True, exist_ok=True)
+for scene in scenes:
+    Image.open(next(source.glob(f"{scene}.*"))).convert("RGB").resize((8192, 4096), Image.Resampling.LANCZOS).save(target / f"{scene}.png")
+PY
+simulate --like CVIQ --dataset CVIQ8K --panoramas "$root/enlarged" --only-scenes "$four" --height 4096 --levels 3,6,9
 simulate --like CVIQ --dataset CVIQ2K --panoramas "$small" --only-scenes "$cviq_small" --levels 1,4,7,9,11
 simulate --like OIQA --dataset OIQA2K --panoramas "$small" --only-scenes "$oiqa_small" --levels 1,3,5
 simulate --like BROAD --dataset BROAD2K --panoramas "$small" --only-scenes "$broad_small"
@@ -39,7 +50,7 @@ flawless=ninomaru_teien,portland_landing_pad,quattro_canti,urban_alley_01,pillar
 flawless+=,viale_giuseppe_garibaldi,roof_garden,san_giuseppe_bridge,reinforced_concrete_01
 simulate --like FLAWLESS --dataset FLAWLESS2K --panoramas "$small" --only-scenes "$flawless"
 
-parts=(CVIQ4K OIQA4K BROAD4K CVIQ4R CVIQ2K OIQA2K BROAD2K FLAWLESS4K FLAWLESS2K)
+parts=(CVIQ8K CVIQ4K OIQA4K BROAD4K CVIQ4R CVIQ2K OIQA2K BROAD2K FLAWLESS4K FLAWLESS2K)
 faulty=(AUTH2K0 AUTH2K1 AUTH4K)
 for dataset in "${parts[@]}" "${faulty[@]}"; do
     for stage in generate_text.py "viewport_encoder.py --no-png" global_feature_extractor.py; do
