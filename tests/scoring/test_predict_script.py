@@ -124,11 +124,11 @@ def test_maps_and_worst_views_are_drawn(run, folder, tmp_path):
         assert Image.open(place / "map.png").size == (256, 128 + 50)
 
 
-def test_a_crop_is_warned_of_and_another_aspect_refused(run, tmp_path):
+def test_a_crop_and_another_aspect_are_refused(run, tmp_path):
     Image.fromarray(panorama(512)[:200, :400]).save(tmp_path / "crop.png")
     Image.fromarray(panorama(512)[:200, :300]).save(tmp_path / "photo.png")
-    code, out, _ = run(tmp_path / "crop.png")
-    assert code == 0 and "warning: its left and right edges do not meet" in out
+    code, out, err = run(tmp_path / "crop.png")
+    assert code == 1 and out == "" and "crop.png is no equirectangular panorama" in err and "--projection equirectangular" in err
     code, out, err = run(tmp_path / "photo.png")
     assert code == 1 and out == "" and "photo.png is 300x200" in err and "is 2:1" in err
 

@@ -27,7 +27,9 @@ def cross_scan(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, decay: Ten
     float32, under autocast too. Returns (B, H, W, D), float64 or float32.
     """
     kept = x.dtype if x.dtype == torch.float64 else torch.float32
-    inputs = (value.to(kept).contiguous() for value in (x, proj, weight, bias, decay, skip))
+    inputs = [value.to(kept).contiguous() for value in (x, proj, weight, bias, decay, skip)]
+    if not torch.compiler.is_compiling() and torch.is_inference_mode_enabled():
+        return _forward(*inputs)[0]  # the operator's first call imports the compiler, which takes as long as a panorama
     return torch.ops.mmifn.cross_scan(*inputs)[0]
 
 
@@ -35,11 +37,13 @@ def _backend(x: Tensor) -> ModuleType:
     return scan_triton if x.is_cuda and x.dtype == torch.float32 and scan_triton.available() else scan_portable
 
 
-@torch.library.custom_op("mmifn::cross_scan", mutates_args=())
-def _cross_scan(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, decay: Tensor,
-                skip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, decay: Tensor,
+             skip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     with torch.autocast(x.device.type, enabled=False):
         return _backend(x).forward(x, proj, weight, bias, decay, skip)
+
+
+_cross_scan = torch.library.custom_op("mmifn::cross_scan", _forward, mutates_args=())
 
 
 @torch.library.custom_op("mmifn::cross_scan_backward", mutates_args=())

@@ -121,6 +121,13 @@ def test_autocast_keeps_the_state_in_float32():
     torch.testing.assert_close(y, cross_scan(*(v.float() for v in inputs)), rtol=0, atol=0)
 
 
+def test_without_gradients_the_operator_is_passed_by_and_gives_the_same():
+    inputs = scan_inputs(1, 6, 5, 4, 2)
+    with torch.inference_mode():
+        got = cross_scan(*inputs)
+    torch.testing.assert_close(got, cross_scan(*inputs), rtol=0, atol=0)
+
+
 def test_operator_is_registered_soundly_and_opaque_to_compile():
     inputs = [v.requires_grad_() for v in scan_inputs(1, 3, 4, 2, 2)]
     torch.library.opcheck(torch.ops.mmifn.cross_scan.default, inputs,
