@@ -13,7 +13,7 @@ import sys
 from mmifn.cli.flags import add_exclusion_argument, add_height_argument, add_limit_argument, add_root_argument, command_parser
 from mmifn.core.errors import UserError, user_main
 from mmifn.data.workspace import Workspace
-from mmifn.simulate.settings import AUTHENTIC, BROAD, FLAWLESS, LIKES, REGIONAL, Simulation, scene_list
+from mmifn.simulate.settings import AUTHENTIC, BROAD, EXTREME, FLAWLESS, LIKES, REGIONAL, Simulation, scene_list
 
 
 def _levels(text: str) -> tuple[int, ...]:
@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_root_argument(parser)
     parser.add_argument("--like", required=True, choices=LIKES,
                         help=f"whose design to follow; {BROAD}: pristine panoramas, pairs of distortions and other kinds; "
+                             f"{EXTREME}: distortions stronger than people judged; "
                              f"{AUTHENTIC}: faults of cameras and stitchers; {REGIONAL}: distortions of a part of the sphere; "
                              f"{FLAWLESS}: pristine panoramas alone")
     parser.add_argument("--panoramas", required=True, metavar="DIR", help="folder of pristine ERPs, or: synthetic")
@@ -53,6 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     from mmifn.data.summary import describe
     from mmifn.simulate.broad import simulate_broad
     from mmifn.simulate.database import simulate
+    from mmifn.simulate.extreme import simulate_extreme
     from mmifn.simulate.flawless import simulate_flawless
     from mmifn.simulate.regional import simulate_regional
 
@@ -62,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
                       _levels(args.levels) if args.levels else (), scene_list(args.exclude_scenes), only, args.workers,
                       args.overwrite, args.max_megapixels, args.ppd)
     space = Workspace(args.root)
-    special = {BROAD: simulate_broad, AUTHENTIC: simulate_authentic, REGIONAL: simulate_regional,
+    special = {BROAD: simulate_broad, EXTREME: simulate_extreme, AUTHENTIC: simulate_authentic, REGIONAL: simulate_regional,
                FLAWLESS: simulate_flawless}
     table = special.get(args.like, simulate)(plan, space)
     print(describe(table, plan.dataset))

@@ -38,6 +38,9 @@ simulate --like CVIQ --dataset CVIQ8K --panoramas "$root/enlarged" --only-scenes
 simulate --like CVIQ --dataset CVIQ2K --panoramas "$small" --only-scenes "$cviq_small" --levels 1,4,7,9,11
 simulate --like OIQA --dataset OIQA2K --panoramas "$small" --only-scenes "$oiqa_small" --levels 1,3,5
 simulate --like BROAD --dataset BROAD2K --panoramas "$small" --only-scenes "$broad_small"
+# Distortions beyond what people judged, which no model may take for mild ones.
+simulate --like EXTREME --dataset EXTREME4K --panoramas "$large" --only-scenes "$four" --height 2048
+simulate --like EXTREME --dataset EXTREME2K --panoramas "$small" --only-scenes "$oiqa_small"
 # Faults of cameras and stitchers: their labels are of another kind, so fusion does not learn from them, but a correction does.
 authentic=aft_lounge,art_studio,blaubeuren_night,georgentor,hansaplatz,palermo_sidewalk,pink_sunrise,pool,schadowplatz,small_cave
 for seed in 0 1; do
@@ -50,7 +53,7 @@ flawless=ninomaru_teien,portland_landing_pad,quattro_canti,urban_alley_01,pillar
 flawless+=,viale_giuseppe_garibaldi,roof_garden,san_giuseppe_bridge,reinforced_concrete_01
 simulate --like FLAWLESS --dataset FLAWLESS2K --panoramas "$small" --only-scenes "$flawless"
 
-parts=(CVIQ8K CVIQ4K OIQA4K BROAD4K CVIQ4R CVIQ2K OIQA2K BROAD2K FLAWLESS4K FLAWLESS2K)
+parts=(CVIQ8K CVIQ4K OIQA4K BROAD4K CVIQ4R CVIQ2K OIQA2K BROAD2K EXTREME4K EXTREME2K FLAWLESS4K FLAWLESS2K)
 faulty=(AUTH2K0 AUTH2K1 AUTH4K)
 for dataset in "${parts[@]}" "${faulty[@]}"; do
     for stage in generate_text.py "viewport_encoder.py --no-png" global_feature_extractor.py; do

@@ -94,6 +94,16 @@ def curve(kind: str, metric: str = "fsim") -> Curve:
     return Curve(tuple(getattr(row, metric) for row in rows), tuple(row.mos for row in rows))
 
 
+@lru_cache(maxsize=8)
+def curve_by_setting(kind: str) -> Curve:
+    """Return the human curve of a judged kind whose greater parameters are severer, over its parameter in the headset.
+
+    Where a metric can tell no longer what is worse, this one goes on (Curve: with its own slope, towards WORST_MOS).
+    """
+    rows = sorted((row for row in _rows() if row.kind == kind and row.mos is not None), key=lambda row: row.parameter)
+    return Curve(tuple(row.parameter for row in rows), tuple(row.mos for row in rows))
+
+
 def _scale(kind: str, parameter: float | np.ndarray) -> np.ndarray:
     return np.log(parameter) if kind in _BY_RATIO else np.asarray(parameter, dtype=float)
 

@@ -111,8 +111,13 @@ def regional_mos(kind: str, losses: np.ndarray, flawless: np.ndarray) -> float:
 
     losses, flawless: (V,) of the views of the panorama and of its flawless self (SceneComparison.view_losses).
     """
+    return float(mos_of_loss((), flawless.mean())) - regional_harm(kind, losses, flawless)
+
+
+def regional_harm(kind: str, losses: np.ndarray, flawless: np.ndarray) -> float:
+    """Return what the views lose of their scores, pooled; losses, flawless as in regional_mos."""
     best = mos_of_loss((), flawless)
-    return float(mos_of_loss((), flawless.mean()) - pool(best - np.minimum(mos_of_loss((kind,), losses, flawless), best)))
+    return pool(best - np.minimum(mos_of_loss((kind,), losses, flawless), best))
 
 
 def simulate_regional(plan: Simulation, space: Workspace) -> pd.DataFrame:

@@ -160,6 +160,13 @@ def test_stronger_is_called_stronger(scene):
     assert [overall_word(x) for x in (0.0, 1.0, 3.0, 5.0)] == ["excellent", "good", "poor", "very bad"]
 
 
+def test_blur_that_leaves_no_texture_to_measure_is_the_most_severe(scene):
+    verdicts = [describe(blur_sphere(scene, sigma)).verdict for sigma in (2, 12)]
+    assert [verdict.dominant for verdict in verdicts] == ["blur", "blur"]
+    assert verdicts[0].severity["blur"] < verdicts[1].severity["blur"] == calibration.MAX_SEVERITY
+    assert verdicts[0].loss < verdicts[1].loss
+
+
 def test_of_two_distortions_the_far_more_severe_one_comes_first(scene):
     both = decode(encode_jpeg(add_noise(scene, 45.0, np.random.default_rng(0)), 75))
     assert describe(both).dominant == "noise"

@@ -40,6 +40,7 @@ FEATURES: dict[str, float | None] = {
     "middle_q90": None, "middle_q98": None, "blocking": 0.05, "blocking_across": 0.05, "blocking_down": 0.05,
     "ringing": None, "constant": 0.005, "flat_chroma": 0.01, "chroma_detail": 0.02, "banding": 0.0005, "blur": None,
     "blur_sharpest": None, "blur_softest": None}
+_SHARPNESS = tuple(name for name in FEATURES if name.startswith(("fine_q", "middle_q")))  # each 0 where no tile could tell
 
 
 @dataclass(frozen=True)
@@ -98,5 +99,7 @@ def judge(values: dict[str, float]) -> Verdict:
         dominant = worst
     if dominant == "none":
         return Verdict(dominant, float(chances[best]), severity, min(loss, MAX_CLEAN_LOSS))
+    if dominant == "blur" and not any(values[name] for name in _SHARPNESS):  # no tile has texture left to tell its sharpness by
+        severity["blur"] = MAX_SEVERITY
     severity[dominant] = max(severity[dominant], MIN_NAMED_SEVERITY)
     return Verdict(dominant, float(chances[best]), severity, max(loss, LOSS_BY_SEVERITY * severity[dominant]))

@@ -13,7 +13,7 @@ from mmifn.describe.measured.local import Finding, covers, here
 from mmifn.describe.measured.places import SMEAR, strength_by_view, worst_region
 from mmifn.describe.measured.statistics import Statistics
 
-WORDING = 1  # raise it whenever a change alters texts
+WORDING = 2  # raise it whenever a change alters texts
 MENTIONED = 1.2  # severity from which a kind beside the dominant one is mentioned
 NOTICEABLE = 1.5  # severity from which a cause is told of a panorama that is as good as a flawless one
 _LEVELS = ((0.35, "barely visible"), (0.9, "slight"), (1.5, "mild"), (2.1, "noticeable"), (2.7, "clear"), (3.3, "strong"),
