@@ -4,8 +4,8 @@
 
 DIR holds pristine panoramas of 4096 px or more. CVIQ's own settings are applied to each at 4096 px, where people judged
 them, reduced to 2048 px, and enlarged to 8192 px (JPEG only), and scored as predict.py does. Then panoramas are reduced,
-enlarged, saved again and turned, flawless and distorted, and noise is made stronger than any that was trained on. Prints
-one line per promise: what was asked, what was measured, on how many.
+enlarged, saved again and turned, flawless and distorted, and noise, blur and darkness are made stronger than any that people
+judged. Prints one line per promise: what was asked, what was measured, on how many.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mmifn.simulate import codecs
 from mmifn.simulate.comparison import SceneComparison
 from mmifn.simulate.curves import ceiling, mos_of_fsim, setting_mos
 from mmifn.simulate.designs import DESIGNS, Distortion
-from mmifn.simulate.distortions import add_noise
+from mmifn.simulate.distortions import add_noise, blur_sphere, expose
 from mmifn.simulate.human_anchor import HUMAN_MOS
 from mmifn.simulate.panoramas import Scene, listed_scenes
 from mmifn.simulate.settings import scene_list
@@ -39,6 +39,8 @@ from mmifn.sphere import resize_erp
 
 JUDGED_WIDTH, SMALL_WIDTH, LARGE_WIDTH = 4096, 2048, 8192
 NOISE = (10, 20, 40, 80, 120)  # standard deviation in grey values; people judged up to 34
+BLUR = (2, 4, 8, 12, 16, 24)  # sigma in pixels of 2048; people judged up to 5.1 of 4096
+DARK = (-2, -3, -4, -5, -6)  # stops
 MIDDLE = 8  # level of CVIQ's designs that is enlarged, reduced, turned and saved again
 
 
@@ -105,6 +107,13 @@ def _resized_and_changed(full: np.ndarray, note: Callable[..., float]) -> None:
     noisy = {sigma: add_noise(small, sigma, np.random.default_rng(0)) for sigma in NOISE}
     for sigma, pixels in noisy.items():
         note("noise", pixels, "GN", sigma)
+    left_half = np.arange(SMALL_WIDTH)[:, None] < SMALL_WIDTH // 2
+    for sigma in BLUR:
+        blurred = blur_sphere(small, sigma)
+        note("blur", blurred, "GB", sigma)
+        note("blur of the left half", np.where(left_half, blurred, small), "GB", sigma)
+    for stops in DARK:
+        note("darkness", expose(small, stops), "EXP", -stops)
     for kind, pixels in (("GN", noisy[NOISE[1]]), ("JPEG", distort(small, DESIGNS["CVIQ"][0], MIDDLE)),
                          ("HEVC", distort(small, DESIGNS["CVIQ"][2], MIDDLE))):
         before = note("changed", pixels, kind)
@@ -169,9 +178,14 @@ def _report_changes(table: pd.DataFrame) -> None:
     reduced = table[table.what == "reduced"]
     off = (reduced.score - reduced.wanted).abs()
     line("distorted at 4096, reduced to 2048 px: off the label rule by", "<= 4", spread(off), len(off))
-    noise = table[table.what == "noise"].sort_values("level").groupby("scene").score.apply(list)
-    steps = [bool(b <= a) for values in noise for a, b in pairwise(values)]
-    line(f"noise of sigma {NOISE[0]} to {NOISE[-1]}: the score falls", "100 %", f"{100 * np.mean(steps):.0f} %", len(steps))
+    for what, scale in (("noise", f"sigma {NOISE[0]} to {NOISE[-1]}"), ("blur", f"sigma {BLUR[0]} to {BLUR[-1]} px"),
+                        ("blur of the left half", f"{BLUR[0]} to {BLUR[-1]} px"),
+                        ("darkness", f"{-DARK[0]} to {-DARK[-1]} stops")):
+        ladders = table[table.what == what].sort_values("level").groupby("scene").score.apply(np.array)
+        steps = [bool(b <= a) for values in ladders for a, b in pairwise(values)]
+        line(f"{what}, {scale}: the score falls", "100 %", f"{100 * np.mean(steps):.0f} %", len(steps))
+        rises = pd.Series([float((values - np.minimum.accumulate(values)).max()) for values in ladders])
+        line("  points by which a stronger one scores higher, median (worst)", "<= 1", spread(rises), len(rises))
     for name in HARMLESS:
         rows = table[table.what == name]
         moved = (rows.score - rows.wanted).abs()
