@@ -107,6 +107,20 @@ def test_fringe_leaves_green_and_moves_red_and_blue_apart(scene):
     assert (fringed[..., 2] != scene[..., 2]).any()
 
 
+def test_fringes_grow_from_the_middle_of_each_of_two_lenses():
+    width, most = 512, 20  # pixels by which each colour moves at a rim
+    ramp = np.repeat((np.arange(width) / 2)[None, :, None], 4, axis=0).repeat(3, axis=2).astype(np.uint8)
+    fringed = processed.fringe(ramp, 2 * most * 360 / width, np.random.default_rng(3)).astype(float)
+    middle = np.random.default_rng(3).uniform(-180, 180)
+    lon = (np.arange(width) + 0.5) * 360 / width - 180
+    turns = np.stack([np.degrees(np.angle(np.exp(1j * np.radians(lon - lens)))) for lens in (middle, middle + 180)])
+    away = np.take_along_axis(turns, np.abs(turns).argmin(axis=0)[None], 0)[0]  # from the nearer lens's middle
+    inner = slice(30, width - 30)  # the ramp falls at the seam
+    for channel, sign in ((0, 1), (2, -1)):
+        expected = (np.arange(width) + sign * most * away / 90) / 2
+        assert np.abs(fringed[1, inner, channel] - expected[inner]).max() <= 1  # half a grey value of the ramp, half of rounding
+
+
 def test_a_tilted_lens_shows_the_rows_above_or_below(scene):
     lower = processed.shift_down(scene, 180 / len(scene) * 3, np.random.default_rng(0))
     assert (lower[10:-10] == scene[7:-13]).all() or (lower[10:-10] == scene[13:-7]).all()
