@@ -46,15 +46,16 @@ authentic=aft_lounge,art_studio,blaubeuren_night,georgentor,hansaplatz,palermo_s
 for seed in 0 1; do
     simulate --like AUTHENTIC --dataset AUTH2K$seed --panoramas "$small" --seed $seed --only-scenes "$authentic,stone_alley,vignaioli_night"
 done
+others=ninomaru_teien,portland_landing_pad,quattro_canti,urban_alley_01,pillars,sunset_forest,wooden_lounge,st_fagans_interior
+others+=,viale_giuseppe_garibaldi,roof_garden,san_giuseppe_bridge,reinforced_concrete_01
+simulate --like LENSES --dataset LENSES2K --panoramas "$small" --only-scenes "$others"
 simulate --like AUTHENTIC --dataset AUTH4K --panoramas "$large" --only-scenes "$six" --height 2048
 # And more flawless ones at both sizes, which no correction may take for faulty.
 simulate --like FLAWLESS --dataset FLAWLESS4K --panoramas "$large" --only-scenes "$nine" --height 2048
-flawless=ninomaru_teien,portland_landing_pad,quattro_canti,urban_alley_01,pillars,sunset_forest,wooden_lounge,st_fagans_interior
-flawless+=,viale_giuseppe_garibaldi,roof_garden,san_giuseppe_bridge,reinforced_concrete_01
-simulate --like FLAWLESS --dataset FLAWLESS2K --panoramas "$small" --only-scenes "$flawless"
+simulate --like FLAWLESS --dataset FLAWLESS2K --panoramas "$small" --only-scenes "$others"
 
 parts=(CVIQ8K CVIQ4K OIQA4K BROAD4K CVIQ4R CVIQ2K OIQA2K BROAD2K EXTREME4K EXTREME2K FLAWLESS4K FLAWLESS2K)
-faulty=(AUTH2K0 AUTH2K1 AUTH4K)
+faulty=(AUTH2K0 AUTH2K1 LENSES2K AUTH4K)
 for dataset in "${parts[@]}" "${faulty[@]}"; do
     for stage in generate_text.py "viewport_encoder.py --no-png" global_feature_extractor.py; do
         python $stage --root "$root" --dataset $dataset --preset offline

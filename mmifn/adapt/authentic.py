@@ -1,4 +1,5 @@
-"""A database of authentic faults on panoramas, with labels that rest on people's opinions (opinion_labels).
+"""Databases of authentic faults on panoramas, of all kinds or of lenses alone, whose labels rest on people's opinions
+(opinion_labels).
 
 Layout as in simulate: datasets/<DS>/images/, simulation.json, des.csv last. Further columns: fault, strength, place, basis
 (which opinions the label rests on), label_rule.
@@ -27,13 +28,12 @@ from mmifn.adapt.opinion_labels import (
 from mmifn.data.manifest import SIMULATED
 from mmifn.data.workspace import Workspace
 from mmifn.encoders.people import open_people
-from mmifn.simulate.authentic import WHOLE, Happening, happenings
+from mmifn.simulate.authentic import WHOLE, Happening, happenings, mild_lenses
 from mmifn.simulate.comparison import pool
 from mmifn.simulate.curves import PRISTINE_MOS, ceiling
 from mmifn.simulate.database import seen_columns
 from mmifn.simulate.drawn import DrawnScene, drawn_scenes, make_drawn
-from mmifn.simulate.settings import AUTHENTIC as LIKE
-from mmifn.simulate.settings import Simulation
+from mmifn.simulate.settings import AUTHENTIC, LENSES, Simulation
 
 VERSIONS = 12  # of each scene, beside the pristine one: ONE_LENS, and eight of the other faults
 STITCHED = ("step", "ghost")
@@ -45,9 +45,14 @@ def simulate_authentic(plan: Simulation, space: Workspace) -> pd.DataFrame:
 
     Raises UserError as simulate does, and for levels: strengths are drawn here.
     """
-    chosen = drawn_scenes(plan, LIKE)
-    facts = {"like": LIKE, "versions": VERSIONS, "label_rule": RULE, "encoder": open_people("cpu").digest}
+    chosen = drawn_scenes(plan, plan.like)
+    facts = {"like": plan.like, "versions": len(_faults(plan, "")), "label_rule": RULE, "encoder": open_people("cpu").digest}
     return make_drawn(plan, space, chosen, facts, _make_scene)
+
+
+def _faults(plan: Simulation, scene: str) -> list[Happening]:
+    """Return what befalls a scene in one of the two designs: faults of every kind, or mild ones of lenses alone."""
+    return {AUTHENTIC: happenings(scene, VERSIONS, plan.seed), LENSES: mild_lenses(scene, plan.seed)}[plan.like]
 
 
 def _make_scene(job: DrawnScene) -> list[dict]:
@@ -56,7 +61,7 @@ def _make_scene(job: DrawnScene) -> list[dict]:
     flawless = views_of(pixels)
     scores, light = people_scores(flawless), light_of(flawless)
     rows = [_row(job, job.image("pristine_0", lambda: pixels)[0], pixels.shape[1], None, 0.0, "pristine")]
-    for number, what in enumerate(happenings(job.scene.name, VERSIONS, job.plan.seed), start=1):
+    for number, what in enumerate(_faults(job.plan, job.scene.name), start=1):
         path, faulty = job.image(f"{what.name}_{number}", lambda what=what: what.apply(pixels))
         rows.append(_row(job, path, pixels.shape[1], what, *_harm(what, views_of(faulty), scores, light)))
     return rows

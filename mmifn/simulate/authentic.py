@@ -99,6 +99,17 @@ class Happening:
         return to_pixels(changed) if fault.in_light else np.rint(changed).astype(np.uint8)
 
 
+# Steps of light between lenses that are mild enough to be taken for the scene's own.
+_MILD = (*((fault, strength, place) for fault in ("over", "under") for strength in (1, 2) for place in (ONE_OF_TWO, ONE_OF_SIX)),
+         *(("lenses", strength, WHOLE) for strength in (1, 2, 3)))
+
+
+def mild_lenses(scene: str, seed: int) -> list[Happening]:
+    """Return each of the mild steps of light between lenses once, at seams of their own."""
+    rng = np.random.default_rng([seed, zlib.crc32(scene.encode())])
+    return [Happening(*what, int(rng.integers(2 ** 31))) for what in _MILD]
+
+
 def happenings(scene: str, count: int, seed: int) -> list[Happening]:
     """Choose `count` faults for a scene: each of ONE_LENS in one lens, then others, every kind about as often as every other,
     strengths and places at random."""

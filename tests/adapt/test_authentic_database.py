@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from mmifn.adapt.authentic import LIKE, VERSIONS, simulate_authentic
+from mmifn.adapt.authentic import VERSIONS, simulate_authentic
 from mmifn.adapt.opinion_labels import RULE
 from mmifn.core.errors import UserError
 from mmifn.data.manifest import read_manifest
@@ -12,10 +12,11 @@ from mmifn.simulate.authentic import FAULTS, ONE_LENS
 from mmifn.simulate.curves import ceiling
 from mmifn.simulate.database import Simulation
 from mmifn.simulate.panoramas import SYNTHETIC
+from mmifn.simulate.settings import AUTHENTIC, LENSES
 
 
 def test_a_database_of_one_scene_has_lens_faults_and_others_and_says_what_labels_rest_on(tmp_path):
-    plan, space = Simulation(LIKE, "FAULTY", SYNTHETIC, scenes=1, height=128, workers=1), Workspace(tmp_path)
+    plan, space = Simulation(AUTHENTIC, "FAULTY", SYNTHETIC, scenes=1, height=128, workers=1), Workspace(tmp_path)
     table = simulate_authentic(plan, space)
     rows = pd.read_csv(space.manifest("FAULTY"))
     assert len(rows) == VERSIONS + 1
@@ -38,6 +39,19 @@ def test_a_database_of_one_scene_has_lens_faults_and_others_and_says_what_labels
 
 
 def test_levels_have_no_meaning_here(tmp_path):
-    plan = Simulation(LIKE, "FAULTY", SYNTHETIC, scenes=1, height=128, levels=(1,))
+    plan = Simulation(AUTHENTIC, "FAULTY", SYNTHETIC, scenes=1, height=128, levels=(1,))
     with pytest.raises(UserError, match="--levels 1 has no meaning"):
         simulate_authentic(plan, Workspace(tmp_path))
+
+
+def test_slightly_unlike_lenses_each_once_and_worse_where_stronger(tmp_path):
+    space = Workspace(tmp_path)
+    rows = simulate_authentic(Simulation(LENSES, "LENSES", SYNTHETIC, scenes=1, height=256, workers=1), space)
+    mos = rows.assign(MOS=rows["MOS"].astype(float)).set_index(["distortion_type", "place", "level"])["MOS"]
+    assert len(mos) == 12 and mos.index.is_unique
+    flawless = mos["pristine"].item()
+    for fault in ("over", "under"):
+        for place in ("one of two lenses", "one of six lenses"):
+            assert flawless > mos[fault, place, 1] > mos[fault, place, 2]
+    assert flawless > mos["lenses", "whole", 1] > mos["lenses", "whole", 2] > mos["lenses", "whole", 3]
+    assert not rows["basis"].str.contains("stitching").any()

@@ -75,8 +75,8 @@ def test_what_flags_name_is_what_computes():
     from mmifn.fullref import metrics, titles
     from mmifn.simulate import designs, settings
 
-    assert set(settings.LIKES) == {*designs.DESIGNS, settings.BROAD, settings.EXTREME, settings.AUTHENTIC, settings.REGIONAL,
-                                   settings.FLAWLESS}
+    assert set(settings.LIKES) == {*designs.DESIGNS, settings.BROAD, settings.EXTREME, settings.AUTHENTIC, settings.LENSES,
+                                   settings.REGIONAL, settings.FLAWLESS}
     assert adaptable.TITLES.keys() == adapted.BACKBONES.keys() and titles.TITLES.keys() == metrics.METRICS.keys()
 
 
