@@ -21,8 +21,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from mmifn.core.defaults import EQUIRECTANGULAR
 from mmifn.core.errors import user_main
 from mmifn.core.workers import run_tasks, usable_cores
+from mmifn.data.placement import place
 from mmifn.describe.inputs import to_pixels
 from mmifn.metrics import MIN_IMAGES, srcc
 from mmifn.scoring.model import load_model, shipped_path
@@ -34,6 +36,7 @@ from mmifn.simulate.designs import DESIGNS, Distortion
 from mmifn.simulate.distortions import add_noise, blur_sphere, expose
 from mmifn.simulate.human_anchor import HUMAN_MOS
 from mmifn.simulate.panoramas import Scene, listed_scenes
+from mmifn.simulate.regional import Part
 from mmifn.simulate.settings import scene_list
 from mmifn.sphere import resize_erp
 
@@ -70,11 +73,11 @@ HARMLESS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def score_scene(job: Job) -> list[dict]:
     """Return one row per scored picture: what (group), kind, level, width, score, and the person's or the rule's score."""
-    score, full = job.predictor().score_pixels, resized(job.scene.load(), JUDGED_WIDTH)
+    predictor, full = job.predictor(), resized(job.scene.load(), JUDGED_WIDTH)
     rows: list[dict] = []
 
     def note(what: str, pixels: np.ndarray, kind: str = "pristine", level: int = 0, wanted: float = np.nan) -> float:
-        said = score(pixels)
+        said = predictor.score_sphere(place(pixels, what, projection=EQUIRECTANGULAR)[0])  # some are spoilt beyond knowing them
         low, high = said.interval or (np.nan, np.nan)
         rows.append({"scene": job.scene.name, "what": what, "kind": kind, "level": level, "width": pixels.shape[1],
                      "score": said.score, "wanted": wanted, "low": low, "high": high})
@@ -107,11 +110,9 @@ def _resized_and_changed(full: np.ndarray, note: Callable[..., float]) -> None:
     noisy = {sigma: add_noise(small, sigma, np.random.default_rng(0)) for sigma in NOISE}
     for sigma, pixels in noisy.items():
         note("noise", pixels, "GN", sigma)
-    left_half = np.arange(SMALL_WIDTH)[:, None] < SMALL_WIDTH // 2
     for sigma in BLUR:
-        blurred = blur_sphere(small, sigma)
-        note("blur", blurred, "GB", sigma)
-        note("blur of the left half", np.where(left_half, blurred, small), "GB", sigma)
+        note("blur", blur_sphere(small, sigma), "GB", sigma)
+        note("blur of the left half", Part("GB", sigma, "half", "left half").apply(small, np.random.default_rng(0)), "GB", sigma)
     for stops in DARK:
         note("darkness", expose(small, stops), "EXP", -stops)
     for kind, pixels in (("GN", noisy[NOISE[1]]), ("JPEG", distort(small, DESIGNS["CVIQ"][0], MIDDLE)),
