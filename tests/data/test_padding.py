@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmifn.data.padding import fill
+from mmifn.data.padding import _in_words, fill
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
@@ -19,3 +19,9 @@ def test_rows_are_mirrored_at_the_edge(scale):
     inside = slice(96 + scale, 128 - scale)  # at both ends a mask's pixel is interpolated
     assert np.abs(filled[inside].astype(int) - (191 - scale - picture[inside].astype(int))).max() == 0
     assert filled.std(axis=(1, 2)).max() == 0  # nothing changes along the rows
+
+
+@pytest.mark.parametrize(("grey", "word"), [(31, "black"), (32, "one-coloured"), (223, "one-coloured"), (224, "white")])
+def test_a_cap_is_named_by_its_colour(grey, word):
+    picture = np.full((8, 16, 3), grey, dtype=np.uint8)
+    assert _in_words(picture, slice(2, 8), np.ones(16, dtype=bool)) == [f"a {word} cap above"]

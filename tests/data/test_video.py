@@ -23,6 +23,10 @@ def test_moments_begin_with_the_first_frame(clip):
     assert Clip(0.04).moments(2.0) == [0.0] and Clip(1.0).moments(0.3) == [0.0, 0.3, 0.6, 0.9]
 
 
+def test_a_clip_whose_stream_does_not_tell_its_length_has_that_of_its_container(tmp_path):
+    assert read_clip(write_clip(tmp_path / "c.mkv")).duration_s == pytest.approx(3.0, abs=0.26)
+
+
 @pytest.mark.parametrize("moment", [0.0, 0.25, 1.0, 1.3, 2.9])
 def test_the_frame_that_is_shown_at_a_time(moment, clip):
     """Four frames a second, each of its own brightness: at 1.3 s the sixth, which came at 1.25 s."""

@@ -9,7 +9,8 @@ from mmifn.data.workspace import Workspace
 from mmifn.simulate.curves import curve_by_setting, mos_of_fsim
 from mmifn.simulate.extreme import LIKE, OF_A_PART, RANGES, Extreme, extreme_mos, extremes, simulate_extreme
 from mmifn.simulate.human_anchor import HUMAN_MOS
-from mmifn.simulate.settings import Simulation
+from mmifn.simulate.panoramas import SYNTHETIC
+from mmifn.simulate.settings import CVIQ, Simulation
 
 
 def test_the_curve_over_blur_goes_through_what_people_said_and_on_down():
@@ -55,3 +56,10 @@ def test_a_database_of_extremes(tmp_path):
     assert (mos[table["place"] != ""] > mos[blurred].max()).all() and mos.max() < 71.5
     assert all(read_image(space.images_dir("FAR") / name).shape == (256, 512, 3) for name in table["image_name"])
     pd.testing.assert_frame_equal(simulate_extreme(plan, space), table)
+
+
+def test_photographs_are_shown_in_peoples_headset_and_rendered_scenes_at_their_own_size():
+    photographs, rendered = Simulation(CVIQ, "X", "folder"), Simulation(CVIQ, "X", SYNTHETIC)
+    assert photographs.shown_at(2048) == photographs.shown_at(8192) == pytest.approx(4096 / 360)
+    assert [rendered.shown_at(width) for width in (720, 3600)] == [2.0, 10.0]
+    assert Simulation(CVIQ, "X", SYNTHETIC, ppd=20.0).shown_at(2048) == 20.0
