@@ -53,7 +53,7 @@ from mmifn.training.fit import pooled, viewport_scores
 
 SCHEMA = "prediction/4"  # bump when the same picture and model would give other numbers or words
 _LEAST_SEEN = 0.5  # of a view that must have content for the view to count
-_LOW = 15.0  # points below a flawless panorama of the size from which no view is called clean
+_LOW = 15.0  # points below a flawless panorama of the size from which neither it nor a view is called clean
 
 
 def _word_threads() -> int:
@@ -161,7 +161,8 @@ class Predictor:
             warnings.append(f"described by measurements, not by {self.preset.description}, as is usual with this preset")
         kept = centres[seen]
         ceiling, scores = self.ceiling(width), [percent(value) for value in views]
-        reading = description.reading(kept, np.array(scores), as_flawless(percent(mean), ceiling))
+        reading = description.reading(kept, np.array(scores), as_flawless(percent(mean), ceiling),
+                                      low=ceiling is not None and percent(mean) < ceiling - _LOW)
         said = Prediction(percent(mean), in_words(percent(mean)), interval, calibration.level if calibration else None,
                           tuple(View(lon, lat, score) for (lon, lat), score in zip(kept.tolist(), scores, strict=True)),
                           self.preset.fov_deg, reading.told, tuple(warnings), self.identity, ceiling,

@@ -68,6 +68,26 @@ def test_beside_a_flawless_score_slight_causes_are_not_told(scene, kind, amount,
     assert any(any(name in view for name in names) for view in said.reading(flawless=True).views) == still_told
 
 
+def test_a_part_of_which_blur_left_nothing_is_told_where_the_model_scores_it_far_lower(scene):
+    left = np.arange(scene.shape[1])[None, :, None] < scene.shape[1] // 2
+    said = describe(np.where(left, blur_sphere(scene, 8), scene))
+    centres = said.measured.centres_deg
+    lower = np.where(centres[:, 0] < 0, 30.0, 60.0)
+    told = said.reading(centres, lower)
+    assert told.told.startswith("Extreme blur in the left half; the rest is clean.")
+    assert told.of_view(-90, 0).startswith("extreme blur.")
+    assert "xtreme" not in said.reading(centres, np.where(centres[:, 0] < 0, 50.0, 60.0)).told  # a little lower is no evidence
+    sky = describe(scene)  # without texture above, and scored alike
+    assert sky.reading(centres, np.full(len(centres), 60.0)).told == sky.reading().told
+
+
+def test_what_is_scored_low_is_not_called_clean(scene):
+    said = describe(scene)
+    assert said.dominant == "none"
+    assert said.reading(low=True).told.startswith("Scored low for what words do not tell.")
+    assert not said.reading(low=False).told.startswith("Scored low")
+
+
 def test_patches_cover_the_sphere_evenly():
     assert np.allclose(local.directions().sum(axis=0), 0) and len(local.directions()) == 32
     rays, lat, _ = local.rays_of(30, 60)

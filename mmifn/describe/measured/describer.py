@@ -15,7 +15,7 @@ from mmifn.data.images import MAX_MEGAPIXELS, read_image
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
 from mmifn.describe.measured.calibration import Verdict, judge, revision
 from mmifn.describe.measured.camera import light_scored_lower
-from mmifn.describe.measured.local import findings, scored_lower
+from mmifn.describe.measured.local import findings, lost_texture, scored_lower
 from mmifn.describe.measured.statistics import Statistics, measure
 from mmifn.describe.measured.wording import (
     NOTICEABLE,
@@ -68,19 +68,21 @@ class Description:
         """Return name -> value over the whole sphere."""
         return dict(self.measured.values)
 
-    def reading(self, centres_deg: np.ndarray | None = None, scores: np.ndarray | None = None, flawless: bool = False) -> Reading:
+    def reading(self, centres_deg: np.ndarray | None = None, scores: np.ndarray | None = None, flawless: bool = False,
+                low: bool = False) -> Reading:
         """Return what a reader is told, who has the score as the verdict.
 
         centres_deg, scores: of a model's views, (V, 2) and (V,) of 100; then a part of the sphere, or burnt-out light, is told
         only where the model scores it lower than the rest. flawless: the score is as good as a flawless panorama's, and slight
-        causes are not told.
+        causes are not told. low: it is so low that nothing is called clean.
         """
         least, measured = NOTICEABLE if flawless else 0.0, self.measured
-        parts = [part for part in findings(measured.patches) if part.severity >= least
+        lost = None if scores is None or centres_deg is None else lost_texture(measured.patches, centres_deg, scores)
+        parts = [part for part in findings(measured.patches, lost) if part.severity >= least
                  and (scores is None or scored_lower(part.region, centres_deg, scores))]
         if scores is not None and not light_scored_lower(measured.burnt, centres_deg, scores):
             measured = replace(measured, burnt=np.zeros_like(measured.burnt))
-        return Reading(reader_in_words(measured, self.verdict, parts, least),
+        return Reading(reader_in_words(measured, self.verdict, parts, least, low),
                        views_for_reader(measured, self.verdict, parts, least), measured.centres_deg)
 
 

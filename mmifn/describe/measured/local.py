@@ -36,6 +36,11 @@ _CERTAIN = 0.9
 # Points of 100 by which a model must score the views of a region below the others for the region to be believed. On 18
 # calibration scenes of 2048x1024 distorted parts lie 4 to 29 below the rest, and soft skies taken for blur 2 above it.
 _LOWER = 1.0
+# A patch in which no tile has texture is a clear sky, or blurred beyond measuring: then the model scores the views near it this
+# far below its better ones.
+_FAR_LOWER, _NEAR_DEG, _BETTER = 15.0, 35.0, 0.75
+_GONE = 5.0  # severity of a blur that has left no texture
+_FINE = FEATURES.index(("fine", 0.5, None))
 _POLES_DEG = (30, 45, 55)  # latitudes at which a pole may begin
 _GRID = (45, 90)  # of directions, for the shares
 
@@ -187,6 +192,19 @@ def scored_lower(region: str, centres_deg: np.ndarray, scores: np.ndarray) -> bo
     return bool(scores[inside].mean() < scores[~inside].mean() - _LOWER)
 
 
+def lost_texture(patches: np.ndarray, centres_deg: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Tell for every patch of (32, F) whether it has lost all texture to blur, (32,) bool.
+
+    So it is where no texture can be told, and views that look to centres_deg (V, 2) near it have scores (V,), of 100, far below
+    those of the better views.
+    """
+    lon, lat = np.radians(centres_deg).T
+    views = np.stack([np.cos(lat) * np.sin(lon), np.sin(lat), np.cos(lat) * np.cos(lon)])
+    near = directions() @ views > np.cos(np.radians(_NEAR_DEG))
+    mean = np.array([scores[seen].mean() if seen.any() else np.inf for seen in near])
+    return ~np.isfinite(patches[:, _FINE]) & (mean < np.quantile(scores, _BETTER) - _FAR_LOWER)
+
+
 def _response(kind: str, share: np.ndarray) -> np.ndarray:
     """Return how probable a kind is in a patch of which a share is distorted, 0..1."""
     first, last = _RESPONSES[kind]
@@ -206,9 +224,15 @@ def shares_of(mask: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return np.array([np.average(mask[cells], weights=weights[cells]) for cells in patches])
 
 
-def findings(patches: np.ndarray) -> list[Finding]:
-    """Return the distortions that cover a part of the sphere, the strongest first; none of what is everywhere or nowhere."""
+def findings(patches: np.ndarray, lost: np.ndarray | None = None) -> list[Finding]:
+    """Return the distortions that cover a part of the sphere, the strongest first; none of what is everywhere or nowhere.
+
+    lost: patches of which it is known that blur has left nothing (lost_texture).
+    """
     chances, severity = judge_patches(patches)
+    if lost is not None:
+        chances[lost] = np.eye(len(KINDS))[KINDS.index("blur")]
+        severity[lost, KINDS.index("blur") - 1] = _GONE
     findings, explained = [], np.zeros(len(chances), dtype=bool)
     for k, kind in enumerate(KINDS[1:], start=1):
         likely = chances[:, k]

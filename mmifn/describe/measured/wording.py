@@ -26,7 +26,7 @@ _MAX_BLOCK_PX = 32.0  # longer periods are patterns of the scene rather than a c
 # fault (camera.py): a white sky is none.
 _BURNT, _WHITE = "burnt-out highlights", "white highlights"
 _CLEAN_VIEW = "clean, no visible distortion."
-_UNEXPLAINED_VIEW = "scored low for what words do not tell."
+_UNEXPLAINED = "scored low for what words do not tell."
 _CLEAN = (("sharp and clean, with fine texture intact", "no visible distortion: crisp edges and clean surfaces",
            "clean and detailed throughout"),) * 3
 
@@ -162,17 +162,20 @@ def causes_in_words(statistics: Statistics, verdict: Verdict, highlights: str = 
     return " ".join(filter(None, sentences))
 
 
-def reader_in_words(statistics: Statistics, verdict: Verdict, parts: Sequence[Finding], least: float = 0.0) -> str:
+def reader_in_words(statistics: Statistics, verdict: Verdict, parts: Sequence[Finding], least: float = 0.0,
+                    low: bool = False) -> str:
     """Return what a reader is told: what covers a part of the sphere by its place, else what covers all of it, and what a camera
     or a stitcher did; no verdict.
 
-    parts: what covers a part, the strongest first; least: severity below which a cause that covers all is not told.
+    parts: what covers a part, the strongest first; least: severity below which a cause that covers all is not told; low: the
+    score is so low that nothing is called clean.
     """
     parted_px = statistics.parted_px if verdict.dominant != "blur" else 0.0  # wide edges tell too little of where colours lie
     look, camera = _joined(_look(statistics.values)), camera_faults(statistics.doubled, statistics.burnt, parted_px)
     spread = _told(verdict, least)
     if not parts and not (spread and verdict.dominant != "none"):
-        clean = causes_in_words(statistics, verdict) if spread else _clean(verdict, look)
+        clean = (" ".join(filter(None, [_joined([_UNEXPLAINED.rstrip(".")]), look])) if low else
+                 causes_in_words(statistics, verdict) if spread else _clean(verdict, look))
         return " ".join(filter(None, [_joined(camera), look])) if camera else clean
     phrases = [f"{strength_word(part.severity)} {part.kind} {part.region}" for part in parts] + camera
     if parts and parts[0].rest_clean:
@@ -225,7 +228,7 @@ def views_for_reader(statistics: Statistics, verdict: Verdict, parts: Sequence[F
 
 def unexplained(words: str) -> str:
     """Return what is told of a view that a model scores low, without the claim that it is clean."""
-    return words.replace(_CLEAN_VIEW, _UNEXPLAINED_VIEW, 1)
+    return words.replace(_CLEAN_VIEW, _UNEXPLAINED, 1)
 
 
 def _views_of_parts(statistics: Statistics, parts: Sequence[Finding], least: float) -> list[str]:
