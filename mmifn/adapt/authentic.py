@@ -33,7 +33,7 @@ from mmifn.simulate.comparison import pool
 from mmifn.simulate.curves import PRISTINE_MOS, ceiling
 from mmifn.simulate.database import seen_columns
 from mmifn.simulate.drawn import DrawnScene, drawn_scenes, make_drawn
-from mmifn.simulate.settings import AUTHENTIC, LENSES, Simulation
+from mmifn.simulate.settings import LENSES, Simulation
 
 VERSIONS = 12  # of each scene, beside the pristine one: ONE_LENS, and eight of the other faults
 STITCHED = ("step", "ghost")
@@ -52,7 +52,7 @@ def simulate_authentic(plan: Simulation, space: Workspace) -> pd.DataFrame:
 
 def _faults(plan: Simulation, scene: str) -> list[Happening]:
     """Return what befalls a scene in one of the two designs: faults of every kind, or mild ones of lenses alone."""
-    return {AUTHENTIC: happenings(scene, VERSIONS, plan.seed), LENSES: mild_lenses(scene, plan.seed)}[plan.like]
+    return mild_lenses(scene, plan.seed) if plan.like == LENSES else happenings(scene, VERSIONS, plan.seed)
 
 
 def _make_scene(job: DrawnScene) -> list[dict]:

@@ -74,10 +74,10 @@ class Description:
 
         centres_deg, scores: of a model's views, (V, 2) and (V,) of 100; then a part of the sphere, or burnt-out light, is told
         only where the model scores it lower than the rest. flawless: the score is as good as a flawless panorama's, and slight
-        causes are not told. low: it is so low that nothing is called clean.
+        causes are not told. low: it is so low that nothing is called clean, and what has no texture may be lost to blur.
         """
         least, measured = NOTICEABLE if flawless else 0.0, self.measured
-        lost = None if scores is None or centres_deg is None else lost_texture(measured.patches, centres_deg, scores)
+        lost = lost_texture(measured.patches, centres_deg, scores) if low and scores is not None else None
         parts = [part for part in findings(measured.patches, lost) if part.severity >= least
                  and (scores is None or scored_lower(part.region, centres_deg, scores))]
         if scores is not None and not light_scored_lower(measured.burnt, centres_deg, scores):

@@ -55,6 +55,12 @@ class Finding:
     rest_clean: bool
 
 
+def _towards(lon_deg: float | np.ndarray, lat_deg: float | np.ndarray) -> np.ndarray:
+    """Return the unit vectors of directions in degrees: (3,), or (3, N) of N of them."""
+    lon, lat = np.radians(lon_deg), np.radians(lat_deg)
+    return np.stack([np.cos(lat) * np.sin(lon), np.sin(lat), np.cos(lat) * np.cos(lon)])
+
+
 def directions() -> np.ndarray:
     """Return the centres of the patches, (32, 3) unit vectors: the corners of a dodecahedron and of an icosahedron."""
     golden = (1 + 5 ** 0.5) / 2
@@ -148,9 +154,7 @@ def judge_patches(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def here(patches: np.ndarray, lon_deg: float, lat_deg: float) -> tuple[str, float]:
     """Return the kind that is likeliest in the patches around a direction, and its severity (0 for "none")."""
-    lon, lat = np.radians(lon_deg), np.radians(lat_deg)
-    ray = np.array([np.cos(lat) * np.sin(lon), np.sin(lat), np.cos(lat) * np.cos(lon)])
-    near = directions() @ ray > np.cos(np.radians(RADIUS_DEG + 10))  # at least one, wherever it looks
+    near = directions() @ _towards(lon_deg, lat_deg) > np.cos(np.radians(RADIUS_DEG + 10))  # at least one, wherever it looks
     chances, severity = judge_patches(patches)
     kind = int(chances[near].mean(axis=0).argmax())
     return KINDS[kind], float(severity[near, kind - 1].mean()) if kind else 0.0
@@ -198,9 +202,7 @@ def lost_texture(patches: np.ndarray, centres_deg: np.ndarray, scores: np.ndarra
     So it is where no texture can be told, and views that look to centres_deg (V, 2) near it have scores (V,), of 100, far below
     those of the better views.
     """
-    lon, lat = np.radians(centres_deg).T
-    views = np.stack([np.cos(lat) * np.sin(lon), np.sin(lat), np.cos(lat) * np.cos(lon)])
-    near = directions() @ views > np.cos(np.radians(_NEAR_DEG))
+    near = directions() @ _towards(*centres_deg.T) > np.cos(np.radians(_NEAR_DEG))
     mean = np.array([scores[seen].mean() if seen.any() else np.inf for seen in near])
     return ~np.isfinite(patches[:, _FINE]) & (mean < np.quantile(scores, _BETTER) - _FAR_LOWER)
 
