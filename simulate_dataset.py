@@ -13,7 +13,7 @@ import sys
 from mmifn.cli.flags import add_exclusion_argument, add_height_argument, add_limit_argument, add_root_argument, command_parser
 from mmifn.core.errors import UserError, user_main
 from mmifn.data.workspace import Workspace
-from mmifn.simulate.settings import AUTHENTIC, BROAD, EXTREME, FLAWLESS, LENSES, LIKES, REGIONAL, Simulation, scene_list
+from mmifn.simulate.settings import AUTHENTIC, BROAD, EXTREME, FLAWLESS, HARMLESS, LENSES, LIKES, REGIONAL, Simulation, scene_list
 
 
 def _levels(text: str) -> tuple[int, ...]:
@@ -31,7 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
                              f"{EXTREME}: distortions stronger than people judged; "
                              f"{AUTHENTIC}: faults of cameras and stitchers; {LENSES}: lenses of slightly unlike "
                              f"exposure; {REGIONAL}: distortions of a part of the sphere; "
-                             f"{FLAWLESS}: pristine panoramas alone")
+                             f"{FLAWLESS}: pristine panoramas alone; "
+                             f"{HARMLESS}: grey, brighter and darker copies of them")
     parser.add_argument("--panoramas", required=True, metavar="DIR", help="folder of pristine ERPs, or: synthetic")
     parser.add_argument("--dataset", help="name of the database below datasets/ (default: as --like)")
     parser.add_argument("--scenes", type=int, metavar="N", help="how many scenes (default: 16, or all --only-scenes)")
@@ -66,7 +67,8 @@ def main(argv: list[str] | None = None) -> int:
                       args.overwrite, args.max_megapixels, args.ppd)
     space = Workspace(args.root)
     special = {BROAD: simulate_broad, EXTREME: simulate_extreme, AUTHENTIC: simulate_authentic, LENSES: simulate_authentic,
-               REGIONAL: simulate_regional, FLAWLESS: simulate_flawless}
+               REGIONAL: simulate_regional, FLAWLESS: simulate_flawless,
+               HARMLESS: simulate_flawless}
     table = special.get(args.like, simulate)(plan, space)
     print(describe(table, plan.dataset))
     print(f"{space.manifest(plan.dataset)}: {len(table)} images of {table['reference'].nunique()} scenes, labels simulated")

@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
 @user_main
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    import numpy as np
     import pandas as pd
 
     from mmifn.fusion.inputs import load_database
@@ -59,6 +60,10 @@ def main(argv: list[str] | None = None) -> int:
         if len(rows) >= MIN_IMAGES:
             errors = [rmse(rows[column].to_numpy(), rows.mos.to_numpy()) for column in ("before", "score")]
             print(f"{kind:<12} {len(rows):4d} images, RMSE {errors[0]:5.2f} before, {errors[1]:5.2f} corrected")
+    if (labels := manifest.view_mos) is not None:
+        known = ~np.isnan(labels).any(axis=1)
+        errors = [rmse(views[known].ravel(), labels[known].ravel()) for views in (taught.views_before, taught.views)]
+        print(f"views of      {known.sum():4d} images, RMSE {errors[0]:5.2f} before, {errors[1]:5.2f} corrected")
     if calibration:
         widths = " / ".join(f"{width:.2f}" for width in calibration.half_widths or [calibration.half_width])
         print(f"interval ± {widths}, times " + ", ".join(

@@ -50,12 +50,20 @@ others=ninomaru_teien,portland_landing_pad,quattro_canti,urban_alley_01,pillars,
 others+=,viale_giuseppe_garibaldi,roof_garden,san_giuseppe_bridge,reinforced_concrete_01
 simulate --like LENSES --dataset LENSES2K --panoramas "$small" --only-scenes "$others"
 simulate --like AUTHENTIC --dataset AUTH4K --panoramas "$large" --only-scenes "$six" --height 2048
-# And more flawless ones at both sizes, which no correction may take for faulty.
+# Parts of the sphere, whose views have labels of their own.
+parted=art_studio,blaubeuren_night,georgentor,hansaplatz,pillars,pool,stone_alley,sunset_forest,aft_lounge,ninomaru_teien
+parted+=,palermo_sidewalk,portland_landing_pad,quattro_canti,small_cave,urban_alley_01,vignaioli_night,wooden_lounge
+parted+=,st_fagans_interior,viale_giuseppe_garibaldi,schadowplatz,roof_garden,pink_sunrise
+simulate --like REGIONAL --dataset REGIONAL2K --panoramas "$small" --only-scenes "$parted"
+simulate --like REGIONAL --dataset REGIONAL4K --panoramas "$large" --only-scenes "$six" --height 2048
+# And more flawless ones at both sizes, and copies that nobody made worse, which no correction may take for faulty.
 simulate --like FLAWLESS --dataset FLAWLESS4K --panoramas "$large" --only-scenes "$nine" --height 2048
 simulate --like FLAWLESS --dataset FLAWLESS2K --panoramas "$small" --only-scenes "$others"
+simulate --like HARMLESS --dataset HARMLESS4K --panoramas "$large" --only-scenes "$nine" --height 2048
+simulate --like HARMLESS --dataset HARMLESS2K --panoramas "$small" --only-scenes "$parted"
 
 parts=(CVIQ8K CVIQ4K OIQA4K BROAD4K CVIQ4R CVIQ2K OIQA2K BROAD2K EXTREME4K EXTREME2K FLAWLESS4K FLAWLESS2K)
-faulty=(AUTH2K0 AUTH2K1 LENSES2K AUTH4K)
+faulty=(AUTH2K0 AUTH2K1 LENSES2K AUTH4K REGIONAL2K REGIONAL4K HARMLESS2K HARMLESS4K)
 for dataset in "${parts[@]}" "${faulty[@]}"; do
     for stage in generate_text.py "viewport_encoder.py --no-png" global_feature_extractor.py; do
         python $stage --root "$root" --dataset $dataset --preset offline

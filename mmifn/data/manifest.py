@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REQUIRED = ("image_name", "MOS", "distortion_type")
+VIEW_MOS = "view_MOS"  # a column that a table need not have
 _LEVEL = re.compile("[0-9]{1,6}")
 SIMULATED, HUMAN = "simulated", "human"
 
@@ -34,7 +35,8 @@ class Manifest:
     names: image file names below images/; mos: (N,) float64; types: distortion type of each image;
     references: reference scene of each image, or None where the file does not tell;
     locations: place of each scene (scenes of one place never part in a split);
-    levels: distortion level of each image, 0 where unknown; mos_source: "human" or "simulated".
+    levels: distortion level of each image, 0 where unknown; mos_source: "human" or "simulated";
+    view_mos: (N, V) float64 scores of each image's views, a row of NaN for an image that has none; None where no image has.
     """
 
     dataset: str
@@ -45,6 +47,7 @@ class Manifest:
     locations: list[str] | None
     levels: list[int]
     mos_source: str
+    view_mos: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -142,12 +145,45 @@ def _optional_problems(table: pd.DataFrame) -> list[Problem]:
         problems += [(number, f"level {value!r} is not a whole number")
                      for number, value in zip(table.index, table["level"], strict=True)
                      if value.strip() and not _LEVEL.fullmatch(value.strip())]
+    if VIEW_MOS in table.columns:
+        problems += _view_problems(table)
     if {"reference", "location"} <= set(table.columns):
         first: dict[str, str] = {}
         problems += [(number, f"reference {scene!r} lies in location {place!r}, above in {first[scene]!r}")
                      for number, scene, place in zip(table.index, table["reference"], table["location"], strict=True)
                      if place != first.setdefault(scene, place)]
     return problems
+
+
+def _views(cell: str) -> list[float] | None:
+    """Return the scores of an image's views, which stand in one cell with spaces between; None where it is no such list."""
+    try:
+        scores = [float(word) for word in cell.split()]
+    except ValueError:
+        return None
+    return scores if all(PLAUSIBLE[0] <= score <= PLAUSIBLE[1] for score in scores) else None
+
+
+def view_cells(scores: np.ndarray) -> list[str]:
+    """Return scores of views (N, V) as the cells of a table, empty for a row of NaN."""
+    return ["" if np.isnan(row).any() else " ".join(f"{score:.2f}" for score in row) for row in scores]
+
+
+def _view_problems(table: pd.DataFrame) -> list[Problem]:
+    """Collect what is wrong with the scores of views: each image has as many as the others, or none."""
+    cells = [_views(cell) for cell in table[VIEW_MOS]]
+    wanted = next((len(scores) for scores in cells if scores), 0)
+    return [(number, f"{VIEW_MOS} {cell[:40]!r} is not {wanted or 'a list of'} scores, as others have, nor empty")
+            for number, cell, scores in zip(table.index, table[VIEW_MOS], cells, strict=True)
+            if scores is None or (scores and len(scores) != wanted)]
+
+
+def _view_mos(table: pd.DataFrame) -> np.ndarray | None:
+    """Return the scores of views (N, V) of a table in which every row is good, None where there are none."""
+    if VIEW_MOS not in table.columns or not any(scores := [_views(cell) or [] for cell in table[VIEW_MOS]]):
+        return None
+    width = max(map(len, scores))
+    return np.array([row or [np.nan] * width for row in scores], dtype=np.float64)
 
 
 def _from_table(table: pd.DataFrame, path: Path, dataset: str) -> Manifest:
@@ -165,7 +201,7 @@ def _from_table(table: pd.DataFrame, path: Path, dataset: str) -> Manifest:
         raise UserError(f"{path}: mos_source must be all {HUMAN!r} or all {SIMULATED!r}; found {sorted(sources)}")
     return Manifest(dataset, names, pd.to_numeric(table["MOS"]).astype(float).to_numpy(), types,
                     column("reference") or _derive_references(dataset, names), column("location"),
-                    [int(level) for level in column("level") or ["0"] * len(names)], sources.pop())
+                    [int(level) for level in column("level") or ["0"] * len(names)], sources.pop(), _view_mos(table))
 
 
 def write_manifest(table: pd.DataFrame, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import holds_nothing, write_text
-from mmifn.data.manifest import Manifest, image_paths, read_manifest, write_manifest
+from mmifn.data.manifest import VIEW_MOS, Manifest, image_paths, read_manifest, view_cells, write_manifest
 from mmifn.data.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -62,10 +62,11 @@ def _rows(manifest: Manifest) -> pd.DataFrame:
     scenes = manifest.references
     if scenes is None:
         raise UserError(f"{manifest.dataset}: des.csv does not name the scene of its images; add the column `reference`")
-    return pd.DataFrame({
+    rows = pd.DataFrame({
         "image_name": [merged_name(manifest.dataset, name) for name in manifest.names], "MOS": manifest.mos,
         "distortion_type": manifest.types, "level": manifest.levels, "reference": scenes,
         "location": manifest.locations or scenes, "mos_source": manifest.mos_source})
+    return rows if manifest.view_mos is None else rows.assign(**{VIEW_MOS: view_cells(manifest.view_mos)})
 
 
 def _link(path: Path, target: Path) -> None:

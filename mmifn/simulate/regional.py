@@ -2,7 +2,8 @@
 would say of it.
 
 Labels rest on FSIM view by view (comparison): each view's loss is read through the human curve of the kind, and what the views
-lose is pooled as people pool bad lenses. Layout as in database, with a further column of des.csv: place.
+lose is pooled as people pool bad lenses. Layout as in database, with further columns of des.csv: place, and view_MOS, the
+labels of the views themselves, in the order of the directions of `sphere.dodecahedron`, separated by spaces.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmifn.data.manifest import SIMULATED
+from mmifn.data.manifest import SIMULATED, VIEW_MOS, view_cells
 from mmifn.data.workspace import Workspace
 from mmifn.simulate.comparison import LABEL_METRIC, SceneComparison, pool
 from mmifn.simulate.curves import judged_kinds, mos_of_loss, seen_width
@@ -114,10 +115,14 @@ def regional_mos(kind: str, losses: np.ndarray, flawless: np.ndarray) -> float:
     return float(mos_of_loss((), flawless.mean())) - regional_harm(kind, losses, flawless)
 
 
+def view_mos(kind: str, losses: np.ndarray, flawless: np.ndarray) -> np.ndarray:
+    """Return the labels of the views, (V,), none above its flawless self; losses, flawless as in regional_mos."""
+    return np.minimum(mos_of_loss((kind,), losses, flawless), mos_of_loss((), flawless))
+
+
 def regional_harm(kind: str, losses: np.ndarray, flawless: np.ndarray) -> float:
     """Return what the views lose of their scores, pooled; losses, flawless as in regional_mos."""
-    best = mos_of_loss((), flawless)
-    return pool(best - np.minimum(mos_of_loss((kind,), losses, flawless), best))
+    return pool(mos_of_loss((), flawless) - view_mos(kind, losses, flawless))
 
 
 def simulate_regional(plan: Simulation, space: Workspace) -> pd.DataFrame:
@@ -135,19 +140,21 @@ def _make_scene(job: DrawnScene) -> list[dict]:
     compare = comparison(job.scene, pixels, job.plan)
     flawless = compare.view_losses(pixels)
     path, _ = job.image("pristine_0", lambda: pixels)
-    rows = [_row(job, path, compare, pixels.shape[1], None, float(mos_of_loss((), flawless.mean())))]
+    rows = [_row(job, path, compare, pixels.shape[1], None, float(mos_of_loss((), flawless.mean())), mos_of_loss((), flawless))]
     width = round(seen_width(pixels.shape[1], compare.ppd))
     for number, part in enumerate(parts(job.scene.name, width, job.plan.seed), start=1):
         noise = np.random.default_rng([job.plan.seed, zlib.crc32(f"{job.scene.name} {number}".encode())])
         path, distorted = job.image(f"{part.kind}-{part.place.replace(' ', '-')}_{number}",
                                     lambda part=part, noise=noise: part.apply(pixels, noise))
-        mos = regional_mos(part.kind, compare.view_losses(distorted), flawless)
-        rows.append(_row(job, path, compare, pixels.shape[1], part, mos))
+        losses = compare.view_losses(distorted)
+        rows.append(_row(job, path, compare, pixels.shape[1], part, regional_mos(part.kind, losses, flawless),
+                         view_mos(part.kind, losses, flawless)))
     return rows
 
 
-def _row(job: DrawnScene, path: Path, compare: SceneComparison, width: int, part: Part | None, mos: float) -> dict:
+def _row(job: DrawnScene, path: Path, compare: SceneComparison, width: int, part: Part | None, mos: float,
+         views: np.ndarray) -> dict:
     return {"image_name": path.name, "MOS": f"{mos:.4f}", "distortion_type": part.kind if part else "pristine",
             "level": 1 if part else 0, "reference": job.scene.name, "location": job.scene.location, "mos_source": SIMULATED,
             "place": part.place if part else "", "parameter": f"{part.parameter:.4g}" if part else "",
-            **seen_columns(width, compare.ppd), "label_rule": RULE}
+            **seen_columns(width, compare.ppd), "label_rule": RULE, VIEW_MOS: view_cells(views[None])[0]}

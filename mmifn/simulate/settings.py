@@ -8,10 +8,10 @@ from pathlib import Path
 from mmifn.core.defaults import HEADSET_PPD, MAX_MEGAPIXELS
 from mmifn.core.errors import UserError
 
-OIQA, CVIQ, BROAD, EXTREME, AUTHENTIC, LENSES, REGIONAL, FLAWLESS = (
-    "OIQA", "CVIQ", "BROAD", "EXTREME", "AUTHENTIC", "LENSES", "REGIONAL", "FLAWLESS")
-# The first two are the databases' designs, the next five draw their distortions, the last has none.
-LIKES = (CVIQ, OIQA, BROAD, EXTREME, AUTHENTIC, LENSES, REGIONAL, FLAWLESS)
+OIQA, CVIQ, BROAD, EXTREME, AUTHENTIC, LENSES, REGIONAL, FLAWLESS, HARMLESS = (
+    "OIQA", "CVIQ", "BROAD", "EXTREME", "AUTHENTIC", "LENSES", "REGIONAL", "FLAWLESS", "HARMLESS")
+# The first two are the databases' designs, the next five draw their distortions, the last two have none.
+LIKES = (CVIQ, OIQA, BROAD, EXTREME, AUTHENTIC, LENSES, REGIONAL, FLAWLESS, HARMLESS)
 SYNTHETIC = "synthetic"  # in the place of a folder of panoramas: the package renders its own
 
 

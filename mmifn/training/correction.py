@@ -1,8 +1,9 @@
 """Teach a trained model what it has not met: points to add to every view's score, and how much the worst views count.
 
 Fusion stays as it is. What is taught reads the view's own numbers, those that fusion was not given among them, and the score
-that fusion gave. How many steps to take is chosen by scenes left out in turn; the scores that those gave are returned, for
-they are of scenes that the correction has not met.
+that fusion gave. Where the scores of single views are known (des.csv's view_MOS) it learns those as well, so that a view's
+score means something by itself. How many steps to take is chosen by scenes left out in turn; the scores that those gave are
+returned, for they are of scenes that the correction has not met.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class CorrectionConfig:
     """How a correction is taught: steps of Adam over all images at once, looked at after `every`; folds: of scenes, to choose the
     number of steps by.
 
-    flawless_weight: how many times a flawless image counts, of which there are few.
+    flawless_weight: how many times a flawless image counts, of which there are few; view_weight: how much the errors of single
+    views count beside those of panoramas.
     """
 
     steps: int = 300
@@ -37,6 +39,7 @@ class CorrectionConfig:
     weight_decay: float = 0.1
     folds: int = 9
     flawless_weight: float = 4.0
+    view_weight: float = 0.3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -47,16 +50,27 @@ class CorrectionConfig:
 
 @dataclass(frozen=True)
 class _Lesson:
-    """What a correction learns from: views (N, V, D), scores that fusion gave (N, V) and targets (N,), both standardised, and how
-    much an image counts (N,)."""
+    """What a correction learns from: views (N, V, D); scores that fusion gave (N, V), targets (N,) and targets of views (N, V),
+    NaN where unknown, all standardised; and how much an image counts (N,)."""
 
     views: Tensor
     scores: Tensor
     target: Tensor
+    view_target: Tensor
     weight: Tensor
 
     def __getitem__(self, rows: np.ndarray) -> _Lesson:
-        return _Lesson(self.views[rows], self.scores[rows], self.target[rows], self.weight[rows])
+        return _Lesson(self.views[rows], self.scores[rows], self.target[rows], self.view_target[rows], self.weight[rows])
+
+    def loss(self, network: MMIFN, view_weight: float) -> Tensor:
+        """Return the mean squared error of a corrected network's panoramas, and of its views where their scores are known."""
+        corrected = network.corrected(self.views, self.scores)
+        error = (self.weight * (network.pool(corrected) - self.target) ** 2).mean()
+        known = ~self.view_target.isnan().any(dim=1)
+        if not known.any():
+            return error
+        views = (self.weight[known, None] * (corrected[known] - self.view_target[known]) ** 2).mean()
+        return error + view_weight * views
 
 
 def correctable(base: Checkpoint, database: Database) -> MMIFN:
@@ -85,11 +99,13 @@ def correctable(base: Checkpoint, database: Database) -> MMIFN:
 @dataclass(frozen=True)
 class Taught:
     """A corrected model, and scores (N,) of the images it was taught by: before, and of corrections that have not met the
-    image's scene."""
+    image's scene; views_before, views: the same of every view, (N, V)."""
 
     checkpoint: Checkpoint
     before: np.ndarray
     unseen: np.ndarray
+    views_before: np.ndarray
+    views: np.ndarray
 
 
 def teach(base: Checkpoint, database: Database, config: CorrectionConfig) -> Taught:
@@ -98,14 +114,16 @@ def teach(base: Checkpoint, database: Database, config: CorrectionConfig) -> Tau
     target = base.scale.standardise(database.mos)
     scenes = np.array(database.manifest.scenes())
     weight = np.where(np.array(database.manifest.types) == "pristine", config.flawless_weight, 1.0)
-    lesson = _Lesson(database.inputs.views, _fused(network, base, database), target, torch.from_numpy(weight).float())
+    fused = _fused(network, base, database)
+    lesson = _Lesson(database.inputs.views, fused, target, _view_target(base, database), torch.from_numpy(weight).float())
     fold = _folds(scenes, config)
     marks = range(0, config.steps + 1, config.every)
-    unseen = np.zeros((len(marks), len(scenes)))
+    unseen, views = np.zeros((len(marks), len(scenes))), np.zeros((len(marks), *fused.shape))
     for k in range(config.folds):
         rows = fold == k
         for i, state in enumerate(_lessons(network, lesson[~rows], config)):
-            unseen[i, rows] = _scores(state, lesson[rows], base)
+            views[i, rows] = _view_scores(state, lesson[rows], base)
+            unseen[i, rows] = pooled(state, views[i, rows], base.scale)
     errors = np.sqrt(np.average((unseen - database.mos) ** 2, axis=1, weights=weight))
     best = int(errors.argmin())
     taught = next(islice(_lessons(network, lesson, config), best, None))
@@ -114,7 +132,19 @@ def teach(base: Checkpoint, database: Database, config: CorrectionConfig) -> Tau
     corrected = replace(base, model=replace(base.model, late=database.inputs.dimensions.view - network.local_branch.known,
                                             worst_views=True), dims=database.inputs.dimensions, epoch=marks[best],
                         digest=database.digest, method=database.method, curve=curve, state=state)
-    return Taught(corrected, unseen[0], unseen[best])
+    return Taught(corrected, unseen[0], unseen[best], views[0], views[best])
+
+
+def _view_target(base: Checkpoint, database: Database) -> Tensor:
+    """Return the known scores of views (N, V), standardised, NaN where unknown. Raises UserError where V is not the model's."""
+    known, shape = database.manifest.view_mos, database.inputs.views.shape[:2]
+    if known is None:
+        return torch.full(shape, torch.nan)
+    if known.shape != shape:
+        raise UserError(f"{database.name}: des.csv has scores of {known.shape[1]} views an image (view_MOS), and its features "
+                        f"are of {shape[1]}; wanted the same views in the same order: encode it with --sampler "
+                        "dodecahedron-20, or take the column out")
+    return base.scale.standardise(known)
 
 
 def _fused(network: MMIFN, base: Checkpoint, database: Database) -> Tensor:
@@ -142,8 +172,7 @@ def _lessons(network: MMIFN, lesson: _Lesson, config: CorrectionConfig) -> Itera
     optimizer = torch.optim.AdamW(learning, config.learning_rate, weight_decay=config.weight_decay)
     yield taught
     for step in range(1, config.steps + 1):
-        score = taught.pool(taught.corrected(lesson.views, lesson.scores))
-        loss = (lesson.weight * (score - lesson.target) ** 2).mean()
+        loss = lesson.loss(taught, config.view_weight)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -152,5 +181,5 @@ def _lessons(network: MMIFN, lesson: _Lesson, config: CorrectionConfig) -> Itera
 
 
 @torch.inference_mode()
-def _scores(network: MMIFN, lesson: _Lesson, base: Checkpoint) -> np.ndarray:
-    return pooled(network, base.scale.restore(network.corrected(lesson.views, lesson.scores)), base.scale)
+def _view_scores(network: MMIFN, lesson: _Lesson, base: Checkpoint) -> np.ndarray:
+    return base.scale.restore(network.corrected(lesson.views, lesson.scores))

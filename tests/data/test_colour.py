@@ -41,3 +41,22 @@ def test_two_levels_between_channels_are_what_compression_leaves(apart, grey):
     single = np.full((32, 64, 3), 100, np.uint8)
     single[5, 5] = (255, 0, 0)  # not looked at: every fourth row and column is
     assert is_grey(single)
+
+
+def gamma_profile(gamma):
+    """sRGB's profile with another exponent in its tone curves (ICC parametricCurveType: numbers are s15Fixed16)."""
+    parts = SRGB.split(b"para\0\0\0\0\0\3\0\0")
+    assert len(parts) in (2, 4)  # one curve for all channels, or one each
+    return parts[0] + b"".join(b"para\0\0\0\0\0\3\0\0" + round(gamma * 65536).to_bytes(4, "big") + part[4:] for part in parts[1:])
+
+
+@pytest.mark.parametrize(("gamma", "apart", "left_out"), [(2.4, 0, True), (2.44, 2, True), (2.47, 3, False)])
+def test_two_levels_are_what_other_makers_srgb_may_differ_by(gamma, apart, left_out):
+    """By hand: light of a value v by the other exponent, and back to a value by sRGB's own."""
+    v = np.arange(0, 256) / 255
+    light = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** gamma)
+    back = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    steps = np.linspace(0, 255, 9).round().astype(int)
+    assert np.abs(np.rint(back * 255) - np.arange(256))[steps].max() == apart
+    image = picture("RGB", gamma_profile(gamma))
+    assert (to_srgb(image) is image) == left_out

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mmifn.core.errors import UserError
-from mmifn.data.manifest import check_name, image_paths, read_manifest, write_manifest
+from mmifn.data.manifest import check_name, image_paths, read_manifest, view_cells, write_manifest
 
 HEADER = "image_name,MOS,distortion_type"
 
@@ -44,6 +44,16 @@ def test_columns_are_read_in_file_order(read):
 def test_minimal_columns_mean_human_scores_and_no_levels(read):
     table = read(HEADER, "a.png,5,GN", encoding="utf-8-sig")  # Excel writes a byte order mark
     assert table.mos_source == "human" and table.levels == [0] and table.references is None
+
+
+def test_scores_of_views_are_rows_of_as_many_numbers_or_none(read, refusal):
+    table = read(HEADER + ",view_MOS", "a.png,50,GN,40.25 60", "b.png,50,GN,", "c.png,50,GN, 1 2 ")
+    np.testing.assert_array_equal(table.view_mos, [[40.25, 60], [np.nan, np.nan], [1, 2]])
+    assert view_cells(table.view_mos) == ["40.25 60.00", "", "1.00 2.00"]
+    assert read(HEADER, "a.png,50,GN").view_mos is None and read(HEADER + ",view_MOS", "a.png,50,GN,").view_mos is None
+    message = refusal(HEADER + ",view_MOS", "a.png,50,GN,1 2", "b.png,50,GN,1 2 3", "c.png,50,GN,1 two", "d.png,50,GN,1 nan")
+    assert "3 bad row(s)" in message and "line 3: view_MOS '1 2 3' is not 2 scores, as others have, nor empty" in message
+    assert "line 4: view_MOS '1 two'" in message and "line 5: view_MOS '1 nan'" in message
 
 
 def test_words_that_look_like_missing_values_stay_words(read):

@@ -131,6 +131,17 @@ def test_a_merged_database_holds_every_row_of_both(two):
     assert "BOTH" in two.descriptions.read_text() and "CVIQ/" in two.descriptions.read_text()
 
 
+def test_a_merged_database_keeps_the_scores_of_views(two):
+    table = pd.read_csv(two.manifest("CVIQ"))
+    table["view_MOS"] = [f"{mos:.2f} 50.00" for mos in table["MOS"]]
+    table.to_csv(two.manifest("CVIQ"), index=False)
+    assert merge_databases.main(["--root", str(two.root), "--datasets", "OIQA", "CVIQ", "--into", "BOTH"]) == 0
+    got = read_manifest(two.manifest("BOTH"), "BOTH")
+    from_cviq = np.array([name.startswith("CVIQ/") for name in got.names])
+    assert np.isnan(got.view_mos[~from_cviq]).all()
+    np.testing.assert_allclose(got.view_mos[from_cviq], np.stack([table["MOS"], np.full(len(table), 50)], axis=1), atol=0.006)
+
+
 def test_what_does_not_go_together_is_refused(two, capsys):
     at = ["--root", str(two.root), "--datasets", "OIQA", "CVIQ", "--into"]
     assert merge_databases.main([*at, "OIQA"]) == 2

@@ -11,7 +11,7 @@ from mmifn.data.workspace import Workspace
 from mmifn.simulate import regional
 from mmifn.simulate.comparison import POWER, SceneComparison
 from mmifn.simulate.curves import judged_kinds, mos_of_loss
-from mmifn.simulate.regional import FEATHER_DEG, LIKE, VERSIONS, Part, parts, places, regional_mos, simulate_regional
+from mmifn.simulate.regional import FEATHER_DEG, LIKE, VERSIONS, Part, parts, places, regional_mos, simulate_regional, view_mos
 from mmifn.simulate.rendered.panorama import render_scene, scene_names
 from mmifn.simulate.settings import Simulation
 
@@ -63,6 +63,13 @@ def test_the_label_pools_what_the_views_lose():
     assert everywhere == pytest.approx(71.5 - lost) and everywhere < regional_mos("GB", losses, flawless)
 
 
+def test_a_view_is_worth_what_the_whole_would_be_if_it_looked_like_that_and_no_more_than_its_flawless_self():
+    losses, flawless = np.array([0.0, 0.2, 0.05]), np.array([0.0, 0.0, 0.08])  # the last is better than it was
+    got = view_mos("GB", losses, flawless)
+    assert got[:2] == pytest.approx([71.5, float(mos_of_loss(("GB",), 0.2))]) and got[1] < 66
+    assert got[2] == pytest.approx(float(mos_of_loss((), 0.08))) and got[2] < 71.5
+
+
 def test_views_are_compared_one_by_one_and_their_mean_is_the_whole():
     source = render_scene(scene_names()[1], HEIGHT)
     compare = SceneComparison(source, 180 / 360)
@@ -83,6 +90,10 @@ def test_a_regional_database_is_whole_and_made_once(tmp_path, capsys):
     assert len(manifest) == 1 + VERSIONS and manifest.mos_source == "simulated"
     assert set(table.label_rule) == {regional.RULE} and table.place.isna().tolist() == [True] + [False] * VERSIONS
     assert table.MOS[0] == 71.5 and table.MOS[1:].between(10, 71.4).all()
+    views = np.array([text.split() for text in table.view_MOS], float)
+    assert views.shape == (1 + VERSIONS, 20) and (views[0] == 71.5).all() and views.min() > 5
+    lost = np.mean((71.5 - views[1:]) ** 1.6, axis=1) ** (1 / 1.6)  # the label is theirs, pooled
+    np.testing.assert_allclose(table.MOS[1:], 71.5 - lost, atol=0.02)
     scene, *others = (read_image(space.images_dir("PARTS") / name) for name in table.image_name)
     assert all(0 < (other != scene).any(axis=2).mean() < 0.8 for other in others)
     before = {path: path.stat().st_mtime_ns for path in space.images_dir("PARTS").iterdir()}

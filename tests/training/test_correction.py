@@ -1,22 +1,28 @@
 """A correction is taught beside a model that stays as it is, chooses by scenes left out, and refuses other features."""
 
 from dataclasses import replace
+from functools import partialmethod
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import VIEWS, make_workspace
 
 from mmifn.core.errors import UserError
 from mmifn.data.splits import Split
+from mmifn.fusion import inputs
 from mmifn.fusion.config import ModelConfig
 from mmifn.fusion.inputs import load_database
 from mmifn.metrics import rmse
+from mmifn.scoring.model import Model, load_model, save_model
+from mmifn.training import correction
 from mmifn.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mmifn.training.configs import Config, TrainConfig
 from mmifn.training.correction import CorrectionConfig, teach
 from mmifn.training.fit import fit_all, image_scores, pooled, viewport_scores
 from mmifn.training.trial import Trial
+from tools import correct_model
 
 CPU = torch.device("cpu")
 CONFIG = Config(ModelConfig(level_widths=(6, 8, 10), lit_hidden=8, width=8, heads=2),
@@ -63,6 +69,52 @@ def test_fusion_stays_as_it_was(taught):
     network.correction = None
     given = viewport_scores(network, database.inputs, base.scale).mean(axis=1)
     np.testing.assert_allclose(given, result.before, atol=1e-3)
+
+
+def with_views(database):
+    """The database with scores of views: the faulty view of an image loses all that its image does, the others nothing."""
+    faulty = database.inputs.views[..., -1].numpy() > 0
+    whole = database.mos + 30 * faulty.any(axis=1)
+    views = whole[:, None] - 30.0 * VIEWS * faulty
+    views[2] = np.nan  # one whose views nobody judged
+    return replace(database, manifest=replace(database.manifest, view_mos=views)), views
+
+
+def test_the_scores_of_views_are_learnt_where_they_are_known(taught):
+    """Without them the points that an image loses may lie in any view; with them they lie where the fault is."""
+    base, database, without = taught
+    database, views = with_views(database)
+    result = teach(base, database, replace(LESSON, view_weight=1.0))
+    known = ~np.isnan(views).any(axis=1)
+    before, unaware, aware = (rmse(scores[known].ravel(), views[known].ravel())
+                              for scores in (result.views_before, without.views, result.views))
+    assert aware < 0.7 * unaware and aware < 0.7 * before
+    assert rmse(result.unseen, database.mos) < 10 and np.isfinite(result.unseen).all()
+    assert result.views.shape == views.shape == (len(database.mos), VIEWS)
+
+
+def test_views_that_are_not_the_models_are_refused(taught):
+    base, database, _ = taught
+    database, views = with_views(database)
+    wrong = replace(database, manifest=replace(database.manifest, view_mos=views[:, :-1]))
+    with pytest.raises(UserError, match=f"scores of {VIEWS - 1} views an image .view_MOS., and its features are of {VIEWS}"):
+        teach(base, wrong, LESSON)
+
+
+def test_the_script_writes_a_corrected_model_and_says_how_far_views_are_off(taught, tmp_path, monkeypatch, capsys):
+    base, database, _ = taught
+    database, _ = with_views(database)
+    save_model(Model(base, None), tmp_path / "base.safetensors")
+    monkeypatch.setattr(inputs, "load_database", lambda space, name: replace(database, space=space))
+    monkeypatch.setattr(correction.CorrectionConfig, "__init__", partialmethod(CorrectionConfig.__init__, folds=3, steps=20))
+    argv = [str(tmp_path / "base.safetensors"), "--root", str(tmp_path), "--dataset", "OIQA", "--out"]
+    assert correct_model.main([*argv, str(tmp_path / "out.pth")]) == 2
+    assert "ends in .safetensors" in capsys.readouterr().err
+    assert correct_model.main([*argv, str(tmp_path / "out.safetensors")]) == 0
+    told, table = capsys.readouterr().out, pd.read_csv(tmp_path / "results" / "correction.csv")
+    assert f"views of        {len(table) - 1:2d} images, RMSE" in told and f"all            {len(table):2d} images, RMSE" in told
+    assert load_model(tmp_path / "out.safetensors").checkpoint.model.late == 1
+    np.testing.assert_allclose(table["mos"], database.mos)
 
 
 def test_a_base_trained_with_late_numbers_gives_the_same_scores_as_one_that_never_saw_them(taught):
