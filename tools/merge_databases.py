@@ -20,6 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_root_argument(parser)
     parser.add_argument("--datasets", nargs="+", required=True, metavar="DS", help="databases to merge, encoded alike")
     parser.add_argument("--into", required=True, metavar="NAME", help="name of the merged database")
+    parser.add_argument("--overwrite", action="store_true", help="make anew a merge of other databases")
     return parser
 
 
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     space.dataset_dir(args.into)  # refuses an impossible name before the features are read
     features = merged_features(space, args.datasets, args.into)
     rows = [row for row in read_rows(space.descriptions) if row.dataset in args.datasets]
-    table = merge_images(space, args.datasets, args.into)
+    table = merge_images(space, args.datasets, args.into, args.overwrite)
     for cache, artefact in features.items():
         save(artefact, space.features(args.into, cache))
     upsert(space.descriptions, [replace(row, dataset=args.into, image_name=merged_name(row.dataset, row.image_name))

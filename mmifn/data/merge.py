@@ -22,12 +22,12 @@ def merged_name(dataset: str, name: str) -> str:
     return f"{dataset}/{name}"
 
 
-def merge_images(space: Workspace, datasets: list[str], into: str) -> pd.DataFrame:
+def merge_images(space: Workspace, datasets: list[str], into: str, overwrite: bool = False) -> pd.DataFrame:
     """Link the images of the databases below datasets/<into>/images/<dataset>/ and write its des.csv; return the table.
 
     Scenes and places keep their names, so that one that two databases share stays on one side of a split. Everything is
     checked before the first file is written. Raises UserError where scales or sources of the scores differ, scenes are
-    unknown, an image is missing, or <into> is another database.
+    unknown, an image is missing, or <into> is another database; overwrite: a merge of others there is cleared first.
     """
     import pandas as pd
 
@@ -38,21 +38,25 @@ def merge_images(space: Workspace, datasets: list[str], into: str) -> pd.DataFra
                             + listed([f"{manifest.dataset}: {getattr(manifest, part)}" for manifest in manifests]))
     table = pd.concat([_rows(manifest) for manifest in manifests], ignore_index=True)
     paths = [path for manifest in manifests for path in image_paths(manifest, space.images_dir(manifest.dataset))]
-    _claim_folder(space.dataset_dir(into), datasets)
+    _claim_folder(space.dataset_dir(into), datasets, overwrite)
     for path, name in zip(paths, table["image_name"], strict=True):
         _link(path, space.images_dir(into) / name)
     write_manifest(table, space.manifest(into))
     return table
 
 
-def _claim_folder(folder: Path, datasets: list[str]) -> None:
-    """Make the folder ours: new, or an earlier merge of the very same databases."""
+def _claim_folder(folder: Path, datasets: list[str], overwrite: bool) -> None:
+    """Make the folder ours: new, an earlier merge of the very same databases, or one of others, cleared with --overwrite."""
     record = folder / "merge.json"
     wanted = json.dumps({"merged": datasets}) + "\n"
-    ours = record.read_text(encoding="utf-8", errors="replace") == wanted if record.is_file() else holds_nothing(folder)
-    if not ours:
-        raise UserError(f"{folder} is there and no merge of {', '.join(datasets)}; it is left alone.\n"
-                        "Use another name with --into, or remove that folder first.")
+    merged = record.is_file()
+    same = merged and record.read_text(encoding="utf-8", errors="replace") == wanted
+    if not (same or (overwrite if merged else holds_nothing(folder))):
+        remedy = "Use another name with --into" + (", or --overwrite to make that merge of others anew." if merged else ".")
+        raise UserError(f"{folder} is there and no merge of {', '.join(datasets)}; it is left alone.\n{remedy}")
+    if merged and not same:
+        shutil.rmtree(folder / "images", ignore_errors=True)
+        (folder / "des.csv").unlink(missing_ok=True)
     write_text(record, wanted)
 
 

@@ -173,7 +173,20 @@ def test_only_what_a_merge_made_is_written_again(two, capsys):
     (two.root / "elsewhere.png").rename(hidden)
     assert merge_databases.main([*at, "BOTH"]) == merge_databases.main([*at, "BOTH"]) == 0
     assert merge_databases.main(["--root", str(two.root), "--datasets", "OIQA", "--into", "BOTH"]) == 2
+    assert "or --overwrite to make that merge of others anew" in capsys.readouterr().err
     assert len(read_manifest(two.manifest("BOTH"), "BOTH")) == 2 * len(read_manifest(two.manifest("OIQA"), "OIQA"))
+
+
+def test_a_merge_of_others_is_made_anew_where_that_is_wished_and_no_other_folder_ever(two, capsys):
+    at = ["--root", str(two.root), "--overwrite", "--datasets"]
+    assert merge_databases.main([*at, "OIQA", "CVIQ", "--into", "BOTH"]) == 0
+    assert merge_databases.main([*at, "CVIQ", "--into", "BOTH"]) == 0
+    manifest = read_manifest(two.manifest("BOTH"), "BOTH")
+    assert manifest.names == [f"CVIQ/{name}" for name in read_manifest(two.manifest("CVIQ"), "CVIQ").names]
+    assert not (two.images_dir("BOTH") / "OIQA").exists() and load_database(two, "BOTH").manifest.names == manifest.names
+    make_workspace(two.root, "MINE", scenes=4, seed=2)
+    assert merge_databases.main([*at, "CVIQ", "--into", "MINE"]) == 2
+    assert "left alone.\nUse another name with --into.\n" in capsys.readouterr().err
 
 
 def test_panoramas_must_be_there():
