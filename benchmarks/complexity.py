@@ -30,10 +30,11 @@ from benchmarks.vmamba import CLOCKS, memory_mb
 from mmifn.cli.flags import add_device_argument, command_parser
 from mmifn.core.device import announced_device, resolve_device
 from mmifn.core.errors import user_main
+from mmifn.encoders.efficientnet_lite import fold_norms
 from mmifn.encoders.encode import beside, render_preset, resize_preset
 from mmifn.encoders.encoder import Encoder
 from mmifn.encoders.networks import load_erp_encoder, load_view_encoder
-from mmifn.encoders.people import normalise, open_people
+from mmifn.encoders.people import load_people, normalise
 from mmifn.encoders.presets import COARSEST_STRIDE, MIN_SIZE_PX, PRESETS, Preset
 from mmifn.encoders.text import MAX_TOKENS, load_text_encoder
 from mmifn.encoders.timm_models import view_encoder
@@ -143,7 +144,7 @@ def parts_of(name: str, device: torch.device) -> dict[str, Part]:
     height = preset.erp_height_px
     judged = {}
     if preset.with_people:
-        people = open_people(device.type).network
+        people = load_people()[0].to(device, memory_format=torch.channels_last)
         judged["people"] = Part(f"views, by what people said: {count} of {preset.sizes_px[0]}²",
                                 lambda: [people(normalise(pictures[0].to(device)))],
                                 lambda: [people(normalise(pictures[0][:1].to(device)))], people)
@@ -171,7 +172,9 @@ def seconds(run: Callable[[], object], device: torch.device, repeats: int, clock
 
 def peak_of_one(preset: str, part: str, device: torch.device) -> float:
     """Return in MB how far one pass of a part raises the peak memory of this process."""
-    run = parts_of(preset, device)[part].run
+    measured = parts_of(preset, device)[part]
+    fold_norms(measured.network)
+    run = measured.run
     with torch.no_grad():
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -196,6 +199,7 @@ def measure(preset: str, device: torch.device, repeats: int, clock: Callable[[],
     rows = []
     for name, part in parts_of(preset, device).items():
         counted = {"parameters": active_parameters(part), "multiply_adds": multiply_adds(part.run)}
+        fold_norms(part.network)  # as scoring does; what is folded is counted no more
         with torch.no_grad():
             took = seconds(part.run, device, repeats, clock)
         rows.append({"part": part.title, **counted, "seconds": took, "mb": peak_mb(preset, name, device)})

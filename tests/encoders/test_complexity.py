@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.complexity import Part, active_parameters, multiply_adds, scan_flops
+from benchmarks.complexity import Part, active_parameters, multiply_adds, parts_of, scan_flops
 from mmifn.encoders.vmamba import build_vmamba
 from mmifn.encoders.vmamba.config import VARIANTS
 
@@ -35,6 +35,12 @@ def test_vmamba_has_what_its_authors_publish():
     """4.9 G at 224x224: release table of VMamba (Liu et al., 2024), which counts the scan's steps a little otherwise."""
     network = build_vmamba("vmamba_tiny_s1l8").eval()
     assert multiply_adds(lambda: network(torch.zeros(1, 3, 224, 224))) / 1e9 == pytest.approx(4.9, abs=0.06)
+
+
+def test_what_people_mind_is_counted_though_scoring_folds_its_norms():
+    people = parts_of("offline", torch.device("cpu"))["people"]
+    assert active_parameters(people) == sum(value.numel() for value in people.network.parameters()) > 2e6
+    assert multiply_adds(people.lightly) > 1e8  # one view of 224 x 224
 
 
 def test_only_parameters_in_use_are_counted():
