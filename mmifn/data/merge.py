@@ -45,7 +45,7 @@ def merge_images(space: Workspace, datasets: list[str], into: str, overwrite: bo
     return table
 
 
-def _claim_folder(folder: Path, datasets: list[str], overwrite: bool) -> None:
+def _claim_folder(folder: Path, datasets: list[str], overwrite: bool = False) -> None:
     """Make the folder ours: new, an earlier merge of the very same databases, or one of others, cleared with --overwrite."""
     record = folder / "merge.json"
     wanted = json.dumps({"merged": datasets}) + "\n"
@@ -61,6 +61,7 @@ def _claim_folder(folder: Path, datasets: list[str], overwrite: bool) -> None:
 
 
 def _rows(manifest: Manifest) -> pd.DataFrame:
+    """Return the rows of a database as they stand in a merged des.csv. Raises UserError where its scenes are unknown."""
     import pandas as pd
 
     scenes = manifest.references

@@ -76,7 +76,7 @@ def test_what_flags_name_is_what_computes():
     from mmifn.simulate import designs, settings
 
     assert set(settings.LIKES) == {*designs.DESIGNS, settings.BROAD, settings.EXTREME, settings.AUTHENTIC, settings.LENSES,
-                                   settings.REGIONAL, settings.FLAWLESS}
+                                   settings.REGIONAL, settings.FLAWLESS, settings.HARMLESS}
     assert adaptable.TITLES.keys() == adapted.BACKBONES.keys() and titles.TITLES.keys() == metrics.METRICS.keys()
 
 
