@@ -162,7 +162,8 @@ class Predictor:
         kept = centres[seen]
         ceiling, scores = self.ceiling(width), [percent(value) for value in views]
         reading = description.reading(kept, np.array(scores), as_flawless(percent(mean), ceiling),
-                                      low=ceiling is not None and percent(mean) < ceiling - _LOW)
+                                      low=ceiling is not None and percent(mean) < ceiling - _LOW,
+                                      lost=ceiling - interval[0] if ceiling is not None and interval else None)
         said = Prediction(percent(mean), in_words(percent(mean)), interval, calibration.level if calibration else None,
                           tuple(View(lon, lat, score) for (lon, lat), score in zip(kept.tolist(), scores, strict=True)),
                           self.preset.fov_deg, reading.told, tuple(warnings), self.identity, ceiling,

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from mmifn.describe.measured import local
+from mmifn.describe.measured.calibration import severity_of_points
 from mmifn.describe.measured.describer import describe
 from mmifn.describe.measured.fitting_local import fit_local, scene_samples
+from mmifn.describe.measured.wording import strength_word
 from mmifn.simulate.codecs import decode, encode_jpeg
 from mmifn.simulate.distortions import add_noise, blur_sphere
 from mmifn.simulate.rendered.panorama import render_scene
@@ -66,6 +68,30 @@ def test_beside_a_flawless_score_slight_causes_are_not_told(scene, kind, amount,
     assert any(name in said.reading().told for name in names)
     assert any(name in said.reading(flawless=True).told for name in names) == still_told
     assert any(any(name in view for name in names) for view in said.reading(flawless=True).views) == still_told
+
+
+def test_no_cause_is_called_stronger_than_the_score_allows(scene):
+    """CVIQ's opinions fall by 52 points over the five steps of severity: 26 points are 2.5 ("clear"), 15.6 are 1.5 ("mild")."""
+    assert [severity_of_points(points) for points in (-3.0, 0.0, 26.0, 52.0, 90.0)] == pytest.approx([0, 0, 2.5, 5, 5])
+    said = describe(add_noise(scene, 50.0, np.random.default_rng(0)))
+    centres, even = said.measured.centres_deg, np.full(20, 60.0)
+    assert said.verdict.severity["noise"] > 3.3
+    for lost, word in ((5.2, "slight"), (15.6, "mild"), (26.0, "clear"), (None, strength_word(said.verdict.severity["noise"]))):
+        reading = said.reading(centres, even, lost=lost)
+        assert reading.told.lower().startswith(f"{word} ") and reading.views[3].startswith(f"{word} ")
+    assert said.reading(centres, even, flawless=True, lost=10.0).told.startswith(("Sharp and clean", "No visible", "Clean and"))
+
+
+def test_a_part_is_called_as_strong_as_its_own_views_allow(scene):
+    said = describe(np.where((LON < 0) & (LAT < 99), DISTORTED["blur"](scene), scene))
+    centres = said.measured.centres_deg
+    scores = np.where(centres[:, 0] < 0, 50.0, 60.0)
+    mean = float(scores.mean())
+    for lost in (1.0, 8.0):
+        word = strength_word(5 / 52 * (lost + mean - 50))
+        reading = said.reading(centres, scores, lost=lost)
+        assert reading.told.startswith(f"{word.capitalize()} blur in the left half")
+        assert reading.of_view(-90, 0) == f"{word} blur."
 
 
 def test_a_part_of_which_blur_left_nothing_is_told_where_the_model_scores_it_far_lower(scene):

@@ -15,7 +15,7 @@ read through the mean opinions that CVIQ published for its JPEG, H.264 and H.265
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ KINDS = ("blur", "noise", "compression")
 FILE = Path(__file__).with_name("calibrated.json")
 LIMIT = 3.0
 MAX_SEVERITY = 5.0
+# Mean opinions in CVIQ, of 100: of its pristine images, and of its JPEG at quality 0, which has the highest severity.
+PRISTINE_OPINION, WORST_OPINION = 69.5, 17.5
 BLOCKED = 0.08  # grey levels of blocking from which a picture counts as one with a block grid; pristine ones have none
 TARGETS = ("blur", "noise", "compression", "loss", "compression, blocked", "loss, blocked")
 # The parts of a verdict are fitted apart; these keep them from contradicting each other.
@@ -52,6 +54,16 @@ class Verdict:
     probability: float
     severity: dict[str, float]
     loss: float
+
+    def within(self, points: float) -> Verdict:
+        """Return the same, no kind of it stronger than a loss of so many points of 100 allows."""
+        most = severity_of_points(points)
+        return replace(self, severity={kind: min(severity, most) for kind, severity in self.severity.items()})
+
+
+def severity_of_points(points: float) -> float:
+    """Return the severity, 0..5, of what costs so many points of 100 of opinion."""
+    return float(np.clip(MAX_SEVERITY * points / (PRISTINE_OPINION - WORST_OPINION), 0.0, MAX_SEVERITY))
 
 
 def features(values: dict[str, float]) -> np.ndarray:

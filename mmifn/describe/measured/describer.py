@@ -13,9 +13,9 @@ from mmifn.core.errors import UserError
 from mmifn.core.workers import one_thread, run_tasks
 from mmifn.data.images import MAX_MEGAPIXELS, read_image
 from mmifn.describe.generation import Answer, Identity, Item, identity_of
-from mmifn.describe.measured.calibration import Verdict, judge, revision
+from mmifn.describe.measured.calibration import MAX_SEVERITY, Verdict, judge, revision, severity_of_points
 from mmifn.describe.measured.camera import light_scored_lower
-from mmifn.describe.measured.local import findings, lost_texture, scored_lower
+from mmifn.describe.measured.local import findings, lost_texture, scored_lower, worst_score
 from mmifn.describe.measured.statistics import Statistics, measure
 from mmifn.describe.measured.wording import (
     NOTICEABLE,
@@ -39,10 +39,14 @@ class Reading:
 
     def of_view(self, lon_deg: float, lat_deg: float) -> str:
         """Return the words for the measured view that looks nearest to a direction."""
-        lon, lat = np.radians(self.centres_deg).T
-        here_lon, here_lat = np.radians(lon_deg), np.radians(lat_deg)
-        nearness = np.sin(lat) * np.sin(here_lat) + np.cos(lat) * np.cos(here_lat) * np.cos(lon - here_lon)
-        return self.views[int(np.argmax(nearness))]
+        return self.views[nearest(self.centres_deg, lon_deg, lat_deg)]
+
+
+def nearest(centres_deg: np.ndarray, lon_deg: float, lat_deg: float) -> int:
+    """Return the index of the one of the directions (V, 2) in degrees that is nearest to a direction."""
+    lon, lat = np.radians(centres_deg).T
+    here_lon, here_lat = np.radians(lon_deg), np.radians(lat_deg)
+    return int(np.argmax(np.sin(lat) * np.sin(here_lat) + np.cos(lat) * np.cos(here_lat) * np.cos(lon - here_lon)))
 
 
 @dataclass(frozen=True)
@@ -69,21 +73,32 @@ class Description:
         return dict(self.measured.values)
 
     def reading(self, centres_deg: np.ndarray | None = None, scores: np.ndarray | None = None, flawless: bool = False,
-                low: bool = False) -> Reading:
+                low: bool = False, lost: float | None = None) -> Reading:
         """Return what a reader is told, who has the score as the verdict.
 
         centres_deg, scores: of a model's views, (V, 2) and (V,) of 100; then a part of the sphere, or burnt-out light, is told
         only where the model scores it lower than the rest. flawless: the score is as good as a flawless panorama's, and slight
-        causes are not told. low: it is so low that nothing is called clean, and what has no texture may be lost to blur.
+        causes are not told. low: it is so low that nothing is called clean, and what has no texture may be lost to blur. lost:
+        points below a flawless panorama at the lower end of the score's interval; no cause is called stronger than they allow,
+        in a part or a view as much more as the model scores it lower.
         """
-        least, measured = NOTICEABLE if flawless else 0.0, self.measured
-        lost = lost_texture(measured.patches, centres_deg, scores) if low and scores is not None else None
-        parts = [part for part in findings(measured.patches, lost) if part.severity >= least
-                 and (scores is None or scored_lower(part.region, centres_deg, scores))]
-        if scores is not None and not light_scored_lower(measured.burnt, centres_deg, scores):
-            measured = replace(measured, burnt=np.zeros_like(measured.burnt))
-        return Reading(reader_in_words(measured, self.verdict, parts, least, low),
-                       views_for_reader(measured, self.verdict, parts, least), measured.centres_deg)
+        least, measured, verdict = NOTICEABLE if flawless else 0.0, self.measured, self.verdict
+        most = np.full(len(measured.centres_deg), MAX_SEVERITY)
+        gone = lost_texture(measured.patches, centres_deg, scores) if low and scores is not None else None
+        parts = findings(measured.patches, gone)
+        if scores is not None:
+            parts = [part for part in parts if scored_lower(part.region, centres_deg, scores)]
+            if not light_scored_lower(measured.burnt, centres_deg, scores):
+                measured = replace(measured, burnt=np.zeros_like(measured.burnt))
+            if lost is not None:
+                beyond = lost + scores.mean()
+                verdict = verdict.within(lost)
+                parts = [part.within(beyond - worst_score(part.region, centres_deg, scores)) for part in parts]
+                most = np.array([severity_of_points(beyond - scores[nearest(centres_deg, *centre)])
+                                 for centre in measured.centres_deg.tolist()])
+        parts = sorted((part for part in parts if part.severity >= least), key=lambda part: -part.severity)
+        return Reading(reader_in_words(measured, verdict, parts, least, low),
+                       views_for_reader(measured, verdict, parts, most.tolist(), least), measured.centres_deg)
 
 
 def describe(erp: np.ndarray, threads: int = 1) -> Description:

@@ -48,8 +48,8 @@ MIXED_PER_SCENE = 3
 # Weaker than this the kind is not asked for in fitting: neither "none" nor the distortion would be wrong.
 MILD = {"JPEG": 55, "JP2K": 22, "AVC": 29, "HEVC": 29, "GN": 3, "GB": 0.6}
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-# Severity by loss: 5 (p - MOS) / (p - z), p the mean opinion of CVIQ's pristine images (69.5), z that of its JPEG at
-# quality 0 (17.5). At each loss, halfway between where its JPEG levels and where its H.264 levels put it.
+# Severity by loss: calibration.severity_of_points of the points below pristine ones in CVIQ. At each loss, halfway between where
+# its JPEG levels and where its H.264 levels put it.
 SEVERITY_LOSSES = (0.0, 0.004, 0.012, 0.02, 0.035, 0.05, 0.08, 0.10, 0.16, 0.21, 0.30)
 SEVERITIES = (0.0, 0.1, 0.35, 0.7, 1.35, 1.9, 2.8, 3.1, 4.0, 4.3, 5.0)
 

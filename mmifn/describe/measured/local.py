@@ -8,7 +8,7 @@ regions of the calibration scenes, at two sizes: local.json; remake it: python t
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from mmifn.core.files import sha256_file
 from mmifn.describe.directions import SIDES
+from mmifn.describe.measured.calibration import severity_of_points
 
 FILE = Path(__file__).with_name("local.json")
 KINDS = ("none", "blur", "noise", "compression")
@@ -53,6 +54,10 @@ class Finding:
     region: str
     severity: float
     rest_clean: bool
+
+    def within(self, points: float) -> Finding:
+        """Return the same, no stronger than a loss of so many points of 100 allows."""
+        return replace(self, severity=min(self.severity, severity_of_points(points)))
 
 
 def _towards(lon_deg: float | np.ndarray, lat_deg: float | np.ndarray) -> np.ndarray:
@@ -183,14 +188,24 @@ def region_masks(lat: np.ndarray, lon: np.ndarray) -> dict[tuple[str, int], np.n
 
 def covers(region: str, lon_deg: float, lat_deg: float) -> bool:
     """Tell whether a region holds a direction."""
-    masks = region_masks(np.float64(lat_deg), np.float64(lon_deg))
-    return any(bool(mask) for (name, _), mask in masks.items() if name == region)
+    return bool(_inside(region, np.array([[lon_deg, lat_deg]]))[0])
+
+
+def _inside(region: str, centres_deg: np.ndarray) -> np.ndarray:
+    """Tell which directions (V, 2) in degrees a region holds, (V,) bool."""
+    lon, lat = centres_deg.T
+    return np.any([mask for (name, _), mask in region_masks(lat, lon).items() if name == region], axis=0)
+
+
+def worst_score(region: str, centres_deg: np.ndarray, scores: np.ndarray) -> float:
+    """Return the lowest score (V,) of the views that look to centres_deg (V, 2) in a region; of all views if none looks there."""
+    inside = _inside(region, centres_deg)
+    return float(scores[inside].min() if inside.any() else scores.min())
 
 
 def scored_lower(region: str, centres_deg: np.ndarray, scores: np.ndarray) -> bool:
     """Tell whether views that look to centres_deg (V, 2) have lower scores (V,), of 100, in a region than elsewhere."""
-    lon, lat = centres_deg.T
-    inside = np.any([mask for (name, _), mask in region_masks(lat, lon).items() if name == region], axis=0)
+    inside = _inside(region, centres_deg)
     if inside.all() or not inside.any():
         return True  # nothing to compare with
     return bool(scores[inside].mean() < scores[~inside].mean() - _LOWER)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmifn.describe.measured.calibration import KINDS, Verdict
+from mmifn.describe.measured.calibration import KINDS, MAX_SEVERITY, Verdict
 from mmifn.describe.measured.camera import camera_faults, faults_of_view
 from mmifn.describe.measured.local import Finding, covers, here
 from mmifn.describe.measured.places import SMEAR, strength_by_view, worst_region
@@ -200,27 +200,30 @@ def put_view_into_words(statistics: Statistics, verdict: Verdict, index: int) ->
     return f"View towards longitude {lon:.0f}°, latitude {lat:+.0f}°: {view_in_words(statistics, verdict, index, _BURNT)}"
 
 
-def view_in_words(statistics: Statistics, verdict: Verdict, index: int, highlights: str = _WHITE) -> str:
-    """Return how the panorama's distortion shows in one viewport, and the viewport's look; highlights: as in _look."""
+def view_in_words(statistics: Statistics, verdict: Verdict, index: int, highlights: str = _WHITE,
+                  most: float = MAX_SEVERITY) -> str:
+    """Return how the panorama's distortion shows in one viewport, at `most` how severe, and the viewport's look; highlights: as
+    in _look."""
     kind, look = verdict.dominant, _joined(_look(statistics.per_viewport[index], highlights))
     if kind == "none":
         return " ".join(filter(None, [_CLEAN_VIEW, look]))
     relative = float(strength_by_view(_sign(kind, statistics), statistics.per_viewport)[index])
     compared = ("stronger than elsewhere" if relative > 1.15 else "weaker than elsewhere" if relative < 0.85
                 else "about as everywhere")
-    sentence = _sentence(kind, statistics, min(5.0, verdict.severity[kind] * min(relative, 1.5)), "")
+    sentence = _sentence(kind, statistics, min(most, verdict.severity[kind] * min(relative, 1.5)), "")
     return " ".join(filter(None, [f"{sentence}; {compared}.", look]))
 
 
-def views_for_reader(statistics: Statistics, verdict: Verdict, parts: Sequence[Finding], least: float = 0.0) -> list[str]:
+def views_for_reader(statistics: Statistics, verdict: Verdict, parts: Sequence[Finding], most: Sequence[float],
+                     least: float = 0.0) -> list[str]:
     """Return what a reader is told of each viewport: what covers that part where only parts are distorted.
 
-    parts, least: as of `reader_in_words`.
+    most: how severe a cause may be called in each; verdict, parts, least: as of `reader_in_words`.
     """
     if not parts and _told(verdict, least):
-        words = [view_in_words(statistics, verdict, i) for i in range(len(statistics.per_viewport))]
+        words = [view_in_words(statistics, verdict, i, most=limit) for i, limit in enumerate(most)]
     else:
-        words = _views_of_parts(statistics, parts, least)
+        words = _views_of_parts(statistics, parts, most, least)
     faults = [faults_of_view(statistics.doubled, statistics.burnt, *centre) for centre in statistics.centres_deg.tolist()]
     return [f"{'; '.join(seen)}. {text.removeprefix(_CLEAN_VIEW).strip()}".strip() if seen else text
             for text, seen in zip(words, faults, strict=True)]
@@ -231,13 +234,14 @@ def unexplained(words: str) -> str:
     return words.replace(_CLEAN_VIEW, _UNEXPLAINED, 1)
 
 
-def _views_of_parts(statistics: Statistics, parts: Sequence[Finding], least: float) -> list[str]:
+def _views_of_parts(statistics: Statistics, parts: Sequence[Finding], most: Sequence[float], least: float) -> list[str]:
     words = []
-    for (lon, lat), values in zip(statistics.centres_deg, statistics.per_viewport, strict=True):
+    for (lon, lat), values, limit in zip(statistics.centres_deg, statistics.per_viewport, most, strict=True):
         kind, severity = here(statistics.patches, float(lon), float(lat))
         covering = next((part for part in parts if covers(part.region, float(lon), float(lat))), None)
         if covering and (severity <= least or kind == covering.kind):  # what is told of the region holds for its views
             kind, severity = covering.kind, max(severity, covering.severity)
+        severity = min(severity, limit)
         first = f"{strength_word(severity)} {kind}." if parts and severity > least else _CLEAN_VIEW
         words.append(" ".join(filter(None, [first, _joined(_look(values))])))
     return words
