@@ -1,16 +1,13 @@
 """Does the text reach the score? A positive control: texts that state a random part of the opinion.
 
     python benchmarks/text_control.py --root demo --dataset OIQA [--strengths 0.5,2] [--splits 5]
-    python benchmarks/text_control.py --root demo --dataset OIQA --choose   which text dropout suits a database's own texts
 
 Every image is given a number, drawn independently of the picture; its opinion is the database's own plus the number times a
 strength (in standard deviations of the opinions), and its description states the number. A model that reads its text finds
 what the picture does not show. Printed, as means over splits of PLCC on the test scenes: a ridge regression from the text's
 vector to the number (what the embedding holds), one from all features to the opinion, and models without text and with text
 hidden from a share of the training images. Epochs are chosen on the validation scenes.
-
---choose: nothing is stated and no test scene looked at. The models are trained on the database's own descriptions and opinions,
-and the quality (mean of PLCC and SRCC) on the validation scenes tells which --text-dropout to give the training scripts.
+Which --text-dropout suits a database's own texts: benchmarks/choices.py.
 """
 
 from __future__ import annotations
@@ -84,15 +81,6 @@ def judged(job: Job, root: Path, dataset: str, preset: str, count: int) -> dict[
                 ALL: plcc(ridge(everything.numpy(), mos)(train, val)[test], mos[test])}
 
 
-def on_validation(job: Job, root: Path, dataset: str, count: int) -> dict[str, float]:
-    """Return the quality on the validation scenes with the database's own texts, by the name of the model."""
-    database = load_database(Workspace(root), dataset)
-    split = make_splits(database.manifest.scenes(), count, dataset=dataset)[job.split]
-    with one_thread():
-        fit = fit_all(Trial(database, split, job.config, split.seed), torch.device("cpu"))
-    return {job.name: max(row["validation"] for row in fit.curve)}
-
-
 def configurations() -> Iterator[tuple[str, Config | None]]:
     """Yield what is tried, by name."""
     compact = CONFIGS["compact"]
@@ -111,8 +99,6 @@ class _Judge:
 
     def __call__(self, job: Job) -> dict[str, float]:
         args = self.args
-        if args.choose:
-            return on_validation(job, args.root, args.dataset, args.splits)
         return judged(job, args.root, args.dataset, args.preset, args.splits)
 
 
@@ -122,7 +108,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dataset", default="OIQA", metavar="NAME", help="whose pictures and scenes (default: %(default)s)")
     parser.add_argument("--preset", default="offline", choices=sorted(PRESETS), help="whose text encoder (default: %(default)s)")
     parser.add_argument("--strengths", default="0.5,2", metavar="A,B", help="of the stated part (default: %(default)s)")
-    parser.add_argument("--choose", action="store_true", help="choose the text dropout of a database instead")
     parser.add_argument("--splits", type=int, default=5, metavar="N", help="scene splits (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N", help="processes (default: one a core)")
     return parser
@@ -135,18 +120,16 @@ def main(argv: list[str] | None = None) -> int:
         strengths = [float(value) for value in args.strengths.split(",")]
     except ValueError:
         raise UserError(f"--strengths: wanted numbers with commas, such as 0.5,2; got {args.strengths!r}") from None
-    if args.choose:
-        strengths = [0.0]
     jobs = [Job(strength, split, name, config) for strength in strengths for name, config in configurations()
-            if config or not args.choose for split in range(args.splits)]
+            for split in range(args.splits)]
     figures: dict[tuple[float, str], list[float]] = {}
     for i, judgement in run_tasks(_Judge(args), jobs, args.workers):
         for name, value in judgement.items():
             figures.setdefault((jobs[i].strength, name), []).append(value)
     names = list(dict.fromkeys(name for _, name in figures))
-    columns = ["own texts"] if args.choose else [f"strength {strength:g}" for strength in strengths]
-    print(f"{args.dataset}: {'quality on the validation' if args.choose else 'PLCC on the test'} scenes, mean of {args.splits} "
-          "splits\n| | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
+    columns = [f"strength {strength:g}" for strength in strengths]
+    print(f"{args.dataset}: PLCC on the test scenes, mean of {args.splits} splits\n"
+          "| | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
     for name in names:
         print(f"| {name} | " + " | ".join(f"{np.mean(figures[strength, name]):.3f}" for strength in strengths) + " |")
     return 0
