@@ -235,6 +235,7 @@ def unexplained(words: str) -> str:
 
 
 def _views_of_parts(statistics: Statistics, parts: Sequence[Finding], most: Sequence[float], least: float) -> list[str]:
+    """Return `views_for_reader` where parts are told, or nothing is."""
     words = []
     for (lon, lat), values, limit in zip(statistics.centres_deg, statistics.per_viewport, most, strict=True):
         kind, severity = here(statistics.patches, float(lon), float(lat))
