@@ -14,7 +14,7 @@ MAX_SCRIPT, MAX_MODULE, MAX_FUNCTION, MAX_SILENT = 80, 300, 40, 10
 # The rooms from the ground up; a module imports from its own room or from those before it. `sphere` and `metrics` stand on
 # nothing; `mmifn` itself is the door: it opens what a user asks for.
 ROOMS = (
-    "core", "sphere", "metrics", "data", "fullref", "simulate", "encoders", "describe", "fusion", "training", "experiment",
+    "core", "sphere", "metrics", "data", "fullref", "simulate", "describe", "encoders", "fusion", "training", "experiment",
     "report", "adapt", "scoring", "cli", "__main__",
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ from mmifn.encoders.presets import PRESETS
 from mmifn.simulate.authentic import ONE_OF_TWO, Happening
 from mmifn.simulate.distortions import blur_sphere
 from mmifn.simulate.light import lens_weights, mix, to_light, to_pixels
+from mmifn.simulate.rendered.panorama import render_scene
 from mmifn.sphere import dodecahedron, equator
 
 FRONT = torch.tensor([[0.0, 0.0], [90.0, 0.0], [180.0, 0.0], [-90.0, 0.0], [90.0, 60.0]])
@@ -31,21 +32,36 @@ def world() -> np.ndarray:
 def test_a_brighter_lens_is_found_by_its_stops_at_its_seams_only(world):
     lens = lens_weights(720, 2, 6.0, first_deg=0.0)[0]  # from -90 to 90
     brighter = to_pixels(to_light(world) * mix(lens, np.float32(2 ** 0.8), np.float32(1)))
-    light, colour, sharpness = lens_steps(brighter, FRONT).T
-    assert 0.6 < light[1] < 0.8  # four fifths of the rows, whose texture adds to 0.8 or takes from it, step as far
+    light, colour, sharpness, contours = lens_steps(brighter, FRONT).T
+    assert 0.6 < light[1] < 0.8  # seven tenths of the rows, whose texture adds to 0.8 or takes from it, step as far
     assert light[3] == light[1]
     assert light[[0, 2]].max() < 0.15
     assert colour.max() < 0.15
     assert sharpness.max() < 0.35
+    assert contours.max() < 0.1
 
 
 def test_a_view_near_a_pole_hears_of_a_seam_at_its_own_distance(world):
-    """At 60 degrees of latitude 30 degrees of longitude are 15 on the sphere: within a view's 20."""
+    """At 60 degrees of latitude 30 degrees of longitude are 15 on the sphere: within a view's 20. At the equator 40 are too many,
+    and of 30 it hears by half."""
     lens = lens_weights(720, 2, 6.0, first_deg=30.0)[0]
     brighter = to_pixels(to_light(world) * mix(lens, np.float32(2 ** 0.8), np.float32(1)))
-    steps = lens_steps(brighter, torch.tensor([[90.0, 60.0], [80.0, 0.0]]))[:, 0]
+    steps = lens_steps(brighter, torch.tensor([[90.0, 60.0], [80.0, 0.0], [90.0, 0.0]]))[:, 0]
     assert steps[0] > 0.6
     assert steps[1] < 0.2
+    assert float(steps[2]) == pytest.approx(float(steps[0]) / 2, abs=0.05)
+
+
+def test_contours_are_told_doubled_by_the_views_at_their_seams():
+    """A copy two degrees on, in a band about two seams; the textures of the other tests are too even to tell it by."""
+    scene = render_scene("street_01", 1024)
+    band = np.zeros(2048, np.float32)
+    band[[*range(440, 584), *range(1464, 1608)]] = 0.5  # about longitudes -90 and 90
+    doubled = mix(band, np.roll(scene, 11, axis=1).astype(np.float32), scene.astype(np.float32)).round().astype(np.uint8)
+    contours, before = lens_steps(doubled, FRONT)[:, 3], lens_steps(scene, FRONT)[:, 3]
+    assert contours[[1, 3]].min() > 0.14
+    assert contours[[0, 2]].max() < 0.07
+    assert before.max() < 0.14
 
 
 def test_a_coloured_lens_and_a_blurred_one_show_in_their_own_columns(world):
