@@ -75,7 +75,7 @@ python tools/merge_databases.py --root "$root" --datasets "${parts[@]}" "${fault
 
 # Ten splits by place give scores of places never trained on. The model itself learns from all places but two; how many epochs
 # are enough was seen on the ten splits' validation scenes (docs/model_card.md).
-training=(--root "$root" --config compact --global-dropout 0.8 --late 4 --last-epoch --device cpu)
+training=(--root "$root" --config compact --global-dropout 0.8 --late 5 --last-epoch --device cpu)
 python evaluate.py "${training[@]}" --datasets FUSION --without-full-reference --without-statistics
 python gff_module.py "${training[@]}" --whole --dataset FUSION
 python lff_module.py "${training[@]}" --whole --dataset FUSION
@@ -83,7 +83,7 @@ python train.py "${training[@]}" --whole --dataset FUSION --test-dataset none
 python tools/export_model.py "$root/checkpoints/mmifn_best.pth" --calibration "$root/results/predictions.csv" \
     --labels-count-size --out "$root/checkpoints/uncorrected.safetensors"
 
-# The last four numbers of a view (what people mind, steps between lenses) are the correction's.
+# The last five numbers of a view (what people mind, steps between lenses, doubled contours) are the correction's.
 python tools/correct_model.py "$root/checkpoints/uncorrected.safetensors" --root "$root" --dataset ALL --out "$model"
 python benchmarks/sizes.py --panoramas "$large" --scenes docs/held_out_scenes.txt --checkpoint "$model"
 python benchmarks/lenses.py --panoramas "$small" --scenes docs/held_out_scenes.txt --checkpoint "$model"
