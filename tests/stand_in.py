@@ -47,7 +47,7 @@ def make_checkpoint(**changes):
     encoders = Encoders.load(OFFLINE, torch.device("cpu"))
     inputs, _ = encoders.encode(panorama(256), OFFLINE)
     config = ModelConfig(level_widths=(32, 32, 32), lit_hidden=32, width=32)
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     network = MMIFN(config, inputs.dimensions)
     values = {"model": config, "train": TrainConfig(), "dims": inputs.dimensions, "epoch": 1, "seed": 0,
               "split": Split(0, "reference", ("a", "b"), ("c",), ("d",)), "scale": MosScale(45.0, 150.0), "database": "OIQA",
