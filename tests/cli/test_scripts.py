@@ -227,7 +227,7 @@ def test_stages_3_and_4_from_pixels_to_caches(panoramas, capsys):
     at = ["--root", str(panoramas.root)]
     assert viewport_encoder.main([*at, *VIEWS]) == 0 and global_feature_extractor.main([*at, *WHOLE]) == 0
     out = capsys.readouterr().out
-    assert "4 x 20 x 1028 (images x viewports x features)" in out and "f2, f3, f4 = 4x32x160, 4x32x224, 4x32x640" in out
+    assert "4 x 20 x 1029 (images x viewports x features)" in out and "f2, f3, f4 = 4x32x160, 4x32x224, 4x32x640" in out
     views = load(panoramas.features("DS", "viewport_features"), ViewportFeatures, dataset="DS")
     whole = load(panoramas.features("DS", "global_features"), GlobalFeatures, dataset="DS")
     assert views.names == whole.names == [f"{i}.png" for i in range(4)] and views.made_by.inputs == whole.made_by.inputs
@@ -241,14 +241,14 @@ def test_stages_3_and_4_from_pixels_to_caches(panoramas, capsys):
     assert viewport_encoder.main([*at, *VIEWS, "--fov-deg", "70", "--sampler", "equator-8", "--no-png"]) == 0
     views = load(panoramas.features("DS", "viewport_features"), ViewportFeatures)
     assert (
-        views.features.shape == (4, 8, 1024 + 4)  # and what the preset tells beside the encoder's numbers
+        views.features.shape == (4, 8, 1024 + 5)  # and what the preset tells beside the encoder's numbers
         and views.made_by.preprocess["fov_deg"] == 70
         and not (views.features[:, 0] == first[:, 0]).all()
     )
     two = ["--fov-deg", "70", "30", "--size-px", "32", "32", "--sampler", "equator-8", "--with-size", "--no-png"]
     assert viewport_encoder.main([*at, *VIEWS, *two]) == 0
     both = load(panoramas.features("DS", "viewport_features"), ViewportFeatures)
-    assert both.features.shape == (4, 8, 2 * 1024 + 1 + 4)
+    assert both.features.shape == (4, 8, 2 * 1024 + 1 + 5)
     assert torch.equal(both.features[..., :1024], views.features[..., :1024])
 
 
