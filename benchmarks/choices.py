@@ -68,8 +68,8 @@ def table(curves: pd.DataFrame, dataset: str) -> str:
     rows = [f"{dataset}: quality on the validation scenes, mean of {curves.split.nunique()} splits", "",
             "| | last epoch | - first row | p | best of the mean curve |", "|---|---|---|---|---|"]
     base = None
-    for name, tried in curves.groupby("flags", sort=False):
-        grid = tried.pivot(index="split", columns="epoch", values="quality")
+    for name, rows_of in curves.groupby("tried", observed=True):
+        grid = rows_of.pivot(index="split", columns="epoch", values="quality")
         last, mean = grid.iloc[:, -1], grid.mean()
         said = "| |"
         if base is None:
@@ -94,14 +94,14 @@ def main(argv: list[str] | None = None) -> int:
     rows: list[dict[str, object]] = []
     for i, curve in tqdm(run_tasks(curve_of, jobs, args.workers), "train", len(jobs), unit="training"):
         job = jobs[i]
-        rows += [{"dataset": job.dataset, "flags": job.name, "split": job.split, "epoch": epoch, "quality": quality}
+        rows += [{"dataset": job.dataset, "tried": job.name, "split": job.split, "epoch": epoch, "quality": quality}
                  for epoch, quality in enumerate(curve, 1)]
     curves = pd.DataFrame(rows)
-    curves["flags"] = pd.Categorical(curves.flags, list(configs))
+    curves["tried"] = pd.Categorical(curves.tried, list(configs))
     if args.out:
         write_text(args.out, curves.to_csv(index=False))
     for dataset in args.dataset:
-        print(table(curves[curves.dataset == dataset].sort_values(["flags", "split", "epoch"]), dataset))
+        print(table(curves[curves.dataset == dataset].sort_values(["tried", "split", "epoch"]), dataset))
     return 0
 
 
