@@ -20,12 +20,10 @@ import torch
 from scipy.stats import wilcoxon
 from tqdm import tqdm
 
-from mmifn.cli.experiments import training_parser
-from mmifn.cli.flags import chosen_config
+from mmifn.cli.flags import add_root_argument, add_training_arguments, chosen_config, command_parser
 from mmifn.core.errors import UserError, user_main
 from mmifn.core.files import write_text
 from mmifn.core.workers import run_tasks, usable_cores
-from mmifn.data.splits import make_splits
 from mmifn.data.workspace import Workspace
 from mmifn.fusion.inputs import load_database
 from mmifn.training.configs import Config
@@ -39,22 +37,22 @@ class Job:
 
     root: Path
     dataset: str
-    splits: int
-    split: int
+    unit: str
+    seed: int
     name: str
     config: Config
 
 
 def curve_of(job: Job) -> list[float]:
     """Return the quality on the validation scenes after every epoch."""
-    database = load_database(Workspace(job.root), job.dataset)
-    split = make_splits(database.manifest.scenes(), job.splits, dataset=job.dataset)[job.split]
-    fit = fit_all(Trial(database, split, job.config, split.seed), torch.device("cpu"))
-    return [row["validation"] for row in fit.curve]
+    trial = Trial.drawn(load_database(Workspace(job.root), job.dataset), job.unit, job.config, job.seed)
+    return [row["validation"] for row in fit_all(trial, torch.device("cpu")).curve]
 
 
 def build_parser():
-    parser = training_parser(__doc__)
+    parser = command_parser(__doc__)
+    add_root_argument(parser)
+    add_training_arguments(parser)
     parser.add_argument("--dataset", nargs="+", default=["OIQA", "CVIQ"], metavar="NAME", help="(default: %(default)s)")
     parser.add_argument("--try", dest="tries", action="append", default=[], metavar="FLAGS", help="flags in quotes")
     parser.add_argument("--splits", type=int, default=10, metavar="N", help="scene splits (default: %(default)s)")
@@ -89,12 +87,12 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--splits must be at least 1, got {args.splits}")
     given = sys.argv[1:] if argv is None else argv
     configs = {flags: chosen_config(parser.parse_args([*given, *shlex.split(flags)])) for flags in ["", *args.tries]}
-    jobs = [Job(args.root, dataset, args.splits, split, flags, config) for dataset in args.dataset
-            for flags, config in configs.items() for split in range(args.splits)]
+    jobs = [Job(args.root, dataset, args.split_by, seed, flags, config) for dataset in args.dataset
+            for flags, config in configs.items() for seed in range(args.splits)]
     rows: list[dict[str, object]] = []
     for i, curve in tqdm(run_tasks(curve_of, jobs, args.workers), "train", len(jobs), unit="training"):
         job = jobs[i]
-        rows += [{"dataset": job.dataset, "tried": job.name, "split": job.split, "epoch": epoch, "quality": quality}
+        rows += [{"dataset": job.dataset, "tried": job.name, "split": job.seed, "epoch": epoch, "quality": quality}
                  for epoch, quality in enumerate(curve, 1)]
     curves = pd.DataFrame(rows)
     curves["tried"] = pd.Categorical(curves.tried, list(configs))

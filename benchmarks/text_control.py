@@ -16,7 +16,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -91,17 +91,6 @@ def configurations() -> Iterator[tuple[str, Config | None]]:
     yield "letter", CONFIGS["letter"]
 
 
-class _Judge:
-    """A job as the workers run it."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.args = args
-
-    def __call__(self, job: Job) -> dict[str, float]:
-        args = self.args
-        return judged(job, args.root, args.dataset, args.preset, args.splits)
-
-
 def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     add_root_argument(parser)
@@ -123,7 +112,8 @@ def main(argv: list[str] | None = None) -> int:
     jobs = [Job(strength, split, name, config) for strength in strengths for name, config in configurations()
             for split in range(args.splits)]
     figures: dict[tuple[float, str], list[float]] = {}
-    for i, judgement in run_tasks(_Judge(args), jobs, args.workers):
+    judge = partial(judged, root=args.root, dataset=args.dataset, preset=args.preset, count=args.splits)
+    for i, judgement in run_tasks(judge, jobs, args.workers):
         for name, value in judgement.items():
             figures.setdefault((jobs[i].strength, name), []).append(value)
     names = list(dict.fromkeys(name for _, name in figures))
