@@ -54,7 +54,8 @@ def build_parser():
     add_root_argument(parser)
     add_training_arguments(parser)
     parser.add_argument("--dataset", nargs="+", default=["OIQA", "CVIQ"], metavar="NAME", help="(default: %(default)s)")
-    parser.add_argument("--try", dest="tries", action="append", default=[], metavar="FLAGS", help="flags in quotes")
+    parser.add_argument("--try", dest="tries", action="append", default=[], metavar="FLAGS",
+                        help="flags in quotes; a single word as --try=--worst-views")
     parser.add_argument("--splits", type=int, default=10, metavar="N", help="scene splits (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N", help="processes (default: one a core)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="csv of all curves")

@@ -5,13 +5,14 @@
 Every scene is given four distortions of a part, each composed at the level of pixels: half of it blurred (sigma 2 px), noise on
 the floor (sigma 12 below -30 degrees), JPEG (quality 15) in a quarter, a blurred pole (above 45 degrees); and it is shown
 pristine, and distorted all over. Prints how often kind and place are among what is told, and, for the last two, how often no
-place is told. --beside-score: as beside a score of the model that ships, which must score that part lower than the rest.
+place is told. --beside-score: what predict.py tells beside a score of the model that ships, word for word.
 --saved: every picture saved as JPEG of quality 95 first, as most people's files are.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -29,15 +30,15 @@ from mmifn.simulate.panoramas import Scene
 
 HALVES = {"in the front half": 0, "in the right half": 90, "in the rear half": 180, "in the left half": -90}
 LEVELS = ("above the horizon", "below the horizon")
+REGIONS = {name for name, _ in local.region_masks(np.float64(0), np.float64(0))}
+IN_WORDS = re.compile(f"({'|'.join(local.KINDS[1:])}) ({'|'.join(sorted(REGIONS, key=len, reverse=True))})")
 
 
-def told_of(erp: np.ndarray, beside_score: bool) -> list[local.Finding]:
-    """Return what is told of the parts of a panorama."""
-    parts = local.findings(local.patch_statistics(tile_maps(erp, 1)[0]))
-    if not beside_score or not parts:
-        return parts
-    views = np.array([(view.lon_deg, view.lat_deg, view.score) for view in mmifn.score(erp).viewports])
-    return [part for part in parts if local.scored_lower(part.region, views[:, :2], views[:, 2])]
+def told_of(erp: np.ndarray, beside_score: bool) -> list[tuple[str, str]]:
+    """Return what is told of the parts of a panorama: kind and region of each; beside a score: as they stand in its words."""
+    if beside_score:
+        return IN_WORDS.findall(mmifn.score(erp).description.lower())
+    return [(part.kind, part.region) for part in local.findings(local.patch_statistics(tile_maps(erp, 1)[0]))]
 
 
 def check(job: tuple[int, Scene], args: argparse.Namespace) -> list[Checked]:
@@ -62,8 +63,8 @@ def check(job: tuple[int, Scene], args: argparse.Namespace) -> list[Checked]:
     for case, (image, where, kind, regions) in cases.items():
         shown = np.where(where, image, pristine)
         told = told_of(saved(shown) if args.saved else shown, args.beside_score)
-        right = any(part.kind == kind and part.region in regions for part in told) if kind else not told
-        words = "; ".join(f"{part.kind} {part.region}" for part in told) or "nothing"
+        right = any(said == kind and place in regions for said, place in told) if kind else not told
+        words = "; ".join(f"{said} {place}" for said, place in told) or "nothing"
         checked.append(Checked(case, right, f"{words} ({side}, {level})"))
     return checked
 

@@ -15,6 +15,7 @@ The heavy packages are imported once; every mutant is a fork of this process in 
 from __future__ import annotations
 
 import ast
+import contextlib
 import csv
 import json
 import os
@@ -48,6 +49,7 @@ KINDS = ("operator", "comparison", "constant", "condition")
 MOST_FILES = 8  # of tests, for one mutant
 LEFT_OUT = ("test_fleet_ray.py", "test_fleet_disk.py", "test_pipeline.py", "test_viewer_browser.py")  # servers
 TEST_S = 20  # of processor time for one test: a mutant may never end
+WAIT_S = 300  # by the clock for one test: a mutant may wait for ever
 
 
 @dataclass(frozen=True)
@@ -187,8 +189,9 @@ class Watch:
     failed = ""
 
     def pytest_runtest_setup(self) -> None:
-        signal.signal(signal.SIGVTALRM, self._too_long)
-        signal.setitimer(signal.ITIMER_VIRTUAL, TEST_S)
+        for timer, number, most in ((signal.ITIMER_VIRTUAL, signal.SIGVTALRM, TEST_S), (signal.ITIMER_REAL, signal.SIGALRM, WAIT_S)):
+            signal.signal(number, self._too_long)
+            signal.setitimer(timer, most)
 
     def pytest_runtest_logreport(self, report) -> None:
         self.failed = self.failed or (report.nodeid if report.failed else "")
@@ -197,7 +200,7 @@ class Watch:
         self.failed = self.failed or (report.nodeid if report.failed else "")
 
     def _too_long(self, *_) -> None:
-        raise TimeoutError(f"more than {TEST_S} s of processor time")
+        raise TimeoutError(f"more than {TEST_S} s of processor time, or {WAIT_S} s by the clock")
 
 
 def run_tests(tree: Path, tests: list[str], limit_s: int) -> tuple[str, bool]:
@@ -210,10 +213,12 @@ def run_tests(tree: Path, tests: list[str], limit_s: int) -> tuple[str, bool]:
     end = time.monotonic() + 20 * limit_s
     while not os.waitpid(child, os.WNOHANG)[0]:
         if time.monotonic() > end:
-            os.killpg(child, signal.SIGKILL)
+            os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             break
         time.sleep(0.05)
+    with contextlib.suppress(ProcessLookupError):  # processes that a mutant left behind
+        os.killpg(child, signal.SIGKILL)
     if not answer.is_file():
         return "", True
     failed, code = json.loads(answer.read_text())

@@ -1,6 +1,7 @@
 """Distortions of a part of the sphere are found, and named by kind and place; what covers all of it is left to the whole."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -94,6 +95,19 @@ def test_a_part_is_called_as_strong_as_its_own_views_allow(scene):
         assert reading.of_view(-90, 0) == f"{word} blur."
 
 
+@pytest.mark.parametrize(("kind", "told"), [("noise", True), ("compression", True), ("blur", False)])
+def test_what_no_flawless_scene_shows_is_told_of_a_part_that_the_model_does_not_feel(scene, kind, told):
+    """8 points are .77 of severity ("slight"). Soft surfaces are the scene's own as often as a blur; much noise or blocking is not."""
+    said = describe(np.where((LAT < 0) & (LON < 181), DISTORTED[kind](scene), scene))
+    centres, even = said.measured.centres_deg, np.full(20, 64.0)
+    assert f"{kind} below the horizon" in said.reading().told.lower()
+    for flawless in (False, True):
+        reading = said.reading(centres, even, flawless=flawless, lost=8.0)
+        assert (f"slight {kind} below the horizon" in reading.told.lower()) == told
+        below = [words for words, (_, lat) in zip(reading.views, centres, strict=True) if lat < -30]
+        assert below and all(words.startswith(f"slight {kind}.") for words in below) == told
+
+
 def test_a_part_of_which_blur_left_nothing_is_told_where_the_model_scores_it_far_lower(scene):
     left = np.arange(scene.shape[1])[None, :, None] < scene.shape[1] // 2
     said = describe(np.where(left, blur_sphere(scene, 8), scene))
@@ -107,6 +121,18 @@ def test_a_part_of_which_blur_left_nothing_is_told_where_the_model_scores_it_far
     assert "xtreme" not in said.reading(centres, lower).told  # nor are views, where the panorama scores well: a white sky
     sky = describe(scene)  # without texture above, and scored alike
     assert sky.reading(centres, np.full(len(centres), 60.0)).told == sky.reading().told
+
+
+def test_nothing_of_a_noisy_panorama_is_lost_to_blur(scene):
+    """Noise hides the texture of a sky too, and blur would have taken the noise away."""
+    noisy, fine = describe(DISTORTED["noise"](scene)), local.FEATURES.index(("fine", 0.5, None))
+    patches, centres = noisy.measured.patches.copy(), noisy.measured.centres_deg
+    patches[local.directions()[:, 1] > 0, fine] = np.nan
+    noisy, above = replace(noisy, measured=replace(noisy.measured, patches=patches)), np.where(centres[:, 1] > 0, 30.0, 60.0)
+    assert local.lost_texture(patches, centres, above).sum() >= 4 and noisy.dominant == "noise"
+    assert "blur" not in noisy.reading(centres, above, low=True).told.lower()
+    blurry = replace(noisy, verdict=replace(noisy.verdict, dominant="none"))
+    assert "extreme blur" in blurry.reading(centres, above, low=True).told.lower()
 
 
 def test_what_is_scored_low_is_not_called_clean(scene):

@@ -243,6 +243,6 @@ def _views_of_parts(statistics: Statistics, parts: Sequence[Finding], most: Sequ
         if covering and (severity <= least or kind == covering.kind):  # what is told of the region holds for its views
             kind, severity = covering.kind, max(severity, covering.severity)
         severity = min(severity, limit)
-        first = f"{strength_word(severity)} {kind}." if parts and severity > least else _CLEAN_VIEW
+        first = f"{strength_word(severity)} {kind}." if covering or (parts and severity > least) else _CLEAN_VIEW
         words.append(" ".join(filter(None, [first, _joined(_look(values))])))
     return words
