@@ -189,7 +189,8 @@ class Watch:
     failed = ""
 
     def pytest_runtest_setup(self) -> None:
-        for timer, number, most in ((signal.ITIMER_VIRTUAL, signal.SIGVTALRM, TEST_S), (signal.ITIMER_REAL, signal.SIGALRM, WAIT_S)):
+        for timer, number, most in ((signal.ITIMER_VIRTUAL, signal.SIGVTALRM, TEST_S),
+                                    (signal.ITIMER_REAL, signal.SIGALRM, WAIT_S)):
             signal.signal(number, self._too_long)
             signal.setitimer(timer, most)
 

@@ -97,7 +97,7 @@ def test_a_part_is_called_as_strong_as_its_own_views_allow(scene):
 
 @pytest.mark.parametrize(("kind", "told"), [("noise", True), ("compression", True), ("blur", False)])
 def test_what_no_flawless_scene_shows_is_told_of_a_part_that_the_model_does_not_feel(scene, kind, told):
-    """8 points are .77 of severity ("slight"). Soft surfaces are the scene's own as often as a blur; much noise or blocking is not."""
+    """8 points are .77 of severity ("slight"). Soft surfaces are the scene's own as often as a blur."""
     said = describe(np.where((LAT < 0) & (LON < 181), DISTORTED[kind](scene), scene))
     centres, even = said.measured.centres_deg, np.full(20, 64.0)
     assert f"{kind} below the horizon" in said.reading().told.lower()

@@ -29,6 +29,8 @@ def test_draws_cover_every_kind_and_say_what_people_would_say_only_where_they_we
     assert {kind for each in draws for kind in each.kinds} == set(KINDS)
     lengths = np.bincount([len(each.parts) for each in draws]) / len(draws)
     assert lengths == pytest.approx([0.05, 0.75, 0.20], abs=0.03)
+    unjudged = np.mean([len(each.parts) == 1 and each.kinds[0] in ("EXP", "DS", "BAND") for each in draws])
+    assert unjudged == pytest.approx(0.15, abs=0.03)
     for each in draws:
         assert (each.mos is None) == (len(each.parts) == 2 or bool({"EXP", "BAND"} & set(each.kinds)))
         assert each.in_a_design == (len(each.parts) < 2 and not {"EXP", "DS", "BAND"} & set(each.kinds))

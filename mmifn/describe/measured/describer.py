@@ -77,9 +77,9 @@ class Description:
         """Return what a reader is told, who has the score as the verdict.
 
         centres_deg, scores: of a model's views, (V, 2) and (V,) of 100; then a blurred or slightly distorted part of the sphere,
-        or burnt-out light, is told only where the model scores it lower than the rest. flawless: the score is as good as a
-        flawless panorama's, and slight causes are not told, nor what the score allows to be called slight of parts that may
-        be the scene's own. low: it is so low that nothing is called clean, and what has no texture may be lost to blur. lost:
+        or burnt-out light, is told only where the model scores it lower than the rest; flawless scenes hardly show much noise or
+        compression. flawless: the score is as good as a flawless panorama's, and causes that are measured as slight are not
+        told. low: it is so low that nothing is called clean, and what has no texture may be lost to blur. lost:
         points below a flawless panorama at the lower end of the score's interval; no cause is called stronger than they allow,
         in a part or a view as much more as the model scores it lower.
         """
@@ -87,10 +87,10 @@ class Description:
         most = np.full(len(measured.centres_deg), MAX_SEVERITY)
         lossy = low and scores is not None and verdict.dominant != "noise"  # which blur would have taken away, too
         gone = lost_texture(measured.patches, centres_deg, scores) if lossy else None
-        parts = findings(measured.patches, gone)
-        sure = {(part.kind, part.region) for part in parts if part.kind != "blur" and part.severity >= NOTICEABLE}
+        parts = [part for part in findings(measured.patches, gone) if part.severity >= least]
         if scores is not None:
-            parts = [part for part in parts if (part.kind, part.region) in sure or scored_lower(part.region, centres_deg, scores)]
+            parts = [part for part in parts if (part.kind != "blur" and part.severity >= NOTICEABLE)
+                     or scored_lower(part.region, centres_deg, scores)]
             if not light_scored_lower(measured.burnt, centres_deg, scores):
                 measured = replace(measured, burnt=np.zeros_like(measured.burnt))
             if lost is not None:
@@ -99,8 +99,7 @@ class Description:
                 parts = [part.within(beyond - worst_score(part.region, centres_deg, scores)) for part in parts]
                 most = np.array([severity_of_points(beyond - scores[nearest(centres_deg, *centre)])
                                  for centre in measured.centres_deg.tolist()])
-        parts = sorted((part for part in parts if (part.kind, part.region) in sure or part.severity >= least),
-                       key=lambda part: -part.severity)
+        parts.sort(key=lambda part: -part.severity)
         return Reading(reader_in_words(measured, verdict, parts, least, low),
                        views_for_reader(measured, verdict, parts, most.tolist(), least), measured.centres_deg)
 
