@@ -89,6 +89,7 @@ def test_a_regional_database_is_whole_and_made_once(tmp_path, capsys):
     manifest, table = read_manifest(space.manifest("PARTS"), "PARTS"), pd.read_csv(space.manifest("PARTS"))
     assert len(manifest) == 1 + VERSIONS and manifest.mos_source == "simulated"
     assert set(table.label_rule) == {regional.RULE} and table.place.isna().tolist() == [True] + [False] * VERSIONS
+    assert table.level.tolist() == [0] + [1] * VERSIONS
     assert table.MOS[0] == 71.5 and table.MOS[1:].between(10, 71.4).all()
     views = np.array([text.split() for text in table.view_MOS], float)
     assert views.shape == (1 + VERSIONS, 20) and (views[0] == 71.5).all() and views.min() > 5

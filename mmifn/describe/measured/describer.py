@@ -85,8 +85,8 @@ class Description:
         """
         least, measured, verdict = NOTICEABLE if flawless else 0.0, self.measured, self.verdict
         most = np.full(len(measured.centres_deg), MAX_SEVERITY)
-        lossy = low and scores is not None and verdict.dominant != "noise"  # which blur would have taken away, too
-        gone = lost_texture(measured.patches, centres_deg, scores) if lossy else None
+        may_be_lost = low and scores is not None and verdict.dominant != "noise"  # blur would have taken the noise away, too
+        gone = lost_texture(measured.patches, centres_deg, scores) if may_be_lost else None
         parts = [part for part in findings(measured.patches, gone) if part.severity >= least]
         if scores is not None:
             parts = [part for part in parts if (part.kind != "blur" and part.severity >= NOTICEABLE)

@@ -15,7 +15,9 @@ from mmifn.describe.measured.statistics import Statistics
 
 WORDING = 2  # raise it whenever a change alters texts
 MENTIONED = 1.2  # severity from which a kind beside the dominant one is mentioned
-NOTICEABLE = 1.5  # severity from which a cause is told of a panorama that is as good as a flawless one
+# Severity from which a cause is told of a panorama that is as good as a flawless one, and noise or compression of a part whatever
+# the model scores.
+NOTICEABLE = 1.5
 _LEVELS = ((0.35, "barely visible"), (0.9, "slight"), (1.5, "mild"), (2.1, "noticeable"), (2.7, "clear"), (3.3, "strong"),
            (3.9, "very strong"), (4.4, "severe"), (9.9, "extreme"))
 _OVERALL = ((0.3, "excellent"), (0.7, "very good"), (1.3, "good"), (2.0, "fair"), (2.7, "mediocre"), (3.4, "poor"),
