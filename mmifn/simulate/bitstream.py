@@ -81,21 +81,7 @@ def read_intra_header(stream: bytes, codec: str) -> IntraHeader:
 
 def _h264(sps: _Bits, pps: _Bits, piece: _Bits) -> IntraHeader:
     """Walk through the fields of H.264 (7.3.2.1, 7.3.2.2, 7.3.3 of the standard) to those of the slice header that are wanted."""
-    profile, _ = sps.u(8), sps.u(16)  # the latter: constraint flags, level
-    sps.ue()
-    chroma = 1
-    if profile in (100, 110, 122, 244, 44, 83, 86, 118, 128):
-        chroma = sps.ue()
-        sps.ue(), sps.ue(), sps.u(1)  # bit depths, lossless bypass
-        if sps.u(1):
-            raise ValueError("scaling matrices are not read")
-    frame_num_bits = sps.ue() + 4
-    order_type = sps.ue()
-    order_bits = sps.ue() + 4 if order_type == 0 else 0
-    if order_type == 1:
-        raise ValueError("picture order type 1 is not read")
-    sps.ue(), sps.u(1), sps.ue(), sps.ue()
-    frames_only = sps.u(1)
+    sequence = _h264_sequence(sps)
     pps.ue(), pps.ue()
     pps.u(1)  # entropy coding mode
     order_present = pps.u(1)
@@ -107,18 +93,43 @@ def _h264(sps: _Bits, pps: _Bits, piece: _Bits) -> IntraHeader:
     redundant = pps.u(1)
     piece.ue()
     intra = piece.ue() in (2, 7)
-    piece.ue(), piece.u(frame_num_bits)
-    if not frames_only:
-        piece.u(1)
+    piece.ue(), piece.u(sequence["frame_num_bits"])
+    one_field = not sequence["frames_only"] and piece.u(1)
+    if one_field:
+        piece.u(1)  # top or bottom
     piece.ue()  # idr_pic_id
-    if order_type == 0:
-        piece.u(order_bits)
-        if order_present:
+    if sequence["order_bits"]:
+        piece.u(sequence["order_bits"])
+        if order_present and not one_field:
             piece.se()
     if redundant:
         piece.ue()
     piece.u(2)  # dec_ref_pic_marking of an IDR picture
-    return IntraHeader(initial + piece.se(), None, _CHROMA[chroma], intra)
+    return IntraHeader(initial + piece.se(), None, _CHROMA[sequence["chroma"]], intra)
+
+
+def _h264_sequence(sps: _Bits) -> dict[str, int]:
+    """Read a sequence parameter set up to the flag that says whether every picture is a frame (H.264 7.3.2.1.1).
+
+    order_bits: of the picture order count in a slice, 0 where slices do not state it.
+    """
+    profile, _ = sps.u(8), sps.u(16)  # the latter: constraint flags, level
+    sps.ue()
+    chroma = 1
+    if profile in (100, 110, 122, 244, 44, 83, 86, 118, 128):
+        chroma = sps.ue()
+        if chroma == 3 and sps.u(1):
+            raise ValueError("colour planes coded apart are not read")
+        sps.ue(), sps.ue(), sps.u(1)  # bit depths, lossless bypass
+        if sps.u(1):
+            raise ValueError("scaling matrices are not read")
+    frame_num_bits = sps.ue() + 4
+    order_type = sps.ue()
+    order_bits = sps.ue() + 4 if order_type == 0 else 0
+    if order_type == 1:
+        raise ValueError("picture order type 1 is not read")
+    sps.ue(), sps.u(1), sps.ue(), sps.ue()  # reference frames, gaps, size
+    return {"chroma": chroma, "frame_num_bits": frame_num_bits, "order_bits": order_bits, "frames_only": sps.u(1)}
 
 
 def _hevc(sps: _Bits, pps: _Bits, piece: _Bits, slice_kind: int) -> IntraHeader:
@@ -159,8 +170,8 @@ def _hevc_sequence(sps: _Bits) -> dict[str, int]:
     sps.u(96)  # profile, tier, level
     sps.ue()
     chroma = sps.ue()
-    if chroma == 3:
-        sps.u(1)
+    if chroma == 3 and sps.u(1):
+        raise ValueError("colour planes coded apart are not read")
     sps.ue(), sps.ue()
     if sps.u(1):
         for _ in range(4):
