@@ -1,8 +1,8 @@
 """What values must be like, told from the annotations of a dataclass: the one check behind every reader of stored files.
 
-A reader that has rebuilt a dataclass of what a file holds asks `misfits` of it; annotations of plain types, of lists, tuples
-and dicts of them, of tensors and of other dataclasses are understood. Numbers and tensors must be finite, but for those of
-a field with the metadata {"infinite": True}, which must not be NaN.
+A reader rebuilds a dataclass of what a file holds with `built`, or asks `misfits` of one that it has rebuilt. Annotations of
+plain types, of lists, tuples and dicts of them, of tensors and of other dataclasses are understood. Numbers and tensors must
+be finite, but for those of a field with the metadata {"infinite": True}, which must not be NaN.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+D = TypeVar("D")
 _MOST_SHOWN = 60  # characters of a value that is not what was wanted
 
 
@@ -37,8 +38,32 @@ def misfits(instance: Any, sizes: Mapping[str, int] | None = None) -> list[str]:
     return wrong or list(_shapes(instance, dict(sizes or {})))
 
 
+def built(kind: type[D], values: Any, place: str = "") -> D:
+    """Return a dataclass of a dict with the values of its fields, as a file holds them; dataclasses inside it are dicts, too.
+
+    Values are looked at before it is built, so that whatever it does with them on its own finds what its fields declare.
+    place: what its fields are told with, such as "split.". Raises ValueError, telling what does not fit, or TypeError where a
+    field is missing or unknown.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{place.rstrip('.') or 'it'} is {_shown(values)}, wanted a dict")
+    ready, wrong, hints = dict(values), list[str](), _hints(kind)  # type: ignore[arg-type]
+    for part in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if part.name in ready:
+            inner = [of for of in (hints[part.name], *typing.get_args(hints[part.name])) if dataclasses.is_dataclass(of)]
+            if inner and isinstance(ready[part.name], Mapping):
+                ready[part.name] = built(inner[0], ready[part.name], f"{place}{part.name}.")  # type: ignore[arg-type]
+            wrong += _misfits(ready[part.name], hints[part.name], f"{place}{part.name}", part.metadata.get("infinite", False))
+    if wrong:
+        raise ValueError("; ".join(wrong[:3]))
+    instance = kind(**ready)
+    if wrong := list(_shapes(instance, {})):
+        raise ValueError("; ".join(wrong[:3]))
+    return instance
+
+
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 

@@ -17,6 +17,8 @@ from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from mmifn.core.errors import UserError
 
 
@@ -176,6 +178,7 @@ def _begin(stop: Any, start: Callable[..., None] | None, args: tuple[Any, ...]) 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which tells the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore, which outlives a process that is killed
     use_one_thread()
     if start:
         start(*args)

@@ -15,7 +15,7 @@ from mmifn.core.artefact import load_torch, save_torch
 from mmifn.core.csv_cells import neutral_frame
 from mmifn.core.errors import ArtefactError
 from mmifn.core.files import atomic_path
-from mmifn.core.schema import misfits
+from mmifn.core.schema import built
 from mmifn.data.manifest import Manifest
 from mmifn.experiment.runs import Outcome, Run
 from mmifn.fusion.inputs import Database
@@ -44,13 +44,9 @@ class _StoredRun:
     variant: str
     control: str
     seed: int
-    split: dict[str, Any]
+    split: _StoredSplit
     epoch: int
     curve: list[dict[str, float]]
-
-    def __post_init__(self) -> None:
-        if wrong := misfits(_StoredSplit(**self.split)):
-            raise ValueError(f"split: {wrong[0]}")
 
 
 @dataclass(frozen=True)
@@ -70,8 +66,8 @@ class Predictions:
             raise ValueError("no list of runs, or no labels by database")
         if not self.runs or any({*RUN, "split", "epoch", "curve"} - set(run) for run in self.runs):
             raise ValueError("runs without split, epoch or curve")
-        if wrong := [words for run in self.runs for words in misfits(_StoredRun(**run))]:
-            raise ValueError(wrong[0])
+        for run in self.runs:
+            built(_StoredRun, run)
         if unlabelled := set(self.rows["dataset"]) - set(self.labels):
             raise ValueError(f"no origin of the labels of {', '.join(sorted(unlabelled))}")
         if not np.isfinite(self.rows[["mos", "score"]].to_numpy(float)).all():

@@ -13,7 +13,7 @@ from torch import Tensor
 from mmifn import __version__
 from mmifn.core.artefact import load_torch, save_torch
 from mmifn.core.errors import ArtefactError
-from mmifn.core.schema import misfits
+from mmifn.core.schema import built
 from mmifn.data.splits import Split
 from mmifn.fusion.config import ModelConfig
 from mmifn.fusion.inputs import Dimensions
@@ -95,16 +95,10 @@ def from_content(content: Any, path: Path, hint: str) -> Checkpoint:
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else type(content).__name__
         raise ArtefactError(f"{path} is not a checkpoint of this version: found {found}, wanted {SCHEMA}{hint}")
-    kinds = {"model": ModelConfig, "train": TrainConfig, "dims": Dimensions, "split": Split, "scale": MosScale,
-             "tuned": TunedWeights.of}
     try:
-        checkpoint = Checkpoint(**{key: kinds[key](**value) if key in kinds else value
-                                   for key, value in content.items() if key != "schema"})
+        return built(Checkpoint, {key: value for key, value in content.items() if key != "schema"})
     except (TypeError, ValueError) as error:
         raise ArtefactError(f"{path} is not whole: {error}{hint}") from error
-    if wrong := misfits(checkpoint):
-        raise ArtefactError(f"{path} is not whole: {'; '.join(wrong[:3])}{hint}")
-    return checkpoint
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

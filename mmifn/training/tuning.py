@@ -44,11 +44,6 @@ class TunedWeights:
     views: dict[str, Tensor]
     whole: dict[str, Tensor]
 
-    @classmethod
-    def of(cls, tuning: dict[str, Any], views: dict[str, Tensor], whole: dict[str, Tensor]) -> TunedWeights:
-        """Take them as a file holds them."""
-        return cls(Tuning(**tuning), views, whole)
-
     def digest(self) -> str:
         """Identify the tuned weights."""
         return sha256_tensors({f"{part} {key}": value for part, state in (("views", self.views), ("whole", self.whole))

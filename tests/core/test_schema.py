@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmifn.core.schema import misfits, shaped
+from mmifn.core.schema import built, misfits, shaped
 
 
 @dataclass(frozen=True)
@@ -89,3 +89,50 @@ def test_a_tensor_may_have_either_of_two_ranks():
 
     assert misfits(Either(torch.zeros(4, 2))) == misfits(Either(torch.zeros(4, 3, 2))) == []
     assert misfits(Either(torch.zeros(4))) == ["rows is (4,), wanted (N, D) or (N, V, D)"]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A dataclass that looks at its values itself."""
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate < 1:
+            raise ValueError(f"a rate of {self.rate}")
+
+
+@dataclass(frozen=True)
+class Run:
+    name: str
+    rate: Rate
+    maybe: Rate | None = None
+    rows: Tensor | None = field(default=None, metadata=shaped("N D"))
+
+
+def test_what_a_file_holds_is_built():
+    run = built(Run, {"name": "a", "rate": {"rate": 0.5}, "maybe": {"rate": 0.25}, "rows": torch.zeros(2, 3)})
+    assert (run.name, run.rate, run.maybe, run.rows.shape) == ("a", Rate(0.5), Rate(0.25), (2, 3))
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"rate": {"rate": torch.zeros(2, 3)}}, "rate.rate is a Tensor, wanted float"),  # which cannot be compared with a number
+    ({"rate": {"rate": None}}, "rate.rate is None, wanted float"),
+    ({"rate": {"rate": 2}}, "a rate of 2"),
+    ({"rate": None}, "rate is None, wanted Rate"),
+    ({"maybe": {"rate": "x"}}, "maybe.rate is 'x', wanted float"),
+    ({"maybe": 3}, "maybe is 3"),
+    ({"name": 1}, "name is 1, wanted str"),
+    ({"rows": torch.zeros(2)}, r"rows is \(2,\), wanted \(N, D\)"),
+])
+def test_what_does_not_fit_is_not_built(changes, words):
+    with pytest.raises(ValueError, match=f"^{words}$"):
+        built(Run, {"name": "a", "rate": {"rate": 0.5}, "rows": torch.zeros(2, 3), **changes})
+
+
+def test_fields_that_are_missing_or_unknown_are_not_built():
+    for values in ({"name": "a"}, {"name": "a", "rate": {"rate": 0.5}, "other": 1}, {"name": "a", "rate": {}}):
+        with pytest.raises(TypeError, match=r"rate|other"):
+            built(Run, values)
+    with pytest.raises(ValueError, match="it is a list, wanted a dict"):
+        built(Run, [])

@@ -66,10 +66,12 @@ def test_a_killed_worker_costs_nothing_but_a_job_that_kills_each_time_is_given_u
 
 WAITING = """
 import os, sys, time
+from tqdm import tqdm
 from mmifn.core.errors import user_main
 from mmifn.core.workers import run_tasks
 
 def wait(path):
+    tqdm(disable=True)  # which would make a semaphore of its own
     open(path, "w").write(str(os.getpid()))
     time.sleep(600)
 

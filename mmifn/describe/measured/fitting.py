@@ -20,7 +20,7 @@ from tqdm import tqdm
 from mmifn.core.errors import UserError
 from mmifn.core.files import write_text
 from mmifn.core.json_text import parse_json
-from mmifn.core.schema import misfits
+from mmifn.core.schema import built
 from mmifn.core.workers import run_tasks
 from mmifn.describe.measured import calibration
 from mmifn.describe.measured.statistics import NAMES, measure
@@ -150,9 +150,7 @@ def gather_samples(scenes: list[Scene], workers: int, path: Path | None) -> list
 
 def _sample(row: dict[str, Any]) -> Sample:
     """Return a sample as it was written; raises ValueError, TypeError or LookupError where it is none."""
-    sample = Sample(**{**row, "values": np.array(row["values"], dtype=np.float64)})
-    if wrong := misfits(sample):
-        raise ValueError(wrong[0])
+    sample = built(Sample, {**row, "values": np.array(row["values"], dtype=np.float64)})
     if sample.values.shape != (len(NAMES),):
         raise ValueError(f"{sample.values.size} values, wanted {len(NAMES)}")
     return sample
