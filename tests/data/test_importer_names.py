@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmifn.data.importers import iqa_odi, jufe, mvaqd, oiq10k, own
+from mmifn.data.importers import iqa_odi, jufe, mvaqd, oiq10k, oiqa, own
 from mmifn.data.importers.database import Slot
 from mmifn.data.importers.scores import Score
 
@@ -25,6 +25,16 @@ def slot_of(database, key, line=LINE):
 def test_a_key_is_the_stem_of_a_name_that_belongs(module, names, others):
     assert [module.DATABASE.key(Path(f"{name}.png")) for name in names] == names
     assert [module.DATABASE.key(Path(f"{name}.png")) for name in others] == [None] * len(others)
+
+
+@pytest.mark.parametrize(("path", "key"), [
+    ("distorted_images/img1.jpg", "img1"), ("distorted_images/IMG0320.png", "img320"), ("distorted_images/img336.png", "img336"),
+    ("reference_images/1.png", "img321"), ("reference_images/ref_016.jpg", "img336"), ("reference_images/img336.png", "img336"),
+    ("distorted_images/img0.jpg", None), ("distorted_images/img337.jpg", None), ("distorted_images/7.jpg", None),
+    ("reference_images/sky.png", None),
+])
+def test_oiqa_counts_320_images_and_16_references_behind_them(path, key):
+    assert oiqa._key(Path(path)) == key
 
 
 def test_mvaqd_counts_to_315():

@@ -40,6 +40,17 @@ def make_inputs(n=7, words=5, sizes=SIZES, cells=6):
     )
 
 
+def test_rows_of_inputs_keep_their_words_and_no_column_that_none_of_them_fills():
+    """Words at 1 and 2 of the first row, at 0 and 4 of the second (as if words were hidden), none in the third."""
+    inputs = make_inputs(n=3)
+    mask = torch.tensor([[0, 1, 1, 0, 0], [1, 0, 0, 0, 1], [0, 0, 0, 0, 0]], dtype=torch.bool)
+    inputs = replace(inputs, mask=mask)
+    for rows, width in (([0], 3), ([1, 0], 5), ([2, 0], 3), ([2], 1)):
+        some = inputs[rows]
+        assert torch.equal(some.mask, mask[rows][:, :width]) and torch.equal(some.text, inputs.text[rows][:, :width])
+        assert torch.equal(some.views, inputs.views[rows]) and len(some) == len(rows)
+
+
 def model(variant="full", **change):
     torch.manual_seed(1)
     return MMIFN(replace(SMALL, variant=variant, **change), SIZES).eval()

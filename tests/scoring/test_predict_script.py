@@ -86,13 +86,13 @@ def test_a_person_reads_the_screen(run, folder, model):
     assert out.startswith(f"a.png: {said.score:.0f} of 100, {said.quality}, {said.score - HALF_WIDTH:.0f} to "
                           f"{said.score + HALF_WIDTH:.0f} with 90 % confidence\n  {said.description[:40]}")
     assert f"worst view: {worst.score:.0f}, looking " in out and f"longitude {worst.lon_deg:.0f}°" in out
-    assert "warning" not in out and "Traceback" not in err and "1 of 1 scored" in err
+    assert "warning" not in out and "Traceback" not in err and "1 of 1 scored" in err and "image/s" not in err
 
 
 def test_json_for_a_program_is_all_of_standard_output(run, folder, model):
     code, out, err = run(folder, "--json", "-")
     rows = rows_of(out)
-    assert code == 0 and sorted(row["image"] for row in rows) == sorted(NAMES) and "3 of 3 scored" in err
+    assert code == 0 and sorted(row["image"] for row in rows) == sorted(NAMES) and "3 of 3 scored" in err and "3/3" in err
     for row in rows:
         said = open_predictor("offline", model, "cpu").score_pixels(read_image(folder / row["image"]))
         assert row["score"] == pytest.approx(said.score, abs=1e-4) and row["quality"] == said.quality
