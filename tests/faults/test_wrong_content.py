@@ -97,6 +97,16 @@ def test_a_short_mat_file_is_refused(tmp_path, cut):
     refused(lambda: read_scores(tmp_path / "l.mat"), "is damaged or not a MATLAB 5 file|holds no vector")
 
 
+def test_a_mat_file_that_takes_its_reader_down_is_refused(tmp_path):
+    """Zeros over the name of the vector and the tag of its numbers: scipy 1.17 ends in a segmentation fault."""
+    savemat(tmp_path / "l.mat", {"mos": np.arange(18.0)})
+    content = bytearray((tmp_path / "l.mat").read_bytes())
+    assert bytes(content[172:175]) == b"mos"
+    content[170:234] = bytes(64)
+    (tmp_path / "l.mat").write_bytes(content)
+    refused(lambda: read_scores(tmp_path / "l.mat"), "is damaged or not a MATLAB 5 file")
+
+
 def test_lists_of_scores_with_odd_lines_are_refused(tmp_path):
     for line in (',"a"', ',,,,,,5', '"a,5', ",3", "x" * 200_000 + ",5"):
         (tmp_path / "l.txt").write_text(f"a.png,3\n{line}\n")

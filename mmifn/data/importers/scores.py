@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from scipy import io as matlab
 
 from mmifn.core.errors import UserError, listed
+from mmifn.data.importers.mat import mat_vectors
 
 _IMAGE_COLUMNS = ("image_name", "image", "img", "img_name", "filename", "file", "name", "image_stem", "dis",
                   "distorted", "path")
@@ -73,22 +73,12 @@ def read_scores(path: Path, scale: str | None = None, dmos: bool = False) -> Sco
 def _mat_vectors(path: Path) -> dict[str, np.ndarray]:
     """Return the vectors of more than two numbers in a MATLAB file, by name."""
     try:
-        content = matlab.loadmat(path)
-    except (PermissionError, MemoryError):
-        raise
-    except Exception as error:  # on nonsense its reader raises almost anything
+        vectors, others = mat_vectors(path)
+    except ValueError as error:
         raise UserError(f"{path} is damaged or not a MATLAB 5 file ({error}); save it with -v7, or give a csv with "
                         "--labels") from error
-    vectors = {}
-    for name, value in content.items():
-        if not name.startswith("__") and isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
-            flat = value.astype(np.float64).squeeze()
-            if flat.ndim == 1 and flat.size > 2:
-                vectors[name] = flat
     if not vectors:
-        shapes = [f"{name}: {getattr(value, 'shape', '')} {getattr(value, 'dtype', '')}"
-                  for name, value in content.items() if not name.startswith("__")]
-        raise UserError(f"{path} holds no vector of numbers:\n{listed(shapes)}\nGive the scores as csv with --labels.")
+        raise UserError(f"{path} holds no vector of numbers:\n{listed(others)}\nGive the scores as csv with --labels.")
     return vectors
 
 
