@@ -12,7 +12,7 @@ from mmifn.data.images import read_image
 from mmifn.data.is_panorama import examine, sphere_in
 from mmifn.data.kinds import alike_columns, found_again
 from mmifn.data.placement import place, read_spheres
-from mmifn.data.poles import _changes, no_sphere
+from mmifn.data.poles import _changes, _step, no_sphere
 from mmifn.data.seam import gaps, reduced
 from mmifn.simulate.light import lens_weights, relit
 from mmifn.simulate.rendered.panorama import render_scene
@@ -283,3 +283,11 @@ def test_one_colour(level):
     named(np.full((256, 512, 3), level, np.uint8), "all but one colour")
     almost = np.full((256, 512, 3), level, np.uint8) + np.random.default_rng(0).integers(0, 2, (256, 512, 3), dtype=np.uint8)
     named(almost, "all but one colour")
+
+
+@pytest.mark.parametrize(("half", "wanted"), [(3.0, np.log(6 / 2 + 0.1)), (0.0, np.log(0.1)), (40.0, 2.0)])
+def test_the_step_over_a_pole_is_in_steps_of_the_eight_rows_beside_it(half, wanted):
+    """Rows 2 grey levels apart, whose halves, half a turn from each other, are twice `half` apart; a tenth row does not count."""
+    rows = np.where(np.arange(512) < 256, half, -half)[None] + 2.0 * np.arange(256)[:, None]
+    rows[9] += 500
+    assert _step(100 + rows) == pytest.approx(wanted, abs=1e-9)
