@@ -32,7 +32,7 @@ from mmifn.core.files import sha256_file, sha256_json
 from mmifn.core.locked import LockedFile
 from mmifn.describe import journal
 
-HANG_S = 1800.0  # by the clock: on a busy machine a small pipeline takes minutes
+HANG_S = 900.0  # by the clock: on a busy machine a small pipeline takes minutes
 WAYS = ("before", "torn", "after")
 KNOWN = "came to a state of the undisturbed run"
 TO_THE_END = 0.05  # of all tries go on to the end of the work; the others until they come to such a state

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
 from mmifn.adapt.fit import agreement, rate_share, transform, write_adapted
 from mmifn.adapt.patches import Patches, make_part
@@ -26,6 +25,7 @@ from mmifn.adapt.settings import SIDES, Making, Patching, require_schedule
 from mmifn.adapt.working_state import keep, take_up
 from mmifn.core.errors import UserError
 from mmifn.core.files import sha256_json
+from mmifn.core.progress import Progress
 from mmifn.core.workers import usable_cores
 from mmifn.encoders.adaptable import TITLES
 from mmifn.encoders.adapted import BACKBONES, AdaptedEncoder, load_adapted
@@ -153,7 +153,7 @@ def distil(config: DistilConfig, scenes: list[Scene], making: Making, out: Path,
     state = work / f"{config.encoder}.state.pt"
     run = sha256_json([dataclasses.asdict(config), lesson.teacher_sha256, sorted(scene.digest() for scene in training)])
     first = take_up(state, run, lesson.parts) or 0
-    bar = tqdm(course.batches(first), initial=first, total=len(course), desc=f"distilling {config.encoder}", unit="step")
+    bar = Progress(course.batches(first), initial=first, total=len(course), desc=f"distilling {config.encoder}", unit="step")
     figures: dict[str, float] = {}
     for step, batch in enumerate(bar, start=first):
         loss = lesson.step(*batch, done=step / len(course))
@@ -162,7 +162,7 @@ def distil(config: DistilConfig, scenes: list[Scene], making: Making, out: Path,
         if part_ends:
             network = lesson.average.module.eval()
             figures = agreement(network, held_out, lesson.normalise)
-            tqdm.write(f"{config.encoder}, {step + 1} of {len(course)} steps: "
+            Progress.write(f"{config.encoder}, {step + 1} of {len(course)} steps: "
                        + ", ".join(f"{key} {value:.3f}" for key, value in figures.items()))
             write_adapted(network, about | {"held_out": figures, "steps": [step + 1, len(course)]}, out)
         if part_ends or (step + 1) % _SAVE_EVERY == 0:

@@ -14,7 +14,6 @@ import torch
 from scipy import stats
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from mmifn import __version__
 from mmifn.adapt.samples import KINDS, TARGETS, Samples, make_samples
@@ -23,6 +22,7 @@ from mmifn.adapt.working_state import keep, take_up
 from mmifn.core.artefact import save_safetensors
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import sha256_json
+from mmifn.core.progress import Progress
 from mmifn.core.workers import usable_cores
 from mmifn.encoders.adaptable import TITLES
 from mmifn.encoders.adapted import BACKBONES, SCHEMA, AdaptedEncoder
@@ -136,7 +136,7 @@ def adapt(config: AdaptConfig, training: dict[str, Samples], held_out: dict[str,
     run = sha256_json([dataclasses.asdict(config), sorted(training), len(batches.views)])
     parts = {"network": network, "optimizer": optimizer}
     first = take_up(state, run, parts) or 0
-    bar = tqdm(range(first, len(batches)), initial=first, total=len(batches), desc=f"adapting {config.encoder}", unit="step")
+    bar = Progress(range(first, len(batches)), initial=first, total=len(batches), desc=f"adapting {config.encoder}", unit="step")
     network.train()
     for step in bar:
         for group in optimizer.param_groups:

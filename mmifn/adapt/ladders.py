@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from mmifn.core.artefact import load_torch, save_torch
 from mmifn.core.errors import ArtefactError
 from mmifn.core.files import sha256_json
+from mmifn.core.progress import Progress
 from mmifn.core.workers import run_tasks
 from mmifn.simulate.authentic import FAULTS, WHOLE, Happening
 from mmifn.simulate.panoramas import Scene
@@ -54,7 +54,7 @@ def make_ladders(scenes: list[Scene], seed: int, folder: Path, workers: int) -> 
     Finished scenes are kept in `folder`.
     """
     jobs = [_Job(scene, 1 if i % 3 == 2 else 0, seed, folder) for i, scene in enumerate(scenes)]
-    with tqdm(total=len(jobs), desc="ladders", unit="scene") as bar:
+    with Progress(total=len(jobs), desc="ladders", unit="scene") as bar:
         for _ in run_tasks(_make, jobs, workers, preload=__name__):
             bar.update()
     return torch.cat([_read(job) for job in jobs])

@@ -17,7 +17,6 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from mmifn.adapt.samples import true_targets
 from mmifn.adapt.settings import SIDES, Patching
@@ -25,6 +24,7 @@ from mmifn.core.artefact import load_torch, save_torch
 from mmifn.core.errors import ArtefactError
 from mmifn.core.files import sha256_json
 from mmifn.core.pixels import to_bytes
+from mmifn.core.progress import Progress
 from mmifn.core.workers import run_tasks
 from mmifn.simulate.draws import Draw, distort, draw
 from mmifn.simulate.panoramas import Scene
@@ -67,7 +67,7 @@ class _Job:
 def make_part(scenes: list[Scene], patching: Patching, part: int, folder: Path, workers: int) -> dict[int, Patches]:
     """Return the patches of one part by their side, of all pictures; finished pictures are kept in `folder`."""
     jobs = [_Job(scene, patching, part, folder) for scene in scenes]
-    with tqdm(total=len(jobs), desc=f"patches, part {part + 1} of {patching.parts}", unit="picture", leave=False) as bar:
+    with Progress(total=len(jobs), desc=f"patches, part {part + 1} of {patching.parts}", unit="picture", leave=False) as bar:
         for _ in run_tasks(_make, jobs, workers, preload=__name__):
             bar.update()
     contents = [_read(job.path) for job in jobs]

@@ -19,7 +19,6 @@ from scipy import stats
 from sklearn.linear_model import RidgeCV
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from mmifn import __version__
 from mmifn.adapt.opinions import Photographs
@@ -27,6 +26,7 @@ from mmifn.adapt.settings import PeopleConfig
 from mmifn.adapt.working_state import keep, take_up
 from mmifn.core.artefact import save_safetensors
 from mmifn.core.files import sha256_json
+from mmifn.core.progress import Progress
 from mmifn.encoders.people import NAME, SCHEMA, PeopleEncoder, normalise
 
 WHOLE_PX = 448  # a photograph is looked at whole, at this size
@@ -84,7 +84,7 @@ def agreement(scores: np.ndarray, mos: np.ndarray) -> dict[str, float]:
 def _start(network: PeopleEncoder, photographs: Photographs, rows: np.ndarray) -> None:
     """Set the head to the ridge on the untouched features of photographs seen whole."""
     with torch.no_grad():
-        seen = [as_seen(photographs.pixels(i)) for i in tqdm(rows, desc="untouched features", unit="photograph")]
+        seen = [as_seen(photographs.pixels(i)) for i in Progress(rows, desc="untouched features", unit="photograph")]
         features = torch.cat([network.features(normalise(picture[None])) for picture in seen])
         network.centre.copy_(features.mean(dim=0))
         network.spread.copy_(features.std(dim=0).clamp_min(1e-6))
@@ -111,7 +111,7 @@ def teach(config: PeopleConfig, photographs: Photographs, rows: np.ndarray, ladd
         lesson, first = _Lesson.begin(network, config), 0
     per_epoch = len(rows) // config.batch_size
     steps = config.epochs * per_epoch
-    for step in tqdm(range(first, steps), initial=first, total=steps, unit="step"):
+    for step in Progress(range(first, steps), initial=first, total=steps, unit="step"):
         _rates(lesson.optimizer, config, step / steps)
         lesson.step(_loss(network, config, photographs, _chosen(rows, step, config), ladders, step))
         if (step + 1) % _SAVE_EVERY == 0:

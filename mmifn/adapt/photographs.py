@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from mmifn import __version__
 from mmifn.adapt.opinions import Photographs
 from mmifn.adapt.people import as_seen
 from mmifn.core.artefact import load_torch, save_safetensors
 from mmifn.core.errors import UserError
+from mmifn.core.progress import Progress
 from mmifn.encoders.lite0 import build_lite0, named_as_ours
 from mmifn.encoders.people import normalise
 from mmifn.encoders.photographs import NAME, SCHEMA, Neighbours, alike
@@ -42,7 +42,7 @@ def features_of(network: Neighbours, photographs: Photographs, rows: np.ndarray)
     """Return the features of photographs seen whole, (len(rows), 2144), computed in bfloat16, which takes a third of the time."""
     with torch.autocast("cpu", torch.bfloat16):
         return torch.cat([network.features(normalise(as_seen(photographs.pixels(i))[None])).float()
-                          for i in tqdm(rows, desc="features", unit="photograph")])
+                          for i in Progress(rows, desc="features", unit="photograph")])
 
 
 def fit(network: Neighbours, features: Tensor, mos: np.ndarray) -> None:

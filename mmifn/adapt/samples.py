@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from mmifn.adapt.settings import Making
 from mmifn.core.artefact import load_torch, save_torch
 from mmifn.core.errors import ArtefactError
 from mmifn.core.files import sha256_json
 from mmifn.core.pixels import to_bytes
+from mmifn.core.progress import Progress
 from mmifn.core.workers import run_tasks
 from mmifn.fullref.metrics import gmsd_of_views, ssim_of_views
 from mmifn.simulate.draws import KINDS, Draw, draw
@@ -63,7 +63,7 @@ class _SceneSamples:
 def make_samples(scenes: list[Scene], making: Making, folder: Path, workers: int) -> dict[str, Samples]:
     """Return the samples of every scene by name; finished scenes are kept in `folder`."""
     jobs = [_SceneSamples(scene, making, folder) for scene in scenes]
-    with tqdm(total=len(jobs), desc="distorting", unit="scene") as bar:
+    with Progress(total=len(jobs), desc="distorting", unit="scene") as bar:
         for _ in run_tasks(_make, jobs, workers, preload=__name__):
             bar.update()
     return {job.scene.name: _read(job) for job in jobs}

@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from mmifn.core.artefact import Artefact, Provenance, load, load_torch, save, save_torch
 from mmifn.core.errors import ArtefactError, UserError, listed
 from mmifn.core.files import sha256_file, sha256_json
+from mmifn.core.progress import Progress
 
 Row = dict[str, Tensor]
 _AHEAD = 2  # images that each reader decodes in the background while one is encoded
@@ -109,7 +109,7 @@ def _earlier_rows(cache: Path, kind: type[Artefact], made_by: Provenance,
 
 def hash_inputs(names: list[str], paths: list[Path]) -> dict[str, str]:
     """Return name -> SHA-256 of every file, with progress."""
-    pairs = zip(names, tqdm(paths, desc="hashing images", unit="image", leave=False, delay=2), strict=True)
+    pairs = zip(names, Progress(paths, desc="hashing images", unit="image", leave=False, delay=2), strict=True)
     return {name: sha256_file(path) for name, path in pairs}
 
 
@@ -131,7 +131,7 @@ def _encode_lacking(store: RowStore, names: list[str], read: Callable[[int], Any
     """Encode and keep the row of every name that the store lacks, as encode_rows does."""
     todo = [i for i, name in enumerate(names) if name not in store.rows]
     failures, waiting = [], []
-    with tqdm(total=len(names), initial=len(names) - len(todo), desc=label, unit="image", smoothing=0.05) as progress:
+    with Progress(total=len(names), initial=len(names) - len(todo), desc=label, unit="image", smoothing=0.05) as progress:
         for place, (i, value) in enumerate(read_ahead(read, todo, readers), 1):
             if isinstance(value, UserError):
                 failures.append(str(value))

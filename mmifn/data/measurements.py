@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from mmifn.core.artefact import Artefact, Provenance
 from mmifn.core.errors import ArtefactError
+from mmifn.core.progress import Progress
 from mmifn.core.resumable import Row, RowStore
 from mmifn.core.schema import shaped
 from mmifn.core.workers import run_tasks
@@ -63,7 +63,7 @@ def collect(cache: Path, dataset: str, made_by: Provenance, columns: list[str],
     names = list(made_by.inputs)
     lacking = {name: tuple(column for column in columns if column not in store.rows.get(name, {})) for name in names}
     todo = {name: lacks for name, lacks in lacking.items() if lacks}
-    with tqdm(total=len(names), initial=len(names) - len(todo), desc=f"{cache.stem.replace('_', ' ')} {dataset}",
+    with Progress(total=len(names), initial=len(names) - len(todo), desc=f"{cache.stem.replace('_', ' ')} {dataset}",
               unit="image") as progress:
         for _, measured in run_tasks(function, jobs(todo), workers, preload=function.__module__):
             for name, values in measured.items():

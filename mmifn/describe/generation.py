@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tqdm import tqdm
-
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import sha256_file, sha256_text
+from mmifn.core.progress import Progress
 from mmifn.describe.table import Row, append, read_rows, upsert
 
 
@@ -153,7 +152,7 @@ def generate(path: Path, dataset: str, items: list[Item], describer: Describer, 
         upsert(path, [])  # a killed run may have appended the last ones
         return written
     try:
-        with tqdm(total=len(plan.todo), unit="text", desc=identity.source, file=sys.stderr) as progress:
+        with Progress(total=len(plan.todo), unit="text", desc=identity.source, file=sys.stderr) as progress:
             for answer in describer.describe(plan.todo):
                 progress.update()
                 if answer.failure:

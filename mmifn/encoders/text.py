@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from mmifn.core.artefact import Provenance, sha256_tensors
 from mmifn.core.device import feature_words
 from mmifn.core.errors import UserError, first_line
 from mmifn.core.files import sha256_json, sha256_text
+from mmifn.core.progress import Progress
 from mmifn.data.features import TextFeatures
 from mmifn.encoders.minilm import NAME as MINILM
 from mmifn.encoders.minilm import WIDTH, load_minilm
@@ -165,7 +165,7 @@ def encode_descriptions(dataset: str, descriptions: dict[str, str], encoder: Tex
     tokens = torch.zeros(len(names), longest, encoder.width, dtype=torch.float16)
     mask = torch.zeros(len(names), longest, dtype=torch.bool)
     pooled = torch.zeros(len(names), encoder.width)
-    with tqdm(total=len(names), unit="text", desc=dataset, file=sys.stderr, disable=not show) as progress:
+    with Progress(total=len(names), unit="text", desc=dataset, file=sys.stderr, disable=not show) as progress:
         for length in sorted(set(map(len, ids))):
             rows = [i for i, tokens_of in enumerate(ids) if len(tokens_of) == length]
             for start in range(0, len(rows), batch_size):

@@ -14,9 +14,9 @@ import torch
 from sklearn.base import RegressorMixin
 from sklearn.linear_model import Ridge
 from sklearn.svm import SVR
-from tqdm import tqdm
 
 from mmifn.core.errors import UserError
+from mmifn.core.progress import Progress
 from mmifn.experiment.measurements import Measurements, measure_full_reference, measure_statistics
 from mmifn.experiment.runs import Experiments, Outcome
 from mmifn.fullref.metrics import METRICS
@@ -142,7 +142,7 @@ def group_means(keys: list[list[Hashable]], mos: np.ndarray) -> Scorer:
 def baseline_outcomes(baselines: list[Baseline], database: Database, outcomes: list[Outcome]) -> dict[Baseline, list[Outcome]]:
     """Return what every baseline scores on the splits of the given runs, with progress."""
     scored: dict[Baseline, list[Outcome]] = {baseline: [] for baseline in baselines}
-    for outcome in tqdm(outcomes, desc=f"baselines {database.name}", unit="split"):
+    for outcome in Progress(outcomes, desc=f"baselines {database.name}", unit="split"):
         scenes = database.manifest.scenes(outcome.run.split.unit)
         train, val = (outcome.run.split.rows(scenes, side) for side in ("train", "val"))
         for baseline in baselines:

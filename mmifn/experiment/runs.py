@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from mmifn.core.artefact import load_torch, save_torch
 from mmifn.core.defaults import PROTOCOLS
 from mmifn.core.device import device_words
 from mmifn.core.errors import ArtefactError, UserError
 from mmifn.core.files import sha256_json
+from mmifn.core.progress import Progress
 from mmifn.core.schema import misfits
 from mmifn.core.workers import one_thread, run_tasks, usable_cores
 from mmifn.data.manifest import Manifest
@@ -156,7 +156,7 @@ class Experiments:
                 require_same_method(self.databases[run.source], self.databases[target])
         outcomes = {run: kept for run in wanted if (kept := self._read(run))}
         todo = [run for run in wanted if run not in outcomes]
-        with tqdm(total=len(wanted), initial=len(outcomes), desc=label, unit="run", smoothing=0) as progress:
+        with Progress(total=len(wanted), initial=len(outcomes), desc=label, unit="run", smoothing=0) as progress:
             for outcome in self._compute(todo):
                 _write(outcome, self.path(outcome.run))
                 outcomes[outcome.run] = outcome

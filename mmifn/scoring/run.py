@@ -16,9 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from mmifn.core.device import resolve_device
+from mmifn.core.progress import Progress
 from mmifn.core.workers import usable_cores
 from mmifn.scoring.clips import Timelines
 from mmifn.scoring.files import ImageJob, ImageResult, Task, identity_of, score_jobs
@@ -75,7 +74,7 @@ def score_all(listing: Listing, task: Task, outputs: Outputs, workers: int) -> i
         run = _Run(task, outputs)
         run.open_files(stack, identity, listing)
         run.survey(listing)
-        run.bar = stack.enter_context(tqdm(total=run.total, unit="image", desc="scoring", file=sys.stderr,
+        run.bar = stack.enter_context(Progress(total=run.total, unit="image", desc="scoring", file=sys.stderr,
                                            smoothing=0.05, disable=run.total is not None and run.total < 2))
         for result in score_jobs(run.jobs(listing), workers):
             run.deliver(result)
@@ -93,7 +92,7 @@ class _Run:
         self.files: list[ResultFile | ParquetResults] = []
         self.total: int | None = None
         self.count = self.kept = self.failed = 0
-        self.bar: tqdm[Any]
+        self.bar: Progress
         self._lacking: dict[str, list[ResultFile | ParquetResults]] = {}  # of images that are being scored
         self._panels: dict[str, Panel | None] = {}
         self.timelines = Timelines()

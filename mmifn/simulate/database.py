@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from mmifn import __version__
 from mmifn.core.errors import UserError, listed
 from mmifn.core.files import atomic_path, holds_nothing, write_text
 from mmifn.core.json_text import parse_json
+from mmifn.core.progress import Progress
 from mmifn.core.workers import run_tasks, usable_cores
 from mmifn.data.images import MIN_HEIGHT_PX, read_image, write_png
 from mmifn.data.manifest import SIMULATED, write_manifest
@@ -145,7 +145,7 @@ def _run(jobs: list[_SceneImages]) -> Iterator[tuple[str, dict]]:
     kinds = DESIGNS[plan.like]
     pixels = len(jobs) * len(kinds) * len(levels) * 2 * (plan.height or 1024) ** 2
     workers = min(plan.workers or (usable_cores() if pixels > _WORTH_A_POOL else 1), len(jobs))
-    with tqdm(total=len(jobs) * len(kinds) * len(levels), unit="image", desc="simulate") as bar:
+    with Progress(total=len(jobs) * len(kinds) * len(levels), unit="image", desc="simulate") as bar:
         for i, made in run_tasks(_make_scene, jobs, workers, preload=__name__):
             yield jobs[i].scene.name, made
             bar.update(len(kinds) * len(levels))

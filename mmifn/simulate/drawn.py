@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from mmifn.core.errors import UserError
+from mmifn.core.progress import Progress
 from mmifn.core.workers import run_tasks, usable_cores
 from mmifn.data.images import write_png
 from mmifn.data.manifest import write_manifest
@@ -64,7 +64,7 @@ def make_drawn(plan: Simulation, space: Workspace, chosen: list[Scene], facts: d
                                 "scenes": {scene.name: [scene.location, scene.digest()] for scene in chosen}})
     jobs = [DrawnScene(scene, plan, folder) for scene in chosen]
     rows: dict[int, list[dict]] = {}
-    with tqdm(total=len(jobs), unit="scene", desc="simulate") as bar:
+    with Progress(total=len(jobs), unit="scene", desc="simulate") as bar:
         for i, made in run_tasks(make_scene, jobs, plan.workers or usable_cores(), preload=make_scene.__module__):
             rows[i] = made
             bar.update()

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from mmifn.core.artefact import Provenance, load, save, sha256_tensors
 from mmifn.core.errors import ArtefactError, listed
+from mmifn.core.progress import Progress
 from mmifn.data.features import FusedFeatures
 from mmifn.data.workspace import Workspace
 from mmifn.training.fit import BRANCHES, Fit, Tick, fit_branch, fit_joint, fuse_branch
@@ -21,9 +21,9 @@ CACHES = {"gff": "global_fusion_features", "lff": "local_fusion_features"}
 SCRIPTS = {"gff": "gff_module.py", "lff": "lff_module.py"}
 
 
-def with_progress(label: str, epochs: int) -> tuple[tqdm, Tick]:
+def with_progress(label: str, epochs: int) -> tuple[Progress, Tick]:
     """Return a progress bar over epochs and the callback that moves it."""
-    bar = tqdm(total=epochs, desc=label, unit="epoch")
+    bar = Progress(total=epochs, desc=label, unit="epoch")
 
     def tick(row: dict[str, float]) -> None:
         bar.set_postfix(loss=f"{row['loss']:.3f}", val=f"{row['validation']:.3f}", refresh=False)

@@ -62,11 +62,11 @@ def decide_noise_and_blur(slots: dict[str, Slot], files: dict[str, Path]) -> tup
 
     Raises UserError where a scene is not clear or the scenes disagree.
     """
-    from tqdm import tqdm
+    from mmifn.core.progress import Progress
 
     votes, ratios, unclear = {}, [], []
     scenes = [scene for scene in range(SCENES) if all(f"img{number}" in files for number in _worst(scene))]
-    for scene in tqdm(scenes, desc="noise or blur", unit="scene"):
+    for scene in Progress(scenes, desc="noise or blur", unit="scene"):
         third, fourth = (fine_detail(files[f"img{number}"]) for number in _worst(scene))
         ratio = (third + 0.01) / (fourth + 0.01)
         if max(ratio, 1 / ratio) < _CLEAR:

@@ -15,11 +15,11 @@ from typing import Any
 import cv2
 import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
-from tqdm import tqdm
 
 from mmifn.core.errors import UserError
 from mmifn.core.files import write_text
 from mmifn.core.json_text import parse_json
+from mmifn.core.progress import Progress
 from mmifn.core.schema import built
 from mmifn.core.workers import run_tasks
 from mmifn.describe.measured import calibration
@@ -193,7 +193,7 @@ def _kind(sample: Sample) -> str:
 
 def over_scenes(work: Callable[[Scene], list], scenes: list[Scene], workers: int) -> list:
     """Do work on every scene in parallel; return all results in the order of the scenes."""
-    done = dict(tqdm(run_tasks(work, scenes, workers), total=len(scenes), unit="scene", file=sys.stderr))
+    done = dict(Progress(run_tasks(work, scenes, workers), total=len(scenes), unit="scene", file=sys.stderr))
     return [item for i in range(len(scenes)) for item in done[i]]
 
 

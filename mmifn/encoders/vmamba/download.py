@@ -9,10 +9,9 @@ import urllib.request
 from pathlib import Path
 from typing import BinaryIO
 
-from tqdm import tqdm
-
 from mmifn.core.errors import UserError
 from mmifn.core.files import atomic_path
+from mmifn.core.progress import Progress
 from mmifn.encoders.published import DownloadFailed
 
 PIECE_BYTES = 1 << 20
@@ -60,7 +59,7 @@ def _check_space(response: http.client.HTTPResponse, path: Path) -> None:
 
 
 def _copy(response: http.client.HTTPResponse, file: BinaryIO, label: str) -> None:
-    with tqdm(total=_announced(response), unit="B", unit_scale=True, desc=label) as bar:
+    with Progress(total=_announced(response), unit="B", unit_scale=True, desc=label) as bar:
         while piece := response.read(PIECE_BYTES):
             file.write(piece)
             bar.update(len(piece))
