@@ -92,6 +92,7 @@ def test_oiqa_as_distributed(tmp_path, noise_block, capsys):
     assert manifest.types == [kinds[block] for block in truth["type_block"]]
     said = capsys.readouterr().out
     assert "0-100" in said and "64x32 (320)" in said and f"blocks 3 and 4 are {kinds[3]} and {kinds[4]}" in said
+    assert "16 of 16 pristine" in said and "need them all" not in said
     assert len(list((tmp_path / "datasets" / "OIQA" / "references").iterdir())) == 16
     assert (tmp_path / "datasets" / "OIQA" / "images" / "img3.jpg").is_symlink()
 
@@ -237,10 +238,13 @@ def test_all_findings_come_in_one_message_and_nothing_is_written(tmp_path, capsy
 def test_missing_images_can_be_accepted(tmp_path, capsys):
     source = fake_oiqa(tmp_path)
     made_mos(source / "MOS" / "360IQA_MOS.mat")
-    (source / "distorted_images" / "img7.png").unlink()
+    for name in ("distorted_images/img7.png", "reference_images/img330.png"):
+        next(path for path in (source / name, (source / name).with_suffix(".jpg")) if path.exists()).unlink()
     assert run(tmp_path, "OIQA", source, "--allow-missing") == 0
     assert len(read_manifest(tmp_path / "datasets" / "OIQA" / "des.csv", "OIQA")) == 319
-    assert "missing images, left out: 1" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "missing images, left out: 1\n" in said
+    assert "15 of 16 pristine images found; full-reference metrics need them all" in said
 
 
 def test_pixels_that_do_not_tell_noise_from_blur_are_refused(tmp_path, capsys):

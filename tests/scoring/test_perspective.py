@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from pictures import crop, gpano, photograph, two_lenses
 from PIL import Image
 
 from mmifn.core.errors import UserError
+from mmifn.scoring import run
 from mmifn.scoring.listing import Listing
 from mmifn.scoring.perspective import check_perspective, score_view, seen_size
 from mmifn.scoring.photographs import score_photographs
@@ -24,8 +26,6 @@ def panorama() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def view(panorama) -> np.ndarray:
-    import torch
-
     rendered = render_viewports(panorama, torch.tensor([[20.0, 0.0]]), 80.0, 256)[0]
     return (rendered * 255).round().byte().permute(1, 2, 0).numpy()
 
@@ -100,3 +100,11 @@ def test_a_run_writes_rows_and_counts_what_failed(tmp_path, view, capsys):
     assert "a.png: " in capsys.readouterr().out
     with pytest.raises(UserError, match="--html"):
         score_photographs(images, None, Outputs(html=tmp_path / "p.html"))
+
+
+def test_a_process_keeps_two_cores_busy_but_one_a_gpu(monkeypatch):
+    for cores, device, wanted in ((9, "cpu", 4), (2, "cpu", 1), (1, "cpu", 1), (9, "auto", 4), (9, "cuda", 1)):
+        found = torch.device(device.replace("auto", "cpu"))
+        monkeypatch.setattr(run, "usable_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(run, "resolve_device", lambda _, found=found: found)
+        assert run.default_workers(device) == wanted
