@@ -96,7 +96,7 @@ def _opened(path: Path, use: Any) -> Any:
     if not path.is_file():
         raise UserError(f"{path} does not exist")
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:  # titles are in any encoding
             if not container.streams.video:
                 raise UserError(f"{path} holds no pictures, only other streams")
             return use(container, container.streams.video[0])
@@ -106,13 +106,15 @@ def _opened(path: Path, use: Any) -> Any:
 
 def _movie_box(file: BinaryIO) -> bytes:
     """Return the box moov of an MP4, which describes its tracks; nothing where there is none."""
+    end = file.seek(0, 2)
+    file.seek(0)
     while len(head := file.read(8)) == 8:
         size, kind = struct.unpack(">I4s", head)
         if size == 1:
             size = struct.unpack(">Q", file.read(8).rjust(8, b"\0"))[0] - 8
         if kind == b"moov":
             return file.read(min(size - 8, _MOST_HEADER_BYTES)) if size >= 8 else b""
-        if size < 8:
+        if not 8 <= size <= end:
             break
         file.seek(size - 8, 1)
     return b""

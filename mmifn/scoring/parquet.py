@@ -7,6 +7,7 @@ so that a stop at any time loses nothing.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import importlib.util
 import itertools
 import re
@@ -24,6 +25,7 @@ from mmifn.scoring.results import ResultFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 SUFFIX = ".parquet"
 ROWS_A_PART = 10_000
@@ -37,6 +39,27 @@ def require_pyarrow() -> None:
     if importlib.util.find_spec("pyarrow") is None:
         raise UserError("Parquet needs the package pyarrow, which is not installed: pip install 'mmifn[parquet]' "
                         "(from a checkout: pip install -c constraints.txt pyarrow)")
+
+
+@contextlib.contextmanager
+def damage_told(what: str, remedy: str) -> Iterator[None]:
+    """Raise UserError in the place of whatever pyarrow raises over a damaged file."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        raise UserError(f"{what} ({first_line(error)}); {remedy}") from error
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a file of results to read it, with its checksums; raises UserError where it is damaged."""
+    import pyarrow.parquet as pq
+
+    with damage_told(f"{path} is there and cannot be read as results of predict.py", "name another file, or remove it"), \
+            pq.ParquetFile(path, page_checksum_verification=True) as file:
+        yield file
 
 
 def schema(compared: Iterable[str] = ()) -> pa.Schema:
@@ -112,13 +135,11 @@ class ParquetResults:
 
     def row(self, place: int) -> dict[str, Any]:
         """Return the row at a place that `find` told."""
-        import pyarrow.parquet as pq
-
         if place < 0:
             return self.journal.row(-1 - place)
         group = self._group_of(place)
         if self._loaded[0] != group:  # rows are asked for one after the other
-            with pq.ParquetFile(group.path) as file:
+            with _opened(group.path) as file:
                 self._loaded = group, file.read_row_group(group.number).to_pylist()
         return to_row(self._loaded[1][place - group.first])
 
@@ -152,22 +173,17 @@ class ParquetResults:
     def _look_through(self) -> list[_Group]:
         """Index the rows that are there, refusing files of another kind or of other shards."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         self._index, groups, self._rows = RowIndex(), [], 0
         for path in self._files():
-            try:
-                with pq.ParquetFile(path) as file:
-                    if missing := {*REQUIRED, "error"} - set(file.schema_arrow.names):
-                        raise UserError(f"{path} is there and holds no results of predict.py (no columns "
-                                        f"{', '.join(sorted(missing))}); name another file, or remove it")
-                    self._schema = pa.unify_schemas([self._schema, file.schema_arrow.remove_metadata()])
-                    for number in range(file.num_row_groups):
-                        groups.append(_Group(self._rows, path, number))
-                        self._note(file.read_row_group(number, columns=_KNOWN_BY))
-            except (pa.ArrowException, OSError) as error:
-                raise UserError(f"{path} is there and cannot be read as results of predict.py ({first_line(error)}); name "
-                                "another file, or remove it") from error
+            with _opened(path) as file:
+                if missing := {*REQUIRED, "error"} - set(file.schema_arrow.names):
+                    raise UserError(f"{path} is there and holds no results of predict.py (no columns "
+                                    f"{', '.join(sorted(missing))}); name another file, or remove it")
+                self._schema = pa.unify_schemas([self._schema, file.schema_arrow.remove_metadata()])
+                for number in range(file.num_row_groups):
+                    groups.append(_Group(self._rows, path, number))
+                    self._note(file.read_row_group(number, columns=_KNOWN_BY))
         self._stale.update(self._index.finish())
         return groups
 
@@ -211,10 +227,9 @@ class ParquetResults:
     def _kept(self, groups: Iterable[_Group]) -> Iterator[pa.Table]:
         """Yield the rows that still hold, with all columns."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         for group in groups:
-            with pq.ParquetFile(group.path) as file:
+            with _opened(group.path) as file:
                 table = file.read_row_group(group.number)
             table = table.filter(pa.array(group.first + i not in self._stale for i in range(len(table))))
             yield pa.table([table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
@@ -223,7 +238,8 @@ class ParquetResults:
     def _write(self, path: Path, tables: Iterator[pa.Table]) -> None:
         import pyarrow.parquet as pq
 
-        with atomic_path(path) as temporary, pq.ParquetWriter(temporary, self._schema, compression="zstd") as writer:
+        with (atomic_path(path) as temporary,
+              pq.ParquetWriter(temporary, self._schema, compression="zstd", write_page_checksum=True) as writer):
             for table in _regrouped(tables):
                 writer.write_table(table, row_group_size=_ROWS_A_GROUP)
 

@@ -9,7 +9,7 @@ from clip import LEVELS, write_clip
 from mmifn.core.errors import UserError
 from mmifn.data.gpano import Crop
 from mmifn.data.placement import read_moment
-from mmifn.data.video import Clip, frame_at, is_clip, read_clip, spherical
+from mmifn.data.video import Clip, _movie_box, frame_at, is_clip, read_clip, spherical
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,19 @@ def test_version_one_is_xml():
     text = (b"<rdf:SphericalVideo><GSpherical:ProjectionType>equirectangular</GSpherical:ProjectionType>"
             b"<GSpherical:StereoMode>top-bottom</GSpherical:StereoMode></rdf:SphericalVideo>")
     assert spherical(b"uuid" + text) == ("stereo-tb", "", None) and spherical(b"") == ("auto", "", None)
+
+
+def test_names_in_another_encoding_and_boxes_without_end_are_passed_over(clip, tmp_path):
+    content = clip.read_bytes()
+    assert b"Lavf" in content  # the name of the program that wrote it
+    endless = struct.pack(">I4sQ", 1, b"free", 2 ** 64 - 1)
+    for change in (lambda data: data.replace(b"Lavf", b"L\xe4vf"), lambda data: data + endless):
+        (tmp_path / "c.mp4").write_bytes(change(content))
+        assert read_clip(tmp_path / "c.mp4") == read_clip(clip)
+    with open(tmp_path / "only.mp4", "wb") as file:
+        file.write(endless)
+    with open(tmp_path / "only.mp4", "rb") as file:
+        assert _movie_box(file) == b""
 
 
 def test_clips_that_cannot_be_read(clip, tmp_path):

@@ -1,6 +1,7 @@
 """Results in Parquet: the same values as in JSON, errors beside them, nothing lost by a stop, nothing written twice."""
 
 import json
+from contextlib import closing
 
 import pytest
 
@@ -142,6 +143,22 @@ def test_other_files_are_refused_and_stay(tmp_path, images):
     with pytest.raises(UserError, match=r"holds no results of predict\.py \(no columns description"):
         ParquetResults(path, MODEL)
     assert path.read_bytes() == before
+
+
+def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path, images):
+    path, spoilt = tmp_path / "r.parquet", tmp_path / "s.parquet"
+    run(path, images)
+    content, wanted, found = path.read_bytes(), rows_in(path), 0
+    for at in range(0, len(content), 41):
+        spoilt.write_bytes(content[:at] + bytes([content[at] ^ 0x80]) + content[at + 1:])
+        try:
+            with closing(ParquetResults(spoilt, MODEL)) as results:
+                rows = [results.row(i) for i in range(len(wanted))]
+            assert rows == [parquet.to_row(row) for row in wanted]
+        except UserError as error:
+            assert "cannot be read as results" in str(error) or "holds no results" in str(error)
+            found += 1
+    assert found > 0.5 * len(content) / 41
 
 
 def test_a_full_disk_leaves_what_was_there_and_the_journal(place, images, monkeypatch):

@@ -13,11 +13,13 @@ from mmifn.core.json_text import parse_json
 from mmifn.scoring.fleet.manifest import KEY
 from mmifn.scoring.fleet.places import filesystem_of, inside, written
 from mmifn.scoring.listing import Shard
+from mmifn.scoring.parquet import damage_told
 
 SCHEMA = "fleet/1"
 _ABOUT = "fleet.json"
 _MANIFEST = "manifest"
 _PENDING = ".pending.parquet"  # of Ray: rows that were being written when a run was killed
+_REMEDY = "bring the damaged file back from a copy, or name a new folder"
 
 
 @dataclass(frozen=True)
@@ -103,19 +105,23 @@ class Folder:
         files, path = filesystem_of(self.checkpoint)
         found = files.get_file_info(FileSelector(path, allow_not_found=True))
         names = [info.path for info in found if info.type == FileType.File and not info.path.endswith(_PENDING)]
-        return self._read(names, [KEY], files)[KEY].to_numpy() if names else np.empty(0, np.int64)
+        if not names:
+            return np.empty(0, np.int64)
+        with damage_told(f"what is done in {self.checkpoint} cannot be read", _REMEDY):
+            return self._dataset(names, files).to_table(columns=[KEY])[KEY].to_numpy()
 
     def results(self, keys: np.ndarray) -> Any:
         """Yield batches of key, path, score and error of all rows whose keys are among these, sorted ones."""
         import pyarrow as pa
-        import pyarrow.dataset as pads
 
         files, path = filesystem_of(self.rows)
-        for batch in pads.dataset(path, format="parquet", filesystem=files).to_batches(columns=[KEY, "image", "score", "error"]):
-            yield batch.filter(pa.array(np.isin(batch[KEY].to_numpy(), keys)))
+        with damage_told(f"the rows of {self.rows} cannot be read", _REMEDY):
+            for batch in self._dataset(path, files).to_batches(columns=[KEY, "image", "score", "error"]):
+                yield batch.filter(pa.array(np.isin(batch[KEY].to_numpy(), keys)))
 
     @staticmethod
-    def _read(names: list[str], columns: list[str], files: Any) -> Any:
+    def _dataset(place: str | list[str], files: Any) -> Any:
         import pyarrow.dataset as pads
 
-        return pads.dataset(names, format="parquet", filesystem=files).to_table(columns=columns)
+        checked = pads.ParquetFragmentScanOptions(page_checksum_verification=True)  # where the files have checksums
+        return pads.dataset(place, format=pads.ParquetFileFormat(default_fragment_scan_options=checked), filesystem=files)

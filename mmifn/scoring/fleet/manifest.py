@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmifn.core.defaults import AUTO
-from mmifn.core.errors import UserError, first_line, listed
+from mmifn.core.errors import UserError, listed
 from mmifn.core.files import sha256_number
 from mmifn.scoring.fleet.places import filesystem_of, is_remote, local_copy, written
 from mmifn.scoring.listing import Shard
+from mmifn.scoring.parquet import damage_told
 from mmifn.scoring.pieces import parts_of
 
 if TYPE_CHECKING:
@@ -66,11 +67,9 @@ def _opened(manifest: str) -> pads.Dataset:
     files, path = filesystem_of(manifest)
     text = csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.string()), strings_can_be_null=False)
     form = pads.CsvFileFormat(convert_options=text) if path.lower().endswith((".csv", ".csv.gz")) else "parquet"
-    try:
+    with damage_told(f"{manifest} cannot be read as a manifest",
+                     "wanted Parquet, or csv with the name *.csv, with the columns id and path"):
         source = pads.dataset(path, format=form, filesystem=files)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{manifest} cannot be read as a manifest ({first_line(error)}); wanted Parquet, or csv with the name "
-                        "*.csv, with the columns id and path") from error
     if missing := [name for name in COLUMNS if name not in source.schema.names]:
         raise UserError(f"{manifest} has no column {' and no column '.join(missing)}; wanted id and path (a path or an address "
                         f"such as s3://…), found {', '.join(source.schema.names)}")
@@ -82,7 +81,7 @@ def _rows(source: pads.Dataset, manifest: str) -> Iterator[list[tuple[str, str]]
     import pyarrow as pa
 
     first = 0
-    try:
+    with damage_told(f"{manifest} cannot be read to its end", "make it again"):
         for batch in source.to_batches(columns=list(COLUMNS), batch_size=_ROWS_AT_A_TIME):
             names, paths = (batch[name].cast(pa.string()).to_pylist() for name in COLUMNS)
             for i, (name, path) in enumerate(zip(names, paths, strict=True)):
@@ -90,8 +89,6 @@ def _rows(source: pads.Dataset, manifest: str) -> Iterator[list[tuple[str, str]]
                     raise UserError(f"{manifest}: row {first + i + 1} has no {'path' if name else 'id'}")
             first += len(names)
             yield list(zip(names, paths, strict=True))
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{manifest} cannot be read beyond row {first} ({first_line(error)}); make it again") from error
     if not first:
         raise UserError(f"{manifest} holds no images")
 

@@ -194,7 +194,7 @@ def _execute(ray: Any, folder: Folder, task: Task, fleet: Fleet, attempts: Any) 
             compute=ActorPoolStrategy(min_size=fleet.actors[0], max_size=fleet.actors[1], max_tasks_in_flight_per_actor=1),
             num_cpus=fleet.cpus, num_gpus=fleet.gpus or None, **bounds)
     try:
-        scored.write_parquet(_for_ray(folder.rows))
+        scored.write_parquet(_for_ray(folder.rows), write_page_checksum=True)
     except Exception as error:  # of Ray, of the file system, of a Scorer: wrapped in one another
         raise UserError(f"Ray gave up: {_cause(error)}\nWhat is written to {folder.rows} is kept; mend it, and run the same "
                         "command again, which goes on.") from error

@@ -353,7 +353,7 @@ def test_an_actor_takes_its_share_of_a_gpu_and_its_batch(monkeypatch, tmp_path):
             told.update(options, what=what)
             return self
 
-        def write_parquet(self, place):
+        def write_parquet(self, place, **options):
             told.update(place=place)
 
     context = SimpleNamespace()
@@ -408,3 +408,19 @@ def test_the_first_cause_is_told_of_an_error_that_others_have_wrapped():
             "mmifn.core.errors.UserError: this machine has another model\nThe above exception was the direct cause")
     assert run._cause(RuntimeError(text)) == "this machine has another model"
     assert run._cause(ValueError()) == "ValueError"
+
+
+def test_damaged_rows_and_notes_of_what_is_done_are_named(tmp_path):
+    folder = Folder(str(tmp_path / "out"), "m", WHOLE)
+    folder.open()
+    table = to_table([], fleet_schema())
+    for place, read in ((folder.rows, lambda: next(folder.results(np.empty(0, np.int64)))), (folder.checkpoint, folder.done)):
+        os.makedirs(place, exist_ok=True)
+        path = os.path.join(place, "a.parquet")
+        pq.write_table(table, path)
+        assert len(read()) == 0
+        with open(path, "r+b") as file:
+            file.write(b"nothing")
+            file.truncate(40)
+        with pytest.raises(UserError, match=f"{place} cannot be read .*bring the damaged file back"):
+            read()
