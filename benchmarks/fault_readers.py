@@ -1,27 +1,24 @@
-"""What benchmarks/faults.py spoils and reads: for every reader of the package a sound file, and ways to spoil it by seed."""
+"""What benchmarks/faults.py spoils and reads: for every reader of the package a sound file, and a way to spoil it."""
 
 from __future__ import annotations
 
-import io
 import json
 import random
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 from scipy.io import savemat
 
+from benchmarks.fault_containers import containers
+from benchmarks.fault_spoil import NAMES, Reader, row_of, spoil_bytes, spoil_text, spoil_torch
 from mmifn.core.artefact import Provenance, load, load_torch, save, save_torch, sha256_tensors
 from mmifn.core.errors import UserError, out_of_memory
 from mmifn.core.files import sha256_text, write_text
 from mmifn.data.features import FusedFeatures, GlobalFeatures, TextFeatures, ViewportFeatures
-from mmifn.data.images import read_image
 from mmifn.data.importers.scores import read_scores
 from mmifn.data.manifest import read_manifest
 from mmifn.data.measurements import Measurements
@@ -37,7 +34,7 @@ from mmifn.fusion.model import MMIFN
 from mmifn.report.tables import Table, read_tables, write_tables
 from mmifn.scoring.interval import Calibration, read_residuals
 from mmifn.scoring.model import Model, load_model, save_model
-from mmifn.scoring.prediction import Prediction, View, columns
+from mmifn.scoring.prediction import Prediction, columns
 from mmifn.scoring.results import ResultFile
 from mmifn.simulate.database import claim_folder
 from mmifn.simulate.settings import Simulation
@@ -45,86 +42,7 @@ from mmifn.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoi
 from mmifn.training.configs import TrainConfig
 from mmifn.training.fit import MosScale
 
-NAMES = [f"s{scene}_{level}.png" for scene in range(6) for level in range(3)]
 SCENES = [f"s{scene}" for scene in range(6) for _ in range(3)]
-ODD = ("NaN", "-Infinity", "1e999", "1,5", "abc", "", "null", "[]", "{}", '"x"', "-1", "0", "²", "٣", "9" * 400, "1e308", "true",
-       "'", '"', "\0", "\r", "\x1b[2J", "=1+1", "../../x", "图", "[" * 3000)
-_KINDS_OF_PICTURE = {"jpg": {}, "png": {}, "webp": {}, "tif": {"compression": "tiff_lzw"}, "bmp": {}, "jp2": {}, "avif": {}}
-
-
-@dataclass(frozen=True)
-class Reader:
-    """How a sound file is written and read; identity: what must be the same where a spoilt file is accepted (None: nothing)."""
-
-    write: Callable[[Path], Any]
-    read: Callable[[Path], Any]
-    spoil: Callable[[bytes, random.Random], bytes]
-    name: str
-    identity: Callable[[Any], str] | None = None
-
-
-def spoil_bytes(data: bytes, rng: random.Random) -> bytes:
-    """Flip, cut, insert, repeat or blank some bytes."""
-    content = bytearray(data)
-    for _ in range(rng.choice((1, 1, 1, 3, 20))):
-        at, size = rng.randrange(len(content) + 1), rng.choice((1, 4, 64, 1000))
-        way = rng.randrange(6)
-        if way == 0 and at < len(content):
-            content[at] ^= 1 << rng.randrange(8)
-        elif way == 1:
-            del content[at:]
-        elif way == 2:
-            content[at:at] = rng.randbytes(size)
-        elif way == 3:
-            del content[at:at + size]
-        elif way == 4:
-            content[at:at + size] = rng.choice((b"\0", b"\xff")) * len(content[at:at + size])
-        else:
-            content += content[:at]
-    return bytes(content)
-
-
-def spoil_text(data: bytes, rng: random.Random) -> bytes:
-    """Put odd values in the place of cells, numbers and words, join the file to itself, or spoil its bytes."""
-    way = rng.randrange(6)
-    if way == 0:
-        return spoil_bytes(data, rng)
-    if way == 1:
-        return data + data
-    if way == 2:
-        return data.decode("utf-8").encode(rng.choice(("utf-16", "utf-8-sig", "cp037")))
-    pieces = re.split(r"([,\s:\[\]{}\"]+)", data.decode("utf-8"))
-    for _ in range(rng.choice((1, 1, 2, 9))):
-        pieces[rng.randrange(len(pieces))] = rng.choice(ODD)
-    return "".join(pieces).encode("utf-8", "surrogatepass")
-
-
-def spoil_value(value: Any, rng: random.Random) -> Any:
-    """Return a value with something inside it replaced: by another type, another shape, or numbers that are not finite."""
-    if isinstance(value, dict) and value and rng.random() < 0.9:
-        key = rng.choice(list(value))
-        if rng.random() < 0.1:
-            return {other: item for other, item in value.items() if other != key}
-        return {**value, key: spoil_value(value[key], rng)}
-    if isinstance(value, list | tuple) and len(value) and rng.random() < 0.8:
-        at = rng.randrange(len(value))
-        return type(value)([*value[:at], spoil_value(value[at], rng), *value[at + 1:]])
-    if isinstance(value, torch.Tensor) and value.numel() and rng.random() < 0.7:
-        no_number = torch.tensor(rng.choice((float("nan"), float("inf"))))
-        ways = (lambda x: x[:-1] if x.ndim else x, lambda x: x[None], lambda x: x.to(torch.int32), lambda x: x.bool(),
-                lambda x: torch.where(torch.rand(x.shape) < 0.3, no_number, x.float()), lambda x: x.double() * 1e30,
-                lambda x: x.new_zeros(()), lambda x: x.flatten())
-        return rng.choice(ways)(value)
-    return rng.choice((None, float("nan"), float("inf"), -1, 10 ** 30, "x", "", [], {}, [1, "a", None], True, torch.zeros(2, 3),
-                       b"x"))
-
-
-def _spoil_torch(data: bytes, rng: random.Random) -> bytes:
-    if rng.random() < 0.3:
-        return spoil_bytes(data, rng)
-    buffer = io.BytesIO()
-    torch.save(spoil_value(torch.load(io.BytesIO(data), weights_only=True), rng), buffer)
-    return buffer.getvalue()
 
 
 def _made_by(names: list[str]) -> Provenance:
@@ -187,14 +105,6 @@ def _write_predictions(path: Path) -> None:
                 "labels": {"DS": "human"}}, path)
 
 
-def row_of(name: str) -> dict[str, Any]:
-    """Return a row of results of an image that nobody scored."""
-    views = tuple(View(-180.0 + 18 * i, 10.0, 40.0 + i) for i in range(20))
-    said = Prediction(61.25, "good", (50.0, 72.5), 0.9, views, 40.0, 'Soft; "blurred",\nand noisy.', ("=no",), "m", 66.0,
-                      ("soft",))
-    return said.to_row(name, sha256_text(name), {})
-
-
 def _write_results(path: Path) -> None:
     file = ResultFile(path, "m", columns() if path.suffix == ".csv" else None)
     for name in NAMES[:5]:
@@ -233,27 +143,21 @@ def _labels(path: Path) -> None:
     write_text(path, head + "".join(line.format(name, 30 + i, i % 3 + 1, SCENES[i]) for i, name in enumerate(NAMES)))
 
 
-def _picture(path: Path) -> None:
-    lon, lat = np.meshgrid(np.linspace(0, 2 * np.pi, 128, endpoint=False), np.linspace(-1, 1, 64))
-    pixels = np.stack([np.sin(k * lon) * np.cos(lat) for k in (1, 2, 3)], axis=-1)
-    Image.fromarray(((pixels + 1) * 127).astype(np.uint8)).save(path, **_KINDS_OF_PICTURE[path.suffix[1:]])
-
-
 def readers() -> dict[str, Reader]:
     """Return every reader by what it reads."""
-    found = {f"picture {kind}": Reader(_picture, read_image, spoil_bytes, f"p.{kind}") for kind in _KINDS_OF_PICTURE}
+    found = containers()
     for name, cache in _caches().items():
         found[name] = Reader(lambda path, cache=cache: save(cache, path), lambda path, cache=cache: load(path, type(cache)),
-                             _spoil_torch, "c.pt")
+                             spoil_torch, "c.pt")
     calibration = Calibration(0.9, 7.5, 20, 400, "human", (40.0,), (6.0, float("inf")))
     network = small_checkpoint()
     found |= {
         "checkpoint": Reader(lambda path: save_checkpoint(network, path),
-                             lambda path: load_checkpoint(path).network(torch.device("cpu")), _spoil_torch, "c.pth"),
+                             lambda path: load_checkpoint(path).network(torch.device("cpu")), spoil_torch, "c.pth"),
         "model": Reader(lambda path: save_model(Model(network, calibration), path), load_model, spoil_bytes, "m.safetensors",
                         lambda model: sha256_tensors(model.checkpoint.state) + repr(model.calibration)),
-        "predictions": Reader(_write_predictions, lambda path: read_predictions(path, "evaluate.py"), _spoil_torch, "p.pt"),
-        "torch file": Reader(lambda path: save_torch({"a": [1, "x"]}, path), load_torch, _spoil_torch, "t.pt"),
+        "predictions": Reader(_write_predictions, lambda path: read_predictions(path, "evaluate.py"), spoil_torch, "p.pt"),
+        "torch file": Reader(lambda path: save_torch({"a": [1, "x"]}, path), load_torch, spoil_torch, "t.pt"),
         "des.csv": Reader(_manifest, lambda path: read_manifest(path, "DS"), spoil_text, "des.csv"),
         "text/des.csv": Reader(lambda path: write_rows(path, [Row("DS", name, "=soft,\n\"x\"", "vlm") for name in NAMES]),
                                read_rows, spoil_text, "des.csv"),

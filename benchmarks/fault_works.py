@@ -20,7 +20,8 @@ import simulate_dataset
 import train
 import viewport_encoder
 from benchmarks.fault_kills import Work
-from benchmarks.fault_readers import NAMES, make_database, row_of
+from benchmarks.fault_readers import make_database
+from benchmarks.fault_spoil import NAMES, row_of
 from mmifn.cli.pipeline import Plan, run_plan
 from mmifn.core.errors import user_main
 from mmifn.describe.table import Row, append, read_rows, upsert

@@ -43,7 +43,8 @@ from benchmarks.fault_kills import (
     side_by_side,
     twice_at_once,
 )
-from benchmarks.fault_readers import NAMES, read_spoilt, readers, row_of, small_checkpoint
+from benchmarks.fault_readers import read_spoilt, readers, small_checkpoint
+from benchmarks.fault_spoil import NAMES, row_of
 from benchmarks.fault_works import works
 from mmifn.cli.flags import command_parser
 from mmifn.core.artefact import save_safetensors, save_torch
