@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,7 @@ def test_oiqa_as_distributed(tmp_path, noise_block, capsys):
     assert manifest.types == [kinds[block] for block in truth["type_block"]]
     said = capsys.readouterr().out
     assert "0-100" in said and "64x32 (320)" in said and f"blocks 3 and 4 are {kinds[3]} and {kinds[4]}" in said
+    assert float(re.search(r"differs by a factor of ([\d.]+) or more", said)[1]) > 100  # noise, and one grey
     assert "16 of 16 pristine" in said and "need them all" not in said
     assert len(list((tmp_path / "datasets" / "OIQA" / "references").iterdir())) == 16
     assert (tmp_path / "datasets" / "OIQA" / "images" / "img3.jpg").is_symlink()
