@@ -197,7 +197,7 @@ class _Session:
             kept = load_torch(journal) if journal and journal.is_file() else {}
         except ArtefactError:
             kept = {}  # a damaged one counts as not there
-        if kept.get("key") != self.key:
+        if not isinstance(kept, dict) or kept.get("key") != self.key:
             self.judge()
             return
         self.network.load_state_dict(kept["network"])
