@@ -35,7 +35,8 @@ ROOTED = ("prepare_dataset", "simulate_dataset", "generate_text", "text_encoder"
 FOR_STAGES = frozenset({"httpx2", "onnx", "pandas", "piq", "sklearn", "timm", "torchvision", "transformers", "yaml"})
 _LAYOUT = "\n\t"  # of our own messages
 _NO_MEMORY = re.compile(r"out of memory|not enough memory|can(?:no|')t allocate memory|insufficient memory"
-                        r"|failed to map segment|could not create a primitive|can't start new thread",  # of the loader, of oneDNN
+                        r"|failed to map segment|can't start new thread"  # of the loader, of Python
+                        r"|could not (?:create|execute) a primitive(?! desc)|could not create a memory object",  # of oneDNN
                         re.IGNORECASE)
 _COMMAND = re.compile(rf"(python (?:{'|'.join(ROOTED)})\.py)(?! --root)")
 

@@ -102,7 +102,9 @@ def test_a_stop_while_main_imports_what_computes_is_one_line(tmp_path, number, c
     (MemoryError(), True), (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
     (RuntimeError("unable to mmap 9 bytes from file <w>: Cannot allocate memory (12)"), True),
     (ImportError("libfoo.so: failed to map segment from shared object"), True),
-    (RuntimeError("could not create a primitive"), True), (RuntimeError("can't start new thread"), True),
+    (RuntimeError("could not create a primitive"), True), (RuntimeError("could not execute a primitive"), True),
+    (RuntimeError("could not create a primitive descriptor for the matmul primitive"), False),
+    (RuntimeError("could not create a memory object"), True), (RuntimeError("can't start new thread"), True),
     (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False), (ImportError("libfoo.so: no such file"), False)])
 def test_what_libraries_say_where_memory_is_short(error, short):
     assert out_of_memory(error) is short
