@@ -6,13 +6,14 @@ Writes  to the screen; --json: one line per image with the words, the dominant d
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import textwrap
 
 from mmifn.cli.flags import add_limit_argument, command_parser
 from mmifn.cli.score import add_images_argument
-from mmifn.core.errors import UserError, user_main
+from mmifn.core.errors import fault_of_image, user_main
+from mmifn.core.streams import json_line
+from mmifn.core.text import printable
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,13 +38,15 @@ def main(argv: list[str] | None = None) -> int:
         try:
             sphere = read_spheres(path, str(path), max_megapixels=args.max_megapixels)[0]
             said = describe(sphere.erp)
-        except UserError as error:
+        except Exception as error:
+            if not (fault := fault_of_image(path, error)):
+                raise
             failed += 1
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(fault)}", file=sys.stderr)
             continue
         if args.json:
             row = {"image": label, "description": said.reading().told, "dominant": said.dominant, "statistics": said.statistics}
-            print(json.dumps(row, ensure_ascii=False), flush=True)
+            print(json_line(row), flush=True)
         else:
             told = textwrap.fill(said.reading().told, 110, initial_indent="  ", subsequent_indent="  ")
             print(f"{label}:", told, sep="\n", flush=True)

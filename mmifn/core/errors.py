@@ -9,8 +9,10 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from mmifn.core.stopping import STOPPING, Stopped, answered_signals
+from mmifn.core.streams import READER_GONE, make_usable, reader_gone
 from mmifn.core.text import printable
 
 
@@ -66,12 +68,25 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
 
 
+def fault_of_image(path: Path, error: Exception) -> str:
+    """Return what is wrong in words where an image is to blame for an error, or memory is short; "" for any other error."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, PermissionError):  # unless it is of the place where results go
+        mine = error.filename is not None and Path(error.filename) == path
+        return f"{path} may not be read; give yourself the permission" if mine else ""
+    if out_of_memory(error):
+        return (f"{path} does not fit into memory; use fewer --workers, or refuse such images with a lower --max-megapixels")
+    return ""
+
+
 def user_main(main: Callable[..., int]) -> Callable[..., int]:
     """Wrap a script's `main`: UserError, a full disk and a package that is not there become a message and exit code 2, Ctrl-C
-    130, SIGTERM 143."""
+    130, SIGTERM 143, and 141 where nobody reads what it prints any more."""
 
     @functools.wraps(main)
     def wrapped(*args: object) -> int:
+        make_usable()
         try:
             with answered_signals():
                 return main(*args)
@@ -82,10 +97,7 @@ def user_main(main: Callable[..., int]) -> Callable[..., int]:
         except OSError as error:
             if error.filename is None and error.errno is None:
                 raise
-            place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-            _complain(f"{place}{os.strerror(error.errno) if error.errno else error}. "
-                      "Nothing was half-written; mend it and run the same command again.")
-            return 2
+            return _refused_by_system(error)
         except ModuleNotFoundError as error:
             if error.name not in FOR_STAGES:
                 raise
@@ -105,6 +117,16 @@ def user_main(main: Callable[..., int]) -> Callable[..., int]:
             return 2
 
     return wrapped
+
+
+def _refused_by_system(error: OSError) -> int:
+    """Say what the system refused, and return the exit code."""
+    if isinstance(error, BrokenPipeError) and reader_gone():
+        return READER_GONE
+    place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+    _complain(f"{place}{os.strerror(error.errno) if error.errno else error}. "
+              "Nothing was half-written; mend it and run the same command again.")
+    return 2
 
 
 def _complain(message: str) -> None:

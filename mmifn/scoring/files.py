@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from mmifn.core.defaults import AUTO, EVERY_S, HEADSET_PPD, MAX_MEGAPIXELS
-from mmifn.core.errors import UserError, out_of_memory
+from mmifn.core.errors import UserError, fault_of_image, out_of_memory
 from mmifn.core.files import Stamp, sha256_file, sha256_json, stamp_of
 from mmifn.core.text import printable
 from mmifn.core.workers import run_apart, run_tasks
@@ -157,17 +157,10 @@ def _guarded(job: ImageJob, step: Callable[[ImageJob], T]) -> T | ImageResult:
     """Return step(job), or a result with the error where the image is to blame, or memory is short."""
     try:
         return step(job)
-    except UserError as error:
-        return failed(job, str(error))
-    except PermissionError as error:
-        if error.filename is None or Path(error.filename) != job.path:
-            raise  # not the image is to blame, but where results go
-        return failed(job, f"{job.path} may not be read; give yourself the permission")
     except Exception as error:
-        if not out_of_memory(error):
-            raise
-        return failed(job, f"{job.path} does not fit into memory; use fewer --workers, or refuse such images with a lower "
-                       "--max-megapixels")
+        if fault := fault_of_image(job.path, error):
+            return failed(job, fault)
+        raise
 
 
 def failed(job: ImageJob, error: str) -> ImageResult:

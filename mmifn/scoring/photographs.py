@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from mmifn.core.csv_cells import neutral
-from mmifn.core.errors import UserError
+from mmifn.core.errors import UserError, fault_of_image
 from mmifn.core.locked import open_locked
 from mmifn.core.outputs import refuse_foreign
+from mmifn.core.streams import json_line
+from mmifn.core.text import printable
 from mmifn.scoring.listing import Listing
 from mmifn.scoring.perspective import score_view
 from mmifn.scoring.run import Outputs
@@ -51,12 +53,14 @@ def _scored(listing: Listing, fov_deg: float | None, outputs: Outputs, device: s
     for label, path in listing:
         try:
             row: dict[str, Any] = {"image": label, **score_view(path, fov_deg=fov_deg, device=device).to_row()}
-        except UserError as error:
-            row = {"image": label, "error": str(error)}
-            print(f"error: {error}", file=sys.stderr)
+        except Exception as error:
+            if not (fault := printable(fault_of_image(path, error), keep="\n")):
+                raise
+            row = {"image": label, "error": fault}
+            print(f"error: {fault}", file=sys.stderr)
         rows.append(row)
         if outputs.to_program:
-            print(json.dumps(row, ensure_ascii=False))
+            print(json_line(row))
         elif "error" not in row:
             print(f"{label}: {row['score']:.0f} of 100, {row['quality']}, as people at screens judge photographs")
         sys.stdout.flush()

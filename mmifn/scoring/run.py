@@ -6,7 +6,6 @@ what earlier runs left only an index is kept.
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmifn.core.device import resolve_device
 from mmifn.core.progress import Progress
+from mmifn.core.streams import json_line
 from mmifn.core.workers import usable_cores
 from mmifn.scoring.clips import Timelines
 from mmifn.scoring.files import ImageJob, ImageResult, Task, identity_of, score_jobs
@@ -170,7 +170,7 @@ class _Run:
         if result.error:
             self.bar.write(f"error: {result.error}", file=sys.stderr)
         if self.outputs.to_program:
-            self.bar.write(json.dumps(result.row, ensure_ascii=False, allow_nan=False), file=sys.stdout)
+            self.bar.write(json_line(result.row), file=sys.stdout)
         elif not result.error:
             self.bar.write(in_plain_words(result), file=sys.stdout)
         sys.stdout.flush()

@@ -9,7 +9,7 @@ from pictures import crop, gpano, photograph, two_lenses
 from PIL import Image
 
 from mmifn.core.errors import UserError
-from mmifn.scoring import run
+from mmifn.scoring import photographs, run
 from mmifn.scoring.listing import Listing
 from mmifn.scoring.perspective import check_perspective, score_view, seen_size
 from mmifn.scoring.photographs import score_photographs
@@ -108,3 +108,22 @@ def test_a_process_keeps_two_cores_busy_but_one_a_gpu(monkeypatch):
         monkeypatch.setattr(run, "usable_cores", lambda cores=cores: cores)
         monkeypatch.setattr(run, "resolve_device", lambda _, found=found: found)
         assert run.default_workers(device) == wanted
+
+
+@pytest.mark.parametrize(("error", "words"), [(MemoryError(), "does not fit into memory"),
+                                              (PermissionError(13, "Permission denied", "b.png"), "may not be read")])
+def test_a_photograph_that_cannot_be_had_does_not_stop_the_rest(tmp_path, view, monkeypatch, error, words):
+    def scored(path, **options):
+        if path.name == "b.png":
+            error.filename = path
+            raise error
+        return score_view(path, **options)
+
+    monkeypatch.setattr(photographs, "score_view", scored)
+    for name in "abc":
+        Image.fromarray(view).save(tmp_path / f"{name}.png")
+    images = Listing(tuple(tmp_path / f"{name}.png" for name in "abc"))
+    assert score_photographs(images, None, Outputs(str(tmp_path / "rows.jsonl"))) == 1
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [row["image"] for row in rows] == ["a.png", "b.png", "c.png"] and words in rows[1]["error"]
+    assert rows[0]["score"] == rows[2]["score"]

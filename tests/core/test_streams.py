@@ -1,0 +1,54 @@
+"""Standard streams that are closed, narrow or read by nobody: what a script prints never ends it with a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import sys
+from mmifn.core.errors import user_main
+from mmifn.core.streams import json_line
+
+@user_main
+def main():
+    print("20 °", "größer", flush=True)
+    print("worse …", file=sys.stderr)
+    for i in range(int(sys.argv[1])):
+        print(json_line({"image": "图.jpg", "number": i}))
+    return 0
+
+sys.exit(main())
+"""
+
+
+def run(lines, shell="{}", **environment):
+    command = shell.format(f"'{sys.executable}' -c '{SCRIPT}' {lines}")
+    return subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False,
+                          env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), **environment})
+
+
+@pytest.mark.parametrize(("shell", "out", "err"), [
+    ("{} >&-", False, True), ("{} 2>&-", True, False), ("{} >&- 2>&-", False, False), ("{} <&-", True, True)])
+def test_closed_streams_swallow_what_is_written(shell, out, err):
+    done = run(1, shell)
+    assert done.returncode == 0
+    assert (done.stdout.count(b"\n"), done.stderr.count(b"\n")) == (2 * out, err)
+
+
+@pytest.mark.parametrize(("encoding", "words"), [("ascii", b"20 \\xb0 gr\\xf6\\xdfer"), ("latin-1", b"20 \xb0 gr\xf6\xdfer"),
+                                                 ("utf-8", "20 ° größer".encode())])
+def test_letters_that_an_encoding_lacks_are_escapes_and_json_stays_json(encoding, words):
+    done = run(2, PYTHONIOENCODING=encoding)
+    first, *rows = done.stdout.splitlines()
+    assert (done.returncode, first) == (0, words)
+    assert [json.loads(row.decode(encoding)) for row in rows] == [{"image": "图.jpg", "number": i} for i in range(2)]
+
+
+def test_a_reader_that_is_gone_ends_a_script_in_silence():
+    done = run(100_000, "{} | head -1; exit ${{PIPESTATUS[0]}}")
+    assert (done.returncode, done.stdout) == (141, "20 ° größer\n".encode())
+    assert done.stderr == "worse …\n".encode()
