@@ -36,7 +36,7 @@ class ViewPrediction:
     """What is said of one picture that is no panorama.
 
     score: 0..100, higher is better, on the scale of LIVE In the Wild; quality: the same in one word; seen_px: height and
-    width at which it was looked at; fov_deg: the angle across that was told, or None; model: identity of the weights.
+    width at which it was looked at; fov_deg: the angle across that was told, or None; model: see identity_of.
     """
 
     score: float
@@ -97,15 +97,24 @@ def score_view(image: str | Path | np.ndarray, *, fov_deg: float | None = None, 
     pixels = _checked(image) if isinstance(image, np.ndarray) else _read(Path(image))
     check_perspective(pixels, name)
     place = resolve_device(device).type
-    people, whole = open_people(place), open_photographs(place) if fov_deg is None else None
+    people, whole = _judges(fov_deg, place)
     size = seen_size(pixels.shape[0], pixels.shape[1], fov_deg)
     with one_thread():
         seen = _resized(pixels, size)
         value = float(people(torch.cat([seen, seen.flip(3)])).mean())  # and its mirror image: the same picture to people
         if whole:
             value = (value + float(torch.stack([whole(seen), whole(seen.flip(3))]).mean())) / 2
-    model = sha256_json([people.digest, whole.digest]) if whole else people.digest
-    return ViewPrediction(value, in_words(value), size, fov_deg, model[:16])
+    return ViewPrediction(value, in_words(value), size, fov_deg, identity_of(fov_deg, device))
+
+
+def identity_of(fov_deg: float | None, device: str = "auto") -> str:
+    """Identify what scores pictures of that angle: the weights, and the angle where it is told."""
+    people, whole = _judges(fov_deg, resolve_device(device).type)
+    return sha256_json([people.digest, whole.digest if whole else fov_deg])[:16]
+
+
+def _judges(fov_deg: float | None, place: str) -> tuple[Any, Any]:
+    return open_people(place), open_photographs(place) if fov_deg is None else None
 
 
 def _read(path: Path) -> np.ndarray:

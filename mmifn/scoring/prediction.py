@@ -6,7 +6,6 @@ the tables of predict.py, and all that reads them, know the fields from here.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, replace
 from types import NoneType
@@ -15,6 +14,7 @@ from typing import Any
 from mmifn.core.errors import UserError
 from mmifn.core.files import Stamp
 from mmifn.core.schema import misfits
+from mmifn.scoring.row_form import STAMP, RowForm
 from mmifn.simulate.human_anchor import HUMAN_PRISTINE
 
 QUALITY_WORDS = ("bad", "poor", "fair", "good", "excellent")  # equal fifths, as on the continuous scale of ITU-R BT.500
@@ -22,33 +22,18 @@ QUALITY_WORDS = ("bad", "poor", "fair", "good", "excellent")  # equal fifths, as
 _FIRST = ("image", "score", "quality", "low", "high", "level")
 _WORST = ("worst_lon_deg", "worst_lat_deg", "worst_score", "worst_words")  # for people's tables: `viewports` holds them all
 _SIZE = ("ceiling", "judged_px", "covered", "heading_deg")  # not in files of earlier versions
-_STAMP = ("image_bytes", "image_modified_us")  # of the file, by which a run that goes on knows it; not in earlier files
 _LAST = ("description", "warnings", "fov_deg", "viewports", "image_sha256", "model")
 REQUIRED = (*_FIRST, *_LAST)  # what every row has; a prediction can be made of it again
-TEXTS = ("image", "quality", "description", "image_sha256", "model")  # the others are numbers, lists or empty
 PRISTINE_SPREAD = max(sd for _, sd in HUMAN_PRISTINE.values())  # points by which flawless panoramas differ by their scenes
-_KINDS: dict[str, tuple[type, ...]] = {  # of the fields that are no texts
+PANORAMAS = RowForm(REQUIRED, ("image", "quality", "description", "image_sha256", "model"), {
     "score": (int, float), "fov_deg": (int, float), "viewports": (list,), "warnings": (list,),
-    **dict.fromkeys(("low", "high", "level"), (int, float, NoneType))}
+    **dict.fromkeys(("low", "high", "level"), (int, float, NoneType))})
 _DECIMALS = 4
 
 
 def columns(compared: Iterable[str] = ()) -> list[str]:
     """Return the fields of a row in order; compared: names of the full-reference scores that it also has."""
-    return [*_FIRST, *_SIZE, *_WORST, *compared, *_LAST, *_STAMP]
-
-
-def row_fault(row: dict[str, Any]) -> str:
-    """Return what of a row is not as rows are, "" where nothing is; the views are looked at when a prediction is made of it."""
-    if "image" in row and not isinstance(row["image"], str):
-        return f"image is {row['image']!r}"
-    if "score" not in row:
-        return "" if isinstance(row.get("error"), str) else "neither a score nor an error"
-    for name in REQUIRED:
-        value, wanted = row[name], _KINDS.get(name, str)
-        if not isinstance(value, wanted) or isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
-            return f"{row['image']}: {name} is {str(value)[:60]!r}"
-    return ""
+    return [*_FIRST, *_SIZE, *_WORST, *compared, *_LAST, *STAMP]
 
 
 def in_words(score: float) -> str:
@@ -133,7 +118,7 @@ class Prediction:
                   "worst_score": worst.score, "worst_words": list(self.worst_words), **compared,
                   "description": self.description, "warnings": list(self.warnings), "fov_deg": self.fov_deg,
                   "viewports": [list(map(_rounded, astuple(view))) for view in self.viewports],
-                  "image_sha256": image_sha256, "model": self.model, **dict(zip(_STAMP, stamp or (None, None), strict=True))}
+                  "image_sha256": image_sha256, "model": self.model, **dict(zip(STAMP, stamp or (None, None), strict=True))}
         return {column: _rounded(values[column]) for column in columns(compared)}
 
     @classmethod

@@ -15,7 +15,8 @@ from mmifn.core.files import Stamp
 from mmifn.core.json_text import parse_json
 from mmifn.core.locked import open_locked
 from mmifn.scoring.index import Entry, ImageFile, RowIndex, still_holds
-from mmifn.scoring.prediction import REQUIRED, TEXTS, row_fault
+from mmifn.scoring.prediction import PANORAMAS
+from mmifn.scoring.row_form import RowForm
 
 _START = b'{"image": "'  # of every line of JSON
 
@@ -36,9 +37,10 @@ class ResultFile:
     half-written is cut off.
     """
 
-    def __init__(self, path: Path, identity: str, columns: list[str] | None = None, verify: bool = False) -> None:
+    def __init__(self, path: Path, identity: str, columns: list[str] | None = None, verify: bool = False,
+                 form: RowForm = PANORAMAS) -> None:
         """Open a file of JSON, or with the columns of a table, one of CSV; verify: compare images by their content."""
-        self.path, self.identity, self._verify, self.columns = path, identity, verify, columns
+        self.path, self.identity, self._verify, self.columns, self.form = path, identity, verify, columns, form
         self._stale: set[int] = set()
         self.file = open_locked(path)
         try:
@@ -61,8 +63,8 @@ class ResultFile:
         """Return the row at a place that `find` told."""
         with self.file.reader(place) as lines:
             if self.columns is None:
-                return _json_row(lines.readline())
-            row = _csv_row(self.columns, next(csv.reader(line.decode("utf-8") for line in lines)))
+                return _json_row(lines.readline(), self.form)
+            row = _csv_row(self.columns, next(csv.reader(line.decode("utf-8") for line in lines)), self.form)
         if row is None:
             raise ValueError(f"no row at {place}")
         return row
@@ -103,7 +105,10 @@ class ResultFile:
     def _line(self, row: dict[str, Any]) -> str:
         if self.columns is None:
             return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
-        return _csv_line([_cell(column, row.get(column)) for column in self.columns])
+        return self._cells(self.columns, row)
+
+    def _cells(self, columns: list[str], row: dict[str, Any]) -> str:
+        return _csv_line([_cell(row.get(column), column in self.form.texts) for column in columns])
 
     def _look_through(self) -> None:
         """Index the rows that are there, refusing a file of another kind; cut off half a row at the end."""
@@ -138,7 +143,7 @@ class ResultFile:
         if not header.endswith(b"\n"):
             return b""
         self._there = next(csv.reader([header.decode("utf-8")]), [])
-        if set(REQUIRED) - set(self._there):
+        if set(self.form.required) - set(self._there):
             raise ValueError("not the columns of predict.py")
         return header
 
@@ -159,7 +164,7 @@ class ResultFile:
         yield _csv_line(columns).encode("utf-8")
         for record in self._records() if header else ():
             if record.row is not None and record.start not in self._stale:
-                yield _csv_line([_cell(column, record.row.get(column)) for column in columns]).encode("utf-8")
+                yield self._cells(columns, record.row).encode("utf-8")
         self._stale = set()
 
     def _kept(self, dropped: set[int]) -> Iterator[bytes]:
@@ -173,7 +178,7 @@ class ResultFile:
 
     def _records(self) -> Iterator[_Record]:
         with self.file.reader() as lines:
-            yield from _json_records(lines) if self.columns is None else _csv_records(lines)
+            yield from (_json_records if self.columns is None else _csv_records)(lines, self.form)
 
 
 def _entry(record: _Record) -> Entry:
@@ -183,8 +188,8 @@ def _entry(record: _Record) -> Entry:
     return Entry(record.start, stamp, row["model"] if "score" in row else "")
 
 
-def _cell(column: str, value: Any) -> Any:
-    if column in TEXTS and isinstance(value, str):
+def _cell(value: Any, is_text: bool) -> Any:
+    if is_text and isinstance(value, str):
         return neutral(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
 
@@ -195,20 +200,20 @@ def _csv_line(cells: list[Any]) -> str:
     return line.getvalue()
 
 
-def _json_records(lines: BinaryIO) -> Iterator[_Record]:
+def _json_records(lines: BinaryIO, form: RowForm) -> Iterator[_Record]:
     """Yield the rows of lines of JSON; raises ValueError where one is neither a result nor an image with its error."""
     end = 0
     for line in lines:
         start, end = end, end + len(line)
         if line.endswith(b"\n") and line.strip():
-            yield _Record(start, end, _json_row(line))
+            yield _Record(start, end, _json_row(line, form))
 
 
-def _json_row(line: bytes) -> dict[str, Any]:
+def _json_row(line: bytes, form: RowForm) -> dict[str, Any]:
     row = parse_json(line.decode("utf-8"))
-    if not isinstance(row, dict) or (set(REQUIRED) - set(row) and set(row) != {"image", "error"}):
+    if not isinstance(row, dict) or (set(form.required) - set(row) and set(row) != {"image", "error"}):
         raise ValueError("a line that is not of predict.py")
-    _refuse(row_fault(row))
+    _refuse(form.fault(row))
     return row
 
 
@@ -231,7 +236,7 @@ class _WholeLines:
             yield line.decode("utf-8")
 
 
-def _csv_records(lines: BinaryIO) -> Iterator[_Record]:
+def _csv_records(lines: BinaryIO, form: RowForm) -> Iterator[_Record]:
     """Yield the rows behind the header of a table; a row with a line break in a cell has several lines."""
     whole = _WholeLines(lines)
     reader = csv.reader(whole)
@@ -240,26 +245,26 @@ def _csv_records(lines: BinaryIO) -> Iterator[_Record]:
     for cells in reader:
         if torn:
             yield torn
-        row = _csv_row(header, cells)
+        row = _csv_row(header, cells, form)
         torn = _Record(start, whole.end, None) if row is None else None
         if row is not None:
             yield _Record(start, whole.end, row)
         start = whole.end  # what is torn at the very end is not yielded: it is cut off
 
 
-def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | None:
+def _csv_row(header: list[str], cells: list[str], form: RowForm) -> dict[str, Any] | None:
     """Return a row of its cells, or None where it is not whole; what reads as JSON is a number or a list, empty is None."""
     if len(cells) != len(header):
         return None
     if cells == header:  # two tables in one file
         return None
-    row = dict(zip(header, map(_value, header, cells), strict=True))
-    _refuse(row_fault(row))
+    row = {name: _value(cell, name in form.texts) for name, cell in zip(header, cells, strict=True)}
+    _refuse(form.fault(row))
     return row
 
 
-def _value(name: str, cell: str) -> Any:
+def _value(cell: str, is_text: bool) -> Any:
     try:
-        return original(cell) if name in TEXTS else parse_json(cell) if cell else None
+        return original(cell) if is_text else parse_json(cell) if cell else None
     except ValueError:
         return cell  # of a column that somebody added

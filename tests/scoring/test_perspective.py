@@ -127,3 +127,35 @@ def test_a_photograph_that_cannot_be_had_does_not_stop_the_rest(tmp_path, view, 
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert [row["image"] for row in rows] == ["a.png", "b.png", "c.png"] and words in rows[1]["error"]
     assert rows[0]["score"] == rows[2]["score"]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_a_run_of_photographs_that_was_stopped_goes_on(tmp_path, view, monkeypatch, capsys, suffix):
+    scored = []
+
+    def counted(path, **options):
+        scored.append(path.name)
+        if len(scored) == 3:
+            raise KeyboardInterrupt
+        return score_view(path, **options)
+
+    for name in "abc":
+        Image.fromarray(view[:, : 230 + ord(name) - 97]).save(tmp_path / f"{name}.png")
+    place = tmp_path / f"rows.{suffix}"
+    outputs = Outputs(csv=place) if suffix == "csv" else Outputs(str(place))
+    images = Listing(tuple(tmp_path / f"{name}.png" for name in "abc"))
+    monkeypatch.setattr(photographs, "score_view", counted)
+    with pytest.raises(KeyboardInterrupt):
+        score_photographs(images, None, outputs)
+    with place.open("a") as file:
+        file.write('{"image": "b.png", "sc' if suffix == "jsonl" else "b.png,4")  # half a row, as a kill leaves it
+    capsys.readouterr()
+    assert score_photographs(images, None, outputs) == 0
+    assert scored == ["a.png", "b.png", "c.png", "c.png"]
+    assert "3 of 3 scored, 2 of them from an earlier run" in capsys.readouterr().err
+    whole = place.read_bytes()
+    assert score_photographs(images, None, outputs) == 0 and len(scored) == 4 and place.read_bytes() == whole
+    assert score_photographs(images, 70.0, outputs) == 0 and len(scored) == 7  # another angle: other scores
+    Image.fromarray(view[:, :240]).save(tmp_path / "b.png")
+    assert score_photographs(images, 70.0, outputs) == 0 and scored[7:] == ["b.png"]
+    assert place.read_text().count("b.png") == 1

@@ -183,8 +183,8 @@ def test_a_folder_for_maps_that_may_not_be_written_stops_at_once(run, folder, tm
     (["photos", "--checkpoint", "photos/a.png"], "photos/a.png"),
     (["photos", "--json", "notes.json"], "notes.json is there and holds no results"),
     (["photos", "--html", "notes.json"], "--html notes.json is there and is no page"),
-    (["photos", "--perspective", "--json", "notes.json"], "--json notes.json is there and is no file of results"),
-    (["photos", "--perspective", "--csv", "notes.json"], "--csv notes.json is there and is no table"),
+    (["photos", "--perspective", "--json", "notes.json"], "notes.json is there and holds no results"),
+    (["photos", "--perspective", "--csv", "notes.json"], "notes.json is there and holds no results"),
     (["photos", "--preset", "paper"], "was trained on features of other encoders|could not be|cannot be"),
 ])  # fmt: skip
 def test_user_mistakes_end_with_two_before_anything_is_scored(run, folder, tmp_path, monkeypatch, counted, argv, message):

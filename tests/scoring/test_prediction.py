@@ -6,7 +6,7 @@ import pytest
 
 import mmifn
 from mmifn.core.files import Stamp
-from mmifn.scoring.prediction import REQUIRED, TEXTS, Prediction, View, columns, in_words
+from mmifn.scoring.prediction import PANORAMAS, REQUIRED, Prediction, View, columns, in_words
 
 VIEWS = (View(-180.0, 10.812345, 40.00004), View(0.0, 52.622632, 82.5), View(72.0, -10.8, 12.34567))
 FULL = Prediction(61.234567, "good", (50.123449, 72.5), 0.9, VIEWS, 40.0, 'Soft;\n"blurred"', ("no, not\nthis",), "0123",
@@ -40,7 +40,7 @@ def test_a_row_gives_its_prediction_again(prediction):
     needed = {field: row[field] for field in REQUIRED}  # files of earlier versions have neither ceiling nor words of views
     assert Prediction.from_row(needed) == replace(prediction.rounded(), ceiling=None, worst_words=(), judged_px=None, covered=1.0,
                                                   heading_deg=None)
-    assert {field for field in REQUIRED if isinstance(row[field], str)} == set(TEXTS)
+    assert {field for field in REQUIRED if isinstance(row[field], str)} == set(PANORAMAS.texts)
 
 
 def test_rounding_leaves_the_rest_alone():
