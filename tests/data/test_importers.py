@@ -187,7 +187,7 @@ def test_a_users_own_database(tmp_path, capsys):
     assert run(tmp_path, "holiday", tmp_path / "mine") == 0
     manifest = read_manifest(tmp_path / "datasets" / "holiday" / "des.csv", "holiday")
     assert manifest.names == ["roof.png", "lake.png"] and manifest.mos.tolist() == [3.5, 4.25]
-    assert manifest.references is None and manifest.types == ["unknown", "unknown"]
+    assert manifest.references is None and manifest.types == ["unknown", "unknown"] and manifest.levels == [0, 0]
     said = capsys.readouterr().out
     assert "spare.png" in said and "splits by scene are impossible" in said
 

@@ -46,3 +46,15 @@ def test_huge_pictures_are_reduced(kind, scene, monkeypatch):
     (sphere,) = read_spheres(file.getvalue(), "x", projection="equirectangular")
     assert sphere.erp.shape == (128, 256, 3)
     assert np.abs(sphere.erp.astype(int) - cv2.resize(scene, (256, 128), interpolation=cv2.INTER_AREA)).mean() < 3
+
+
+def test_what_is_transparent_of_a_huge_picture_is_not_covered(scene, monkeypatch):
+    """The lower quarter of the rows is: (1 - cos 45 degrees) / 2 of the sphere."""
+    monkeypatch.setattr(placement, "_AT_ONCE_PX", 40_000)
+    alpha = np.full((*scene.shape[:2], 1), 255, np.uint8)
+    alpha[3 * len(scene) // 4:] = 0
+    file = io.BytesIO()
+    Image.fromarray(np.concatenate([scene, alpha], axis=2)).save(file, "PNG")
+    (sphere,) = read_spheres(file.getvalue(), "x", projection="equirectangular")
+    assert sphere.erp.shape == (128, 256, 3) and sphere.covered.shape == (128, 256)
+    assert sphere.share == pytest.approx(1 - (1 - np.cos(np.pi / 4)) / 2, abs=2e-3)
