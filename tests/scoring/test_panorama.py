@@ -114,6 +114,8 @@ def test_a_finer_headset_sees_other_views(model, said):
     finer = open_predictor("offline", model, "cpu", 2 * HEADSET_PPD)
     other = finer.score_pixels(panorama(256))
     assert other.fov_deg == pytest.approx(20.6, abs=0.1) and other.score != said.score and other.model != said.model
+    finest = open_predictor("offline", model, "cpu", 3 * HEADSET_PPD)
+    assert len({said.model, finer.identity, finest.identity}) == 3  # rows for one are not taken for another's
     with pytest.raises(UserError, match="--pixels-per-degree must lie between 5 and 60, got 3"):
         open_predictor("offline", model, "cpu", 3.0)
 
