@@ -9,7 +9,7 @@ import select
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 _LETTERS = "utf"  # encodings that have them all
 
@@ -30,14 +30,18 @@ def json_line(row: Mapping[str, Any]) -> str:
 
 
 def reader_gone() -> bool:
-    """Tell whether nobody reads standard output any more, as after `| head`; what is left to be written there is dropped then."""
+    """Tell whether nobody reads standard output or error any more, as after `| head`; the rest for it is dropped then."""
+    return any([_gone(stream) for stream in (sys.stdout, sys.stderr)])  # both are looked at
+
+
+def _gone(stream: TextIO) -> bool:
     if not hasattr(select, "poll"):  # Windows
         return False
-    ends = select.poll()
-    ends.register(sys.stdout.fileno(), 0)  # errors alone are told
-    if not any(event & select.POLLERR for _, event in ends.poll(0)):
+    end = select.poll()
+    end.register(stream.fileno(), 0)  # errors alone are told
+    if not any(event & select.POLLERR for _, event in end.poll(0)):
         return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return True
 
 

@@ -52,3 +52,9 @@ def test_a_reader_that_is_gone_ends_a_script_in_silence():
     done = run(100_000, "{} | head -1; exit ${{PIPESTATUS[0]}}")
     assert (done.returncode, done.stdout) == (141, "20 ° größer\n".encode())
     assert done.stderr == "worse …\n".encode()
+
+
+def test_a_reader_of_messages_that_is_gone_ends_a_script_too():
+    shell = "{{ {} 3>&1 1>&2 2>&3; echo $? >&4; }} 4>&2 2> /dev/null | true"
+    done = run(1, shell.replace("{}", "sleep 0.5; {}"))
+    assert done.stderr == b"141\n"
