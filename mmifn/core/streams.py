@@ -35,10 +35,14 @@ def reader_gone() -> bool:
 
 
 def _gone(stream: TextIO) -> bool:
+    """Tell whether a stream's reader is gone, and let the stream swallow the rest then."""
     if not hasattr(select, "poll"):  # Windows
         return False
     end = select.poll()
-    end.register(stream.fileno(), 0)  # errors alone are told
+    try:
+        end.register(stream.fileno(), 0)  # errors alone are told
+    except OSError:  # of a program that took its place, which is no file
+        return False
     if not any(event & select.POLLERR for _, event in end.poll(0)):
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -43,11 +43,13 @@ def require_pyarrow() -> None:
 
 @contextlib.contextmanager
 def damage_told(what: str, remedy: str) -> Iterator[None]:
-    """Raise UserError in the place of whatever pyarrow raises over a damaged file."""
+    """Raise UserError in the place of whatever pyarrow raises over a damaged file; short memory and missing rights are none."""
     import pyarrow as pa
 
     try:
         yield
+    except (MemoryError, PermissionError):
+        raise
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise UserError(f"{what} ({first_line(error)}); {remedy}") from error
 

@@ -1,5 +1,7 @@
 """Standard streams that are closed, narrow or read by nobody: what a script prints never ends it with a traceback."""
 
+import errno
+import io
 import json
 import os
 import subprocess
@@ -7,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from mmifn.core.errors import user_main
 
 SCRIPT = """
 import sys
@@ -52,6 +56,17 @@ def test_a_reader_that_is_gone_ends_a_script_in_silence():
     done = run(100_000, "{} | head -1; exit ${{PIPESTATUS[0]}}")
     assert (done.returncode, done.stdout) == (141, "20 ° größer\n".encode())
     assert done.stderr == "worse …\n".encode()
+
+
+def test_a_broken_pipe_to_somewhere_else_is_told(capsys, monkeypatch):
+    """As of a server; standard output, which has readers here or is no file at all, is not to blame."""
+    @user_main
+    def main():
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    assert main() == 2 and "Broken pipe" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert main() == 2 and "Broken pipe" in capsys.readouterr().err
 
 
 def test_a_reader_of_messages_that_is_gone_ends_a_script_too():

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 
+pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install 'mmifn[parquet]'")
 
 from mmifn.core.errors import UserError  # noqa: E402
@@ -143,6 +144,17 @@ def test_other_files_are_refused_and_stay(tmp_path, images):
     with pytest.raises(UserError, match=r"holds no results of predict\.py \(no columns description"):
         ParquetResults(path, MODEL)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("error", [pa.ArrowMemoryError("malloc of size 9 failed"), PermissionError(13, "Permission denied")])
+def test_short_memory_and_missing_rights_are_no_damage(tmp_path, images, monkeypatch, error):
+    def refused(*args, **kwargs):
+        raise error
+
+    run(tmp_path / "r.parquet", images)
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", refused)
+    with pytest.raises(type(error)):
+        ParquetResults(tmp_path / "r.parquet", MODEL)
 
 
 def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path, images):
