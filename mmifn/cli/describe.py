@@ -13,7 +13,6 @@ from mmifn.cli.flags import add_limit_argument, command_parser
 from mmifn.cli.score import add_images_argument
 from mmifn.core.errors import fault_of_image, user_main
 from mmifn.core.streams import json_line
-from mmifn.core.text import printable
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
             if not (fault := fault_of_image(path, error)):
                 raise
             failed += 1
-            print(f"error: {printable(fault)}", file=sys.stderr)
+            print(f"error: {fault}", file=sys.stderr)
             continue
         if args.json:
             row = {"image": label, "description": said.reading().told, "dominant": said.dominant, "statistics": said.statistics}

@@ -69,15 +69,15 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def fault_of_image(path: Path, error: Exception) -> str:
-    """Return what is wrong in words where an image is to blame for an error, or memory is short; "" for any other error."""
+    """Return what is wrong, fit to be shown, where an image is to blame for an error or memory is short; "" for others."""
     if isinstance(error, UserError):
-        return str(error)
+        return printable(str(error), keep="\n")
     if isinstance(error, PermissionError):  # unless it is of the place where results go
         mine = error.filename is not None and Path(error.filename) == path
-        return f"{path} may not be read; give yourself the permission" if mine else ""
-    if out_of_memory(error):
-        return (f"{path} does not fit into memory; use fewer --workers, or refuse such images with a lower --max-megapixels")
-    return ""
+        return printable(f"{path} may not be read; give yourself the permission") if mine else ""
+    if not out_of_memory(error):
+        return ""
+    return printable(f"{path} does not fit into memory; use fewer --workers, or refuse such images with a lower --max-megapixels")
 
 
 def user_main(main: Callable[..., int]) -> Callable[..., int]:

@@ -104,12 +104,15 @@ def score_view(image: str | Path | np.ndarray, *, fov_deg: float | None = None, 
         value = float(people(torch.cat([seen, seen.flip(3)])).mean())  # and its mirror image: the same picture to people
         if whole:
             value = (value + float(torch.stack([whole(seen), whole(seen.flip(3))]).mean())) / 2
-    return ViewPrediction(value, in_words(value), size, fov_deg, identity_of(fov_deg, device))
+    return ViewPrediction(value, in_words(value), size, fov_deg, _identity(people, whole, fov_deg))
 
 
 def identity_of(fov_deg: float | None, device: str = "auto") -> str:
     """Identify what scores pictures of that angle: the weights, and the angle where it is told."""
-    people, whole = _judges(fov_deg, resolve_device(device).type)
+    return _identity(*_judges(fov_deg, resolve_device(device).type), fov_deg)
+
+
+def _identity(people: Any, whole: Any, fov_deg: float | None) -> str:
     return sha256_json([people.digest, whole.digest if whole else fov_deg])[:16]
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from mmifn.core.errors import UserError, fault_of_image
 from mmifn.core.progress import Progress
 from mmifn.core.streams import json_line
-from mmifn.core.text import printable
 from mmifn.scoring.index import ImageFile
 from mmifn.scoring.listing import Listing
 from mmifn.scoring.perspective import identity_of, score_view
@@ -75,7 +74,7 @@ def _row(label: str, image: ImageFile, fov_deg: float | None, device: str) -> di
     except Exception as error:
         if not (fault := fault_of_image(image.path, error)):
             raise
-        return {"image": label, "error": printable(fault, keep="\n")}
+        return {"image": label, "error": fault}
 
 
 def _show(row: dict[str, Any], to_program: bool, bar: Progress) -> None:

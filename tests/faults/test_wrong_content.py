@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from stand_in import small_checkpoint
 from benchmarks import fault_readers as made
 from mmifn.core.artefact import load_torch, save_torch
 from mmifn.core.errors import ArtefactError, UserError
+from mmifn.data.importers import mat
 from mmifn.data.importers.scores import read_scores
 from mmifn.data.manifest import read_manifest
 from mmifn.data.split_files import read_splits
@@ -105,6 +107,18 @@ def test_a_mat_file_that_takes_its_reader_down_is_refused(tmp_path):
     content[170:234] = bytes(64)
     (tmp_path / "l.mat").write_bytes(content)
     refused(lambda: read_scores(tmp_path / "l.mat"), "is damaged or not a MATLAB 5 file")
+
+
+def test_a_mat_file_that_memory_cannot_hold_is_not_called_damaged(tmp_path, monkeypatch):
+    def short(path):
+        raise MemoryError("9 GiB")
+
+    savemat(tmp_path / "l.mat", {"mos": np.arange(18.0)})
+    monkeypatch.setattr("scipy.io.loadmat", short)
+    said = mat._content(str(tmp_path / "l.mat"))
+    monkeypatch.setattr(mat.subprocess, "run", lambda *args, **options: SimpleNamespace(returncode=0, stdout=json.dumps(said)))
+    with pytest.raises(MemoryError, match=r"l\.mat: 9 GiB"):
+        read_scores(tmp_path / "l.mat")
 
 
 def test_lists_of_scores_with_odd_lines_are_refused(tmp_path):

@@ -3,7 +3,7 @@ process with it.
 
     python mmifn/data/importers/mat.py FILE
 
-writes a JSON object: vectors (name -> numbers), others (what else the file holds, in words), or error.
+writes a JSON object: vectors (name -> numbers), others (what else the file holds, in words), or error, or short (of memory).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LIMIT_S = 120.0
 def mat_vectors(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return the vectors of more than two numbers in a MATLAB file, by name, and in words what else it holds.
 
-    Raises ValueError where it cannot be read, OSError where it may not be.
+    Raises ValueError where it cannot be read, OSError where it may not be, MemoryError where there is none for it.
     """
     with open(path, "rb"):
         pass
@@ -35,6 +35,8 @@ def mat_vectors(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     if done.returncode:
         raise ValueError(f"its reader breaks down with code {done.returncode}")
     said = json.loads(done.stdout)
+    if "short" in said:
+        raise MemoryError(f"{path}: {said['short']}")
     if "error" in said:
         raise ValueError(said["error"])
     return {name: np.array(values) for name, values in said["vectors"].items()}, said["others"]
@@ -46,6 +48,8 @@ def _content(path: str) -> dict[str, Any]:
 
     try:
         content = loadmat(path)
+    except MemoryError as error:
+        return {"short": str(error)}
     except Exception as error:  # on nonsense it raises almost anything
         return {"error": str(error) or type(error).__name__}
     vectors, others = {}, []
